@@ -1,0 +1,126 @@
+"""The torch-shaped door onto the graph: ``backward`` and ``grad``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import GradientError, OperationError
+from .graph import enable_grad, mode, no_grad, set_grad_enabled, walk
+from .numerics import quiet
+from .tensor import Tensor
+
+__all__ = ["backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+
+Tensors = Tensor | Sequence[Tensor]
+
+
+def backward(
+    tensors: Tensors,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensors | None = None,
+) -> None:
+    """Add the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on; see :meth:`Tensor.backward`."""
+    roots = _roots(tensors, grad_tensors, create_graph)
+    keep = create_graph if retain_graph is None else retain_graph
+    if inputs is not None:
+        wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        for tensor, gradient in zip(wanted, _gradients(roots, wanted, keep, create_graph), strict=True):
+            if gradient is not None:
+                tensor.accumulate(gradient)
+        return
+    _walk(roots, create_graph=create_graph, keep=keep)
+
+
+def grad(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``outputs`` (summed) with respect to ``inputs``, without touching any ``.grad``.
+
+    Raises:
+        GradientError: an input does not require gradients, or was not used (unless ``allow_unused``).
+
+    >>> import backlit as bl
+    >>> x = bl.tensor(3.0, requires_grad=True)
+    >>> (dy,) = bl.autograd.grad(x ** 3, x, create_graph=True)
+    >>> bl.autograd.grad(dy, x)
+    (tensor(18.),)
+    """
+    roots = _roots(outputs, grad_outputs, create_graph)
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for i, tensor in enumerate(wanted):
+        if not tensor.requires_grad:
+            raise GradientError(f"grad: input {i} does not require gradients; set requires_grad=True before the computation.")
+    keep = create_graph if retain_graph is None else retain_graph
+    found = _gradients(roots, wanted, keep, create_graph)
+    if materialize_grads:
+        found = [Tensor(np.zeros_like(t._data)) if g is None else g for t, g in zip(wanted, found, strict=True)]
+    elif not allow_unused and any(g is None for g in found):
+        i = next(i for i, g in enumerate(found) if g is None)
+        raise GradientError(
+            f"grad: the outputs do not depend on input {i} (shape {wanted[i].shape}). "
+            "Pass allow_unused=True to get None for it, or materialize_grads=True for zeros."
+        )
+    return tuple(found)
+
+
+def _gradients(roots: Any, wanted: list[Tensor], keep: bool, create_graph: bool) -> list[Tensor | None]:
+    places = [t.grad_fn or t for t in wanted]
+    found = _walk(roots, create_graph=create_graph, keep=keep, targets=set(places))
+    out = []
+    for place in places:
+        gradient = found.get(place)
+        if gradient is not None and not isinstance(gradient, Tensor):
+            gradient = Tensor(np.array(gradient))
+        out.append(gradient)
+    return out
+
+
+def _walk(roots: Any, *, create_graph: bool, keep: bool, targets: Any = None) -> dict[Any, Any]:
+    before = mode.recording
+    mode.recording = create_graph
+    try:
+        with quiet():
+            return walk(roots, create_graph=create_graph, keep=keep, targets=targets, arrive=Tensor.accumulate)
+    finally:
+        mode.recording = before
+
+
+def _roots(tensors: Tensors, gradients: Any, create_graph: bool) -> list[tuple[Any, Any]]:
+    outputs = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    seeds = [gradients] * len(outputs) if gradients is None or isinstance(gradients, Tensor) else list(gradients)
+    roots = []
+    for tensor, seed in zip(outputs, seeds, strict=True):
+        if not tensor.requires_grad:
+            raise GradientError(
+                "backward: this tensor does not require gradients: nothing it was computed from has requires_grad=True, "
+                "or it was detached or computed under no_grad()."
+            )
+        roots.append((tensor._node or tensor, _seed(tensor, seed, create_graph)))
+    return roots
+
+
+def _seed(tensor: Tensor, seed: Any, create_graph: bool) -> Any:
+    if seed is None:
+        if tensor._data.size != 1:
+            raise GradientError(
+                f"backward: the tensor has shape {tensor.shape}; without an upstream gradient only one-element tensors "
+                "can start a backward pass. Reduce it (.sum(), .mean()) or pass gradient=."
+            )
+        array = np.ones(tensor.shape, tensor.dtype)
+        return Tensor(array) if create_graph else array
+    if not isinstance(seed, Tensor):
+        seed = Tensor(np.asarray(seed, dtype=tensor.dtype))
+    if seed.shape != tensor.shape:
+        raise OperationError(f"backward: the upstream gradient has shape {seed.shape}, the tensor {tensor.shape}; they must agree.")
+    return seed if create_graph else seed._data

@@ -1,0 +1,23 @@
+"""The errors users see: each names the operation, the values or shapes, the user's line, and what to do."""
+
+from __future__ import annotations
+
+
+class BacklitError(Exception):
+    """Base of every error that Backlit raises on purpose."""
+
+
+class OperationError(BacklitError, RuntimeError, ValueError):
+    """An operation was given shapes, dtypes or values that it cannot take."""
+
+
+class GradientError(BacklitError, RuntimeError):
+    """The backward pass cannot give a gradient, and a silent one would be wrong."""
+
+
+class OverwrittenError(GradientError):
+    """A value that the backward pass needs was overwritten after it was saved."""
+
+
+class UnsupportedError(BacklitError, NotImplementedError):
+    """A feature of PyTorch's vocabulary that Backlit does not have."""

@@ -1,0 +1,359 @@
+"""The heart of Backlit: nodes, the one reverse walk, gradient modes.
+
+A :class:`Node` is one recorded application of an operation. Its ``edges`` point at what its inputs came from: another
+node, a leaf (anything with ``accumulate``), or None for a constant. :func:`walk` visits nodes newest first (an input is
+always older than what was made from it, so creation order is a topological order), asks each node to *pull* its
+upstream gradient back to its inputs, and adds contributions up where paths join.
+
+This file knows nothing of tensors, NumPy or derivatives: gradients are anything that can be added.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ContextDecorator
+from itertools import count
+from operator import attrgetter
+from typing import Any, Protocol
+
+from .errors import GradientError
+from .source import Mark, Source, resolve
+
+Gradient = Any
+Hook = Callable[[Gradient], Gradient | None]
+
+_next_id = count(1).__next__
+_by_id = attrgetter("id")
+
+
+class Mode(threading.local):
+    """Per-thread switches. ``observers`` see every operation as it is applied; ``scope`` is the stack of modules."""
+
+    recording: bool = True
+    observers: tuple[Any, ...] = ()
+    walkers: tuple[WalkObserver, ...] = ()
+    scope: tuple[Any, ...] | None = None
+
+
+mode = Mode()
+
+
+class Leaf(Protocol):
+    """The end of a path: a tensor that collects its gradient in ``.grad``."""
+
+    def accumulate(self, gradient: Gradient, owned: bool = False) -> None: ...
+
+
+class WalkObserver:
+    """Sees the reverse walk without being able to change it. Explanation, statistics and anomaly tracing subclass it."""
+
+    def enter(self, node: Node, upstream: Gradient) -> None:
+        """Called with the complete upstream gradient, before the node's rule runs."""
+
+    def leave(self, node: Node, upstream: Gradient, downstream: Sequence[Gradient | None]) -> None:
+        """Called with what the rule handed down, one entry an input (None where no gradient is needed)."""
+
+    def arrive(self, leaf: Leaf, gradient: Gradient) -> None:
+        """Called when a contribution reaches a leaf."""
+
+
+class Node:
+    """One recorded application of an operation.
+
+    ``op`` defines the mathematics, ``params`` its settings, ``edges`` where each input came from, ``saved`` the values
+    that the gradient rules named, ``shapes`` the inputs' shapes (None for unary elementwise operations, whose input has
+    the output's shape), ``shape`` and ``dtype`` the output's, ``mark`` the user's line, ``scope`` the module stack.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "dtype",
+        "edges",
+        "extra",
+        "hooks",
+        "id",
+        "mark",
+        "op",
+        "params",
+        "plan",
+        "saved",
+        "scope",
+        "shape",
+        "shapes",
+        "versions",
+    )
+
+    id: int
+    op: Any
+    params: dict[str, Any]
+    edges: tuple[Any, ...]
+    saved: Any
+    versions: Any
+    plan: Any
+    extra: Any
+    shapes: tuple[tuple[int, ...], ...] | None
+    shape: tuple[int, ...]
+    dtype: Any
+    mark: Mark | None
+    scope: tuple[Any, ...] | None
+    hooks: list[Hook] | None
+
+    def __init__(
+        self, op: Any, params: dict[str, Any], edges: tuple[Any, ...], out: Any, shapes: Any, mark: Mark | None
+    ) -> None:
+        self.id = _next_id()
+        self.op = op
+        self.params = params
+        self.edges = edges
+        self.shape = out.shape
+        self.dtype = out.dtype
+        self.shapes = shapes
+        self.mark = mark
+        self.scope = mode.scope
+        self.hooks = self.saved = self.versions = self.plan = self.extra = None
+
+    @property
+    def name(self) -> str:
+        """The operation's name, such as ``matmul``."""
+        return self.op.name
+
+    @property
+    def source(self) -> Source | None:
+        """The user's file and line that applied the operation."""
+        return resolve(self.mark)
+
+    @property
+    def module(self) -> str:
+        """The path of the module that applied the operation, such as ``net.layers.0``; empty outside modules."""
+        return scope_path(self.scope)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What each input came from, in order: a node, a leaf tensor, or None for a constant."""
+        return self.edges
+
+    def register_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call ``hook(upstream)`` during the walk, before the rule; what it returns replaces the upstream gradient."""
+        if self.hooks is None:
+            self.hooks = []
+        hooks = self.hooks
+        hooks.append(hook)
+        return lambda: hooks.remove(hook)
+
+    def release(self) -> None:
+        """Let go of the saved values; a later backward through this node raises."""
+        self.saved = self.extra = None
+
+    def __repr__(self) -> str:
+        place = self.source
+        return f"<{self.name} {'×'.join(map(str, self.shape)) or 'scalar'}{f' at {place}' if place else ''}>"
+
+
+def scope_path(scope: tuple[Any, ...] | None) -> str:
+    """Join the names on a module stack. Each entry is ``(outer, module)``; modules name their children."""
+    if scope is None:
+        return ""
+    outer, module = scope
+    parent = outer[1] if outer is not None else None
+    name = module.scope_name(parent)
+    prefix = scope_path(outer)
+    return f"{prefix}.{name}" if prefix else name
+
+
+def reachable(roots: Iterable[Node]) -> list[Node]:
+    """Every node that the roots were computed from, newest first."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        for edge in stack.pop().edges:
+            if type(edge) is Node and edge not in seen:
+                seen.add(edge)
+                stack.append(edge)
+    return sorted(seen, key=_by_id, reverse=True)
+
+
+def leading_to(nodes: Sequence[Node], targets: set[Any]) -> set[Node]:
+    """Those of ``nodes`` (newest first) from which a target can be reached; targets that are nodes included."""
+    useful: set[Node] = set()
+    for node in reversed(nodes):
+        if node in targets or any(edge in targets or edge in useful for edge in node.edges if edge is not None):
+            useful.add(node)
+    return useful
+
+
+def walk(
+    roots: Sequence[tuple[Any, Gradient]],
+    *,
+    create_graph: bool = False,
+    keep: bool = False,
+    targets: set[Any] | None = None,
+    arrive: Callable[[Any, Gradient, bool], None],
+) -> dict[Any, Gradient]:
+    """The reverse walk.
+
+    Args:
+        roots: pairs of (node or leaf, gradient of the result with respect to it).
+        create_graph: record the walk itself, so that gradients can be differentiated again.
+        keep: keep saved values, so that the graph can be walked again.
+        targets: nodes and leaves whose gradients are wanted; the walk is cut down to the paths that reach them.
+        arrive: called as ``arrive(leaf, gradient, owned)`` for every contribution to a leaf, unless ``targets`` is
+            given; ``owned`` tells that the rule made the array and nobody else holds it.
+
+    Returns:
+        The gradients of the targets (empty without targets).
+    """
+    upstream: dict[Any, Gradient] = {}
+    found: dict[Any, Gradient] = {}
+    observers = mode.walkers
+    for place, gradient in roots:
+        _contribute(place, gradient, upstream, found, targets, arrive, observers)
+    order = reachable([place for place, _ in roots if type(place) is Node])
+    useful = leading_to(order, targets) if targets is not None else None
+    for node in order:
+        gradient = upstream.pop(node, None)
+        if gradient is None or (useful is not None and node not in useful):
+            continue
+        if node.hooks is not None:
+            gradient = run_hooks(node.hooks, gradient)
+        if targets is not None and node in targets:
+            found[node] = gradient
+        for observer in observers:
+            observer.enter(node, gradient)
+        downstream = node.op.pull(node, gradient, create_graph)
+        for observer in observers:
+            observer.leave(node, gradient, downstream)
+        if not keep:
+            node.release()
+        for edge, part in zip(node.edges, downstream, strict=True):
+            if edge is None or part is None:
+                continue
+            if type(edge) is Node:
+                if useful is not None and edge not in useful:
+                    continue
+                before = upstream.get(edge)
+                upstream[edge] = part if before is None else before + part
+            else:
+                owned = part is not gradient and node.op.fresh
+                _contribute(edge, part, upstream, found, targets, arrive, observers, owned)
+    return found
+
+
+def _contribute(
+    place: Any,
+    gradient: Gradient,
+    upstream: dict[Any, Gradient],
+    found: dict[Any, Gradient],
+    targets: set[Any] | None,
+    arrive: Callable[[Any, Gradient, bool], None],
+    observers: tuple[WalkObserver, ...],
+    owned: bool = False,
+) -> None:
+    """Hand a contribution to a node's pending sum, or to a leaf."""
+    if type(place) is Node:
+        upstream[place] = upstream[place] + gradient if place in upstream else gradient
+    elif targets is None:
+        for observer in observers:
+            observer.arrive(place, gradient)
+        arrive(place, gradient, owned)
+    elif place in targets:
+        found[place] = found[place] + gradient if place in found else gradient
+
+
+def run_hooks(hooks: Iterable[Hook], gradient: Gradient) -> Gradient:
+    """Pass a gradient through hooks in order; a hook that returns None leaves it as it is."""
+    for hook in tuple(hooks):
+        replaced = hook(gradient)
+        if replaced is not None:
+            gradient = replaced
+    return gradient
+
+
+class _Switch(ContextDecorator):
+    """A grad mode that can be a ``with`` block or a decorator. Nesting and re-entry are safe."""
+
+    recording: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def _recreate_cm(self) -> _Switch:
+        return type(self)()
+
+    def __enter__(self) -> None:
+        self._before.append(mode.recording)
+        mode.recording = self.recording
+
+    def __exit__(self, *exc: object) -> None:
+        mode.recording = self._before.pop()
+
+
+class no_grad(_Switch):
+    """Record nothing inside: results do not require gradients. A ``with`` block or a decorator.
+
+    >>> import backlit as bl
+    >>> x = bl.tensor(2.0, requires_grad=True)
+    >>> with bl.no_grad():
+    ...     y = x * 3
+    >>> y.requires_grad
+    False
+    """
+
+    recording = False
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        """Allow ``@no_grad`` without parentheses, as PyTorch does."""
+        if function is None:
+            return super().__new__(cls)
+        return cls()(function)
+
+
+class enable_grad(no_grad):
+    """Record inside, also within :class:`no_grad`."""
+
+    recording = True
+
+
+class set_grad_enabled(_Switch):
+    """Turn recording on or off: at once when called, and until the end of the block in a ``with`` statement."""
+
+    def __init__(self, enabled: bool) -> None:
+        super().__init__()
+        self.recording = bool(enabled)
+        self._outside = mode.recording
+        mode.recording = self.recording
+
+    def _recreate_cm(self) -> _Switch:
+        return set_grad_enabled(self.recording)
+
+    def __enter__(self) -> None:
+        self._before.append(self._outside)
+        mode.recording = self.recording
+
+
+class inference_mode(_Switch):
+    """As :class:`no_grad`, under PyTorch's other name; ``inference_mode(False)`` changes nothing."""
+
+    def __init__(self, enabled: bool = True) -> None:
+        super().__init__()
+        self.enabled = enabled
+
+    def _recreate_cm(self) -> _Switch:
+        return inference_mode(self.enabled)
+
+    def __enter__(self) -> None:
+        self._before.append(mode.recording)
+        mode.recording = mode.recording and not self.enabled
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded in this thread."""
+    return mode.recording
+
+
+def freed(node: Node) -> GradientError:
+    """The error for walking a graph twice."""
+    return GradientError(
+        f"{node!r}: its saved values were already released by an earlier backward(). "
+        "Pass retain_graph=True to the first backward(), or compute the loss again before the second."
+    )

@@ -1,0 +1,31 @@
+"""Changing dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from .definition import Op, Sample, Tensor, apply, operation
+from .elementwise import operand
+
+
+class Cast(Op):
+    """The same values in another dtype."""
+
+    formula = "y = x, in another precision"
+    gate = "passes, converted back"
+
+    def forward(x, *, dtype):
+        return x.astype(dtype)
+
+    def vjp_x(ctx, g, x):
+        return g.astype(x.dtype)
+
+
+@operation(Cast, samples=lambda rng: [Sample(rng.normal(size=(3, 4)), np.dtype(np.float64))])
+def cast(x: Any, dtype: Any) -> Tensor:
+    """The values in another dtype. Gradients pass between floating dtypes and stop at integers and booleans."""
+    x, dtype = operand(x), dtypes.as_dtype(dtype)
+    return apply(Cast, (x,), {"dtype": dtype})

@@ -1,0 +1,429 @@
+"""What an operation is, and how one is applied.
+
+An operation is a subclass of :class:`Op`, written once, in one place. It states
+
+- ``forward(*inputs, **params)`` on NumPy arrays;
+- its gradient rules, one an input: ``vjp_<input>(ctx, g, ...)``, or one for all inputs: ``vjp(ctx, g, ...)``. After
+  ``ctx`` and the upstream gradient ``g`` a rule names the values it needs, inputs by their names in ``forward`` and the
+  output as ``out``; exactly those are saved, and only while the input concerned needs a gradient;
+- its forward-mode rules, ``jvp_<input>(ctx, t, ...)`` likewise, with ``t`` the input's tangent. An operation that is
+  linear in each input needs none: the forward rule is applied to the tangent;
+- for people: ``formula``, ``gate`` (what it does to gradients), ``domain`` (where it is defined and differentiable);
+- for the tests: ``samples(rng)``, inputs that show what it can do.
+
+Rules are written with operators, methods and functions that NumPy arrays and tensors both understand. On arrays they
+run at NumPy speed; on tensors they are recorded, which gives gradients of gradients.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import BacklitError, OperationError, OverwrittenError
+from ..graph import Node, freed, mode
+from ..numerics import quiet
+from ..source import Mark, describe, mark
+from ..tensor import Tensor, constant
+
+Array = np.ndarray
+NOTHING: dict[str, Any] = {}
+
+REGISTRY: dict[str, Operation] = {}
+"""Every public operation by name: what the property tests, the operation table and the NumPy protocols iterate."""
+
+
+class Context:
+    """What a rule may ask besides values: ``params``, input ``shapes``, which inputs need gradients, ``extra``."""
+
+    __slots__ = ("dtype", "edges", "extra", "params", "shape", "shapes")
+
+
+class Op:
+    """Base of all operation definitions; see the module's description. Subclasses are never instantiated."""
+
+    name: ClassVar[str]
+    formula: ClassVar[str] = ""
+    gate: ClassVar[str] = ""
+    domain: ClassVar[str] = "all real inputs"
+    inputs: ClassVar[tuple[str, ...]] = ()
+    differentiable: ClassVar[bool] = True
+    has_extra: ClassVar[bool] = False
+    """``forward`` returns ``(out, extra)``; ``extra`` is kept for the rules and must not depend on inputs smoothly."""
+    is_view: ClassVar[bool] = False
+    """The output may share memory with the first input."""
+    fresh: ClassVar[bool] = True
+    """Rules return new arrays, the upstream gradient itself, or views of it; never saved or foreign arrays."""
+    keeps_shapes: ClassVar[bool] = True
+    _plans: ClassVar[dict[int, Plan]]
+    _needs: ClassVar[dict[Any, tuple[int, ...]]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in cls.__dict__ and not cls.inputs:
+            cls.inputs = _positional(cls.forward)
+        cls._plans = {}
+        cls._needs = {}
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
+
+    forward: ClassVar[Callable[..., Any]]
+
+    @classmethod
+    def rule(cls, kind: str, name: str) -> Any:
+        """The ``kind`` ("vjp" or "jvp") rule of an input, or None."""
+        return getattr(cls, f"{kind}_{name}", None)
+
+    @classmethod
+    def wants(cls, rule: Callable[..., Any]) -> tuple[int, ...]:
+        """Positions (inputs in order, then the output) of the values that a rule names."""
+        found = cls._needs.get(rule)
+        if found is None:
+            slots = {name: i for i, name in enumerate((*cls.inputs, "out"))}
+            names = getattr(rule, "names", None) or _positional(rule)[2:]
+            found = cls._needs[rule] = tuple(slots[name] for name in names)
+        return found
+
+    @classmethod
+    def plan(cls, needs: int, count: int) -> Plan:
+        """What to save and which rules to run when the inputs in the bit mask ``needs`` want gradients."""
+        key = needs << 8 | count
+        plan = cls._plans.get(key)
+        if plan is None:
+            plan = cls._plans[key] = Plan(cls, needs, count)
+        return plan
+
+    @classmethod
+    def pull(cls, node: Node, g: Any, create_graph: bool) -> Any:
+        """Run the gradient rules of a node: the downstream gradients, one an input."""
+        values = _unpack(node, create_graph)
+        plan = node.plan
+        if plan.joint is not None:
+            return plan.joint(node, g, *[values[j] for j in plan.slots])
+        downstream: list[Any] = [None] * len(node.edges)
+        for i, rule, slots in plan.rules:
+            downstream[i] = rule(node, g, *[values[j] for j in slots])
+        return downstream
+
+    @classmethod
+    def push(cls, ctx: Any, inputs: tuple[Any, ...], out: Any, tangents: list[Any]) -> Any:
+        """The forward-mode rule: the output's tangent from the inputs' tangents (None where zero)."""
+        values = (*inputs, *[None] * (len(cls.inputs) - len(inputs)), out)
+        joint = getattr(cls, "jvp", None)
+        if joint is not None:
+            return joint(ctx, tangents, *[values[j] for j in cls.wants(joint)])
+        total = None
+        for i, tangent in enumerate(tangents):
+            if tangent is None:
+                continue
+            name = cls.inputs[min(i, len(cls.inputs) - 1)]
+            rule = cls.rule("jvp", name)
+            if rule is None:
+                part = apply(cls, (*inputs[:i], tangent, *inputs[i + 1 :]), ctx.params)
+            else:
+                part = rule(ctx, tangent, *[values[j] for j in cls.wants(rule)])
+            total = part if total is None else total + part
+        return total
+
+
+class Plan:
+    """What a node must save and do, worked out once for each combination of inputs that need gradients."""
+
+    __slots__ = ("joint", "keep", "keep_out", "rules", "slots")
+
+    def __init__(self, op: type[Op], needs: int, count: int) -> None:
+        self.joint = getattr(op, "vjp", None)
+        self.slots: tuple[int, ...] = ()
+        self.rules: tuple[tuple[int, Any, tuple[int, ...]], ...] = ()
+        if self.joint is not None:
+            self.slots = op.wants(self.joint)
+        else:
+            self.rules = tuple(_rules(op, needs, count))
+        slots = {*self.slots, *(slot for _, _, own in self.rules for slot in own)}
+        self.keep = tuple(i in slots for i in range(count))
+        self.keep_out = len(op.inputs) in slots
+
+
+def _rules(op: type[Op], needs: int, count: int) -> Iterable[tuple[int, Any, tuple[int, ...]]]:
+    for i in range(count):
+        if needs >> i & 1:
+            rule = op.rule("vjp", op.inputs[i])
+            if rule is None:
+                raise OperationError(f"{op.name}: not differentiable with respect to its input '{op.inputs[i]}'.")
+            yield i, rule, op.wants(rule)
+
+
+class _Output:
+    """A saved output: its array and storage, without the tensor (a node that held its own output would be a cycle)."""
+
+    __slots__ = ("_data", "_storage")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._data = tensor._data
+        self._storage = tensor.storage()
+
+
+def _as_recorded(saved: _Output, node: Node) -> Tensor:
+    out = Tensor(saved._data)
+    out._storage = saved._storage
+    out._node = node
+    out._requires_grad = True
+    return out
+
+
+def _positional(function: Callable[..., Any]) -> tuple[str, ...]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds)
+
+
+def apply(op: type[Op], inputs: tuple[Any, ...], params: dict[str, Any] = NOTHING) -> Any:
+    """Apply an operation to tensors, arrays and numbers.
+
+    Without a tensor among the inputs this is ``op.forward``, arrays in and array out. With one, the result is a
+    tensor; it is recorded when an input requires gradients and recording is on.
+    """
+    arrays = []
+    needs = 0
+    any_tensor = False
+    bit = 1
+    for x in inputs:
+        if isinstance(x, Tensor):
+            any_tensor = True
+            if x._view is not None:
+                x.refresh()
+            arrays.append(x._data)
+            if x._requires_grad:
+                needs |= bit
+        else:
+            arrays.append(x)
+        bit <<= 1
+    extra = None
+    if not any_tensor:
+        out = op.forward(*arrays, **params)
+        return out[0] if op.has_extra else out
+    try:
+        with quiet():
+            out = op.forward(*arrays, **params)
+    except BacklitError:
+        raise
+    except (ValueError, TypeError, IndexError, FloatingPointError) as error:
+        raise explain_failure(op, arrays, params, error) from error
+    if op.has_extra:
+        out, extra = out
+    if type(out) is not Array:
+        out = np.asarray(out)
+    result = Tensor(out)
+    if op.is_view and out.base is not None:
+        _share(result, inputs[0], op, params)
+    if needs and op.differentiable and mode.recording and out.dtype.kind == "f":
+        _record(op, inputs, arrays, params, needs, result, extra)
+    for observer in mode.observers:
+        observer.applied(op, inputs, params, extra, result)
+    return result
+
+
+def _record(
+    op: type[Op], inputs: Any, arrays: list[Any], params: dict[str, Any], needs: int, result: Tensor, extra: Any
+) -> None:
+    """Give a result its node: edges, exactly the values that its rules name, and the user's line."""
+    plan = op.plan(needs, len(inputs))
+    edges = tuple([(x._node or x) if needs >> i & 1 else None for i, x in enumerate(inputs)])
+    shapes = tuple([getattr(a, "shape", ()) for a in arrays]) if op.keeps_shapes else None
+    node = Node(op, params, edges, result._data, shapes, mark())
+    saved = [x if keep else None for x, keep in zip(inputs, plan.keep, strict=True)]
+    saved.extend([None] * (len(op.inputs) - len(saved)))
+    saved.append(_Output(result) if plan.keep_out else None)
+    node.versions = _versions(saved)
+    node.saved = saved
+    node.plan = plan
+    node.extra = extra
+    result._node = node
+    result._requires_grad = True
+
+
+def _versions(saved: list[Any]) -> list[int] | None:
+    """How often each saved value's memory had been written to when it was saved; None stands for never, all of them."""
+    written = False
+    for i, value in enumerate(saved):
+        if type(value) is Array:
+            value = saved[i] = Tensor(value)
+            value.storage().expose(mark(), saved=False)
+        storage = getattr(value, "_storage", None)
+        if storage is not None:
+            if storage.exposed_at is not False:
+                storage.sync()
+            written = written or storage.version > 0
+    return [getattr(getattr(v, "_storage", None), "version", 0) for v in saved] if written else None
+
+
+def _unpack(node: Node, create_graph: bool) -> list[Any]:
+    """The saved values, as arrays, or as tensors when the walk is recorded; raises when one was overwritten."""
+    saved = node.saved
+    if saved is None:
+        raise freed(node)
+    values = []
+    for i, value in enumerate(saved):
+        if value is not None and value.__class__ is not float:
+            storage = getattr(value, "_storage", None)
+            if storage is not None:
+                _check_version(node, i, storage)
+            if create_graph:
+                value = _as_recorded(value, node) if value.__class__ is _Output else value
+            else:
+                value = getattr(value, "_data", value)
+        values.append(value)
+    return values
+
+
+def _check_version(node: Node, slot: int, storage: Any) -> None:
+    """Raise when the memory of a saved value was written to since it was saved."""
+    if storage.exposed_at is not False:
+        storage.sync()
+    if storage.version != (0 if node.versions is None else node.versions[slot]):
+        raise OverwrittenError(_overwritten(node, slot, storage))
+
+
+def _overwritten(node: Node, slot: int, storage: Any) -> str:
+    names = (*node.op.inputs, "the output")
+    if storage.writer == "outside":
+        writer = f"through a NumPy array that shares its memory (shared at {describe(storage.exposed_at)})"
+    else:
+        writer = f"in place at {describe(storage.writer)}"
+    which = names[slot] if slot == len(names) - 1 else f"its input '{names[slot]}'"
+    return (
+        f"{node.name}: the backward pass needs {which}, saved at {describe(node.mark)}, "
+        f"but it was overwritten {writer}. Write to a copy (x = x.clone()), use the out-of-place form, "
+        "or call backward() before the write."
+    )
+
+
+def _share(result: Tensor, source: Any, op: type[Op], params: dict[str, Any]) -> None:
+    """Make a result that shares its input's memory a view of it."""
+    if not isinstance(source, Tensor):
+        return
+    if not np.may_share_memory(result._data, source._data):
+        return
+    result._storage = source.storage()
+    result._view = View(source, op, params, result._storage.history) if mode.recording else None
+
+
+class View:
+    """How a view was made from its base: enough to look at the base again after either was written to in place."""
+
+    __slots__ = ("base", "chain", "history")
+
+    def __init__(self, source: Tensor, op: type[Op], params: dict[str, Any], history: int) -> None:
+        outer = source._view
+        self.base: Tensor = source if outer is None else outer.base
+        self.chain: tuple[tuple[type[Op], dict[str, Any]], ...] = (*(() if outer is None else outer.chain), (op, params))
+        self.history = history
+
+    def look(self, base: Any) -> Any:
+        """Apply the chain of view operations to the base, or to anything of its shape."""
+        for op, params in self.chain:
+            base = apply(op, (base,), params)
+        return base
+
+    def replay(self, tensor: Tensor) -> None:
+        """Give a view the history its base has now."""
+        again = self.look(self.base)
+        tensor._node = again._node
+        tensor._requires_grad = again._requires_grad
+        self.history = tensor.storage().history
+
+
+def explain_failure(op: type[Op], arrays: list[Any], params: dict[str, Any], error: Exception) -> OperationError:
+    """NumPy's complaint, with the operation, the shapes and the user's line in front of it."""
+    shapes = ", ".join(f"{name} {_describe(a)}" for name, a in zip(op.inputs, arrays, strict=False))
+    settings = f" with {', '.join(f'{k}={v!r}' for k, v in params.items())}" if params else ""
+    return OperationError(f"{op.name}({shapes}){settings} at {describe(mark())}: {error}")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{tuple(value.shape)} {value.dtype.name}"
+    return repr(value)
+
+
+class Operation:
+    """A registry entry: the public function and what defines it (an :class:`Op`, or a composition of other operations)."""
+
+    def __init__(self, name: str, function: Callable[..., Any], definition: type[Op] | None, about: dict[str, Any]) -> None:
+        self.name = name
+        self.function = function
+        self.definition = definition
+        self._about = about
+
+    @property
+    def formula(self) -> str:
+        """The operation as a formula, for people."""
+        return self._about.get("formula") or (self.definition.formula if self.definition else "")
+
+    @property
+    def gate(self) -> str:
+        """What the operation does to gradients."""
+        return self._about.get("gate") or (self.definition.gate if self.definition else "")
+
+    @property
+    def domain(self) -> str:
+        """Where the operation is defined and differentiable."""
+        return self._about.get("domain") or (self.definition.domain if self.definition else "all real inputs")
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether gradients flow through the operation at all."""
+        return self._about.get("differentiable", self.definition.differentiable if self.definition else True)
+
+    @property
+    def samples(self) -> Callable[[np.random.Generator], Iterable[Sample]]:
+        """Inputs for the property tests."""
+        found = self._about.get("samples") or getattr(self.definition, "samples", None)
+        if found is None:
+            raise BacklitError(f"operation {self.name!r} has no samples; every operation must state some.")
+        return found
+
+
+class Sample:
+    """Arguments for one call of an operation: float64 arrays among ``args`` are what the tests differentiate."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        parts = [_describe(a) for a in self.args] + [f"{k}={_describe(v)}" for k, v in self.kwargs.items()]
+        return f"({', '.join(parts)})"
+
+
+def operation(definition: type[Op] | None = None, **about: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a public function: ``@operation(Sum)`` for a primitive, ``@operation(formula=..., samples=...)`` for a
+    function composed of other operations."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = about.get("name", function.__name__)
+        REGISTRY[name] = Operation(name, function, definition, about)
+        return function
+
+    return register
+
+
+def caller() -> Mark | None:
+    """The user's line, for error messages of functions in this package."""
+    return mark()
+
+
+__all__ = [
+    "NOTHING",
+    "REGISTRY",
+    "Array",
+    "Op",
+    "Operation",
+    "Sample",
+    "Tensor",
+    "apply",
+    "constant",
+    "operation",
+]

@@ -1,0 +1,288 @@
+"""Elementwise operations: declared by a scalar expression and its local derivatives, and everything else follows.
+
+A declaration is a class with ``value(s, x, ...)`` and a ``slope_<input>(s, ...)`` for each differentiable input. ``s``
+names the scalar functions (``s.exp``, ``s.where`` ...), so that one expression serves every interpretation: with
+:data:`NUMPY` it computes on arrays, with :data:`LIBRARY` it is recorded, and a compiler passes a tracer. A slope names
+the inputs it needs, or ``out``, and only those are saved. From the slope come
+
+- the VJP, upstream gradient times slope, summed over the axes along which the input was broadcast;
+- the JVP, slope times tangent.
+
+``indicator = True`` says that slopes are conditions (1 where true, 0 elsewhere): the gradient is routed, not
+multiplied, so an infinite upstream gradient does not become NaN where the gate is closed. ``singular = True`` says that
+a slope can be infinite: then an upstream gradient of exactly zero stays zero, which is what makes
+``where(x > 0, sqrt(x), x)`` differentiable at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import dtypes
+from ..creation import as_tensor
+from ..errors import OperationError
+from ..source import describe, mark
+from .definition import NOTHING, REGISTRY, Array, Op, Sample, Tensor, apply, operation
+
+
+class _NumPy:
+    """The scalar functions on arrays."""
+
+    abs = np.abs
+    exp = np.exp
+    expm1 = np.expm1
+    log = np.log
+    log1p = np.log1p
+    log2 = np.log2
+    log10 = np.log10
+    sqrt = np.sqrt
+    square = np.square
+    sin = np.sin
+    cos = np.cos
+    tan = np.tan
+    asin = np.arcsin
+    acos = np.arccos
+    atan = np.arctan
+    sinh = np.sinh
+    cosh = np.cosh
+    tanh = np.tanh
+    asinh = np.arcsinh
+    acosh = np.arccosh
+    atanh = np.arctanh
+    floor = np.floor
+    ceil = np.ceil
+    trunc = np.trunc
+    round = np.rint
+    sign = np.sign
+    maximum = np.maximum
+    minimum = np.minimum
+    atan2 = np.arctan2
+    pow = np.power
+    remainder = np.remainder
+    fmod = np.fmod
+    where = np.where
+    isnan = np.isnan
+    logical_and = np.logical_and
+    logical_or = np.logical_or
+
+    @staticmethod
+    def erf(x: Any) -> Any:
+        """The error function; SciPy is imported only when it is first needed (0.2 s)."""
+        from scipy.special import erf
+
+        return erf(x)
+
+    @staticmethod
+    def gated(g: Any, slope: Any) -> Any:
+        """``g * slope`` where zero times infinity is zero: nothing flows through a gate that nobody asks."""
+        product = g * slope
+        total = np.add.reduce(product, axis=None)
+        if total - total != 0:  # some entry is infinite or NaN
+            product = np.where(np.equal(g, 0), np.where(np.isnan(slope), slope, product.dtype.type(0)), product)
+        return product
+
+
+class _Library:
+    """The same names as recorded operations, looked up in the registry when first used."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = REGISTRY[name].function
+        setattr(self, name, function)
+        return function
+
+
+NUMPY = _NumPy
+LIBRARY = _Library()
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient over the axes along which an input of ``shape`` was broadcast (the transpose of copying is adding)."""
+    if g.shape == shape:
+        return g
+    lead = g.ndim - len(shape)
+    stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
+    return g.sum(axis=(*range(lead), *stretched)).reshape(shape)
+
+
+class Elementwise(Op):
+    """Base of elementwise declarations; see the module's description."""
+
+    gate = "scales by the local slope"
+    floats: ClassVar[bool] = True
+    """Integer inputs are converted to the default floating dtype first."""
+    indicator: ClassVar[bool] = False
+    singular: ClassVar[bool] = False
+    interval: ClassVar[tuple[float, float]] = (-3.0, 3.0)
+    """Where the property tests take inputs from."""
+    avoid: ClassVar[tuple[float, ...]] = ()
+    """Kinks and jumps, kept out of finite differences."""
+
+    value: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        value = cls.__dict__.get("value")
+        if value is not None:
+            cls.inputs = value.__code__.co_varnames[1 : value.__code__.co_argcount]
+            cls.forward = staticmethod(lambda *arrays, **params: value(NUMPY, *arrays, **params))
+            cls.keeps_shapes = len(cls.inputs) > 1
+            for i, name in enumerate(cls.inputs):
+                _derive_rules(cls, i, name)
+        super().__init_subclass__(**options)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        """Shapes that broadcast, a 0-d and an empty one, with values inside ``interval`` and away from ``avoid``."""
+        shapes: list[tuple[tuple[int, ...], ...]] = [((3, 4),) * len(cls.inputs), ((),) * len(cls.inputs)]
+        shapes.append(((0, 2),) * len(cls.inputs))
+        if len(cls.inputs) > 1:
+            shapes += [((3, 4), (4,), (3, 1))[: len(cls.inputs)], ((2, 1, 3), (4, 1), (1, 1))[: len(cls.inputs)]]
+        for group in shapes:
+            yield Sample(*[cls.draw(rng, shape) for shape in group])
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Values inside ``interval``, pushed away from ``avoid`` by 0.05."""
+        x = rng.uniform(*cls.interval, size=shape)
+        for point in cls.avoid:
+            x = np.where(np.abs(x - point) < 0.05, point + 0.05 + np.abs(x - point), x)
+        return x
+
+
+def _derive_rules(cls: type[Elementwise], index: int, name: str) -> None:
+    """Turn ``slope_<name>`` (or ``pull_<name>``, which includes the product) into VJP and JVP rules."""
+    pull = cls.__dict__.get(f"pull_{name}") or _pull_from_slope(cls, cls.__dict__.get(f"slope_{name}"))
+    if pull is None:
+        return
+    single = len(cls.inputs) == 1
+
+    def vjp(ctx: Any, g: Any, *values: Any) -> Any:
+        part = pull(LIBRARY if isinstance(g, Tensor) else NUMPY, g, *values, **ctx.params)
+        return part if single else unbroadcast(part, ctx.shapes[index])
+
+    def jvp(ctx: Any, t: Any, *values: Any) -> Any:
+        part = pull(LIBRARY, t, *values, **ctx.params)
+        return part if part.shape == ctx.shape else part.expand(ctx.shape)
+
+    code = pull.__code__
+    names = getattr(pull, "names", None) or code.co_varnames[2 : code.co_argcount]
+    for kind, rule in (("vjp", vjp), ("jvp", jvp)):
+        rule.names = names  # type: ignore[attr-defined]
+        rule.__qualname__ = f"{cls.__name__}.{kind}_{name}"
+        setattr(cls, f"{kind}_{name}", staticmethod(rule))
+
+
+def _pull_from_slope(cls: type[Elementwise], slope: Any) -> Any:
+    if slope is None:
+        return None
+    slope = getattr(slope, "__func__", slope)
+    if cls.indicator:
+
+        def pull(s: Any, g: Any, *values: Any, **params: Any) -> Any:
+            return s.where(slope(s, *values, **params), g, 0.0)
+
+    elif cls.singular:
+
+        def pull(s: Any, g: Any, *values: Any, **params: Any) -> Any:
+            return s.gated(g, slope(s, *values, **params))
+
+    else:
+
+        def pull(s: Any, g: Any, *values: Any, **params: Any) -> Any:
+            return g * slope(s, *values, **params)
+
+    code = slope.__code__
+    pull.names = code.co_varnames[1 : code.co_argcount]  # type: ignore[attr-defined]
+    return pull
+
+
+def operand(x: Any) -> Any:
+    """Accept what has a dtype as it is; numbers and sequences become tensors."""
+    return x if hasattr(x, "dtype") else as_tensor(x)
+
+
+def to_float(x: Any) -> Any:
+    """Integers and booleans in the default floating dtype; floats as they are."""
+    x = operand(x)
+    return x if x.dtype.kind == "f" else x.astype(dtypes.get_default_dtype())
+
+
+def unary(op: type[Elementwise]) -> Callable[[Any], Tensor]:
+    """The public function of a declaration with one input."""
+    floats = op.floats
+
+    def function(x: Any, /) -> Any:
+        if not hasattr(x, "dtype") or (floats and x.dtype.kind != "f"):
+            x = to_float(x) if floats else operand(x)
+        return apply(op, (x,))
+
+    return _publish(op, function)
+
+
+def binary(op: type[Elementwise]) -> Callable[[Any, Any], Tensor]:
+    """The public function of a declaration with two inputs, which are broadcast and brought to one dtype."""
+    floats = op.floats
+
+    def function(x: Any, y: Any, /) -> Any:
+        dtype = getattr(x, "dtype", None)
+        if dtype is None or dtype is not getattr(y, "dtype", None) or (floats and dtype.kind != "f"):
+            x, y = match(x, y, floats)
+        return apply(op, (x, y))
+
+    return _publish(op, function)
+
+
+def _publish(op: type[Elementwise], function: Callable[..., Any]) -> Callable[..., Any]:
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.__doc__
+    function.__module__ = op.__module__
+    return operation(op)(function)
+
+
+def match(x: Any, y: Any, floats: bool = False) -> tuple[Any, Any]:
+    """Bring two operands to one dtype by PyTorch's rules; Python numbers take the dtype of the other operand.
+
+    ``floats`` asks for a floating dtype (true division, powers of e ...): two integers then give the default dtype.
+    """
+    x, y = _sequence(x), _sequence(y)
+    dx, dy = getattr(x, "dtype", None), getattr(y, "dtype", None)
+    if dx is None and dy is None:
+        x = as_tensor(x)
+        dx = x.dtype
+    if dx is None:
+        y, x = _weak(y, x, floats)
+        return x, y
+    if dy is None:
+        return _weak(x, y, floats)
+    common = dtypes.promote(dx, x.ndim, dy, y.ndim)
+    if floats and common.kind != "f":
+        common = dtypes.get_default_dtype()
+    return (x if dx == common else x.astype(common)), (y if dy == common else y.astype(common))
+
+
+def _sequence(x: Any) -> Any:
+    if isinstance(x, (Tensor, np.ndarray, np.generic, int, float)):
+        return x
+    if isinstance(x, (list, tuple)):
+        return as_tensor(x)
+    if hasattr(x, "__array__"):
+        return as_tensor(np.asarray(x))
+    raise OperationError(
+        f"at {describe(mark())}: cannot compute with a value of type {type(x).__name__}; "
+        "operands are tensors, arrays, numbers or sequences of numbers."
+    )
+
+
+def _weak(x: Any, number: Any, floats: bool) -> tuple[Any, Any]:
+    """An array or tensor with a Python number: the number is converted, except that floats win over integers."""
+    kind = x.dtype.kind
+    if kind != "f" and (floats or isinstance(number, float)):
+        x = x.astype(dtypes.get_default_dtype())
+    elif kind == "b" and not isinstance(number, bool):
+        x = x.astype(dtypes.int64)
+    return x, float(number) if x.dtype.kind == "f" else number
+
+
+__all__ = ["LIBRARY", "NOTHING", "NUMPY", "Elementwise", "binary", "match", "operand", "to_float", "unary", "unbroadcast"]

@@ -1,0 +1,123 @@
+"""Products of matrices and vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import OperationError
+from ..source import describe, mark
+from .definition import Op, Sample, Tensor, apply, operation
+from .elementwise import match, operand, unbroadcast
+
+
+class Matmul(Op):
+    """Matrix product, batched over leading dimensions."""
+
+    formula = "Y = A B"
+    gate = "swaps: dA = dY Bᵀ, dB = Aᵀ dY"
+
+    def forward(a, b):
+        return np.matmul(a, b)
+
+    def vjp_a(ctx, g, b):
+        return unbroadcast(g @ b.mT, ctx.shapes[0])
+
+    def vjp_b(ctx, g, a):
+        shape = ctx.shapes[1]
+        if len(shape) == 2 and a.ndim > 2:
+            return a.reshape((-1, shape[0])).mT @ g.reshape((-1, shape[1]))
+        return unbroadcast(a.mT @ g, shape)
+
+
+class Linear(Op):
+    """Affine map of the last dimension: ``x Wᵀ + b``."""
+
+    formula = "Y = X Wᵀ + b"
+    gate = "swaps: dX = dY W, dW = dYᵀ X; adds the rows of dY into db"
+
+    def forward(x, weight, bias=None):
+        if x.ndim == 2:
+            y = np.dot(x, weight.T)
+            if bias is not None:
+                y += bias
+            return y
+        y = np.matmul(x, weight.T)
+        return y if bias is None else y + bias
+
+    def vjp_x(ctx, g, weight):
+        return g @ weight
+
+    def vjp_weight(ctx, g, x):
+        if x.ndim == 2:
+            return g.T @ x
+        return g.reshape((-1, g.shape[-1])).T @ x.reshape((-1, x.shape[-1]))
+
+    def vjp_bias(ctx, g):
+        return g.sum(axis=tuple(range(g.ndim - 1)))
+
+    def jvp(ctx, tangents, x, weight):
+        dx, dw, *rest = tangents
+        total = None if dx is None else dx @ weight.mT
+        if dw is not None:
+            part = x @ dw.mT
+            total = part if total is None else total + part
+        if rest and rest[0] is not None:
+            part = rest[0].expand(ctx.shape)
+            total = part if total is None else total + part
+        return total
+
+    def samples(rng):
+        yield Sample(rng.normal(size=(3, 4)), rng.normal(size=(2, 4)), rng.normal(size=(2,)))
+        yield Sample(rng.normal(size=(3, 4)), rng.normal(size=(2, 4)))
+        yield Sample(rng.normal(size=(2, 3, 4)), rng.normal(size=(5, 4)), rng.normal(size=(5,)))
+        yield Sample(rng.normal(size=(4,)), rng.normal(size=(2, 4)), rng.normal(size=(2,)))
+
+
+def _matmul_samples(rng: np.random.Generator) -> Any:
+    for a, b in [((3, 4), (4, 2)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 2)), ((2, 3, 4), (4, 5)),
+                 ((2, 3, 4), (2, 4, 5)), ((2, 1, 3, 4), (5, 4, 2)), ((0, 3), (3, 2)), ((2, 3, 4), (4,))]:
+        yield Sample(rng.normal(size=a), rng.normal(size=b))
+
+
+@operation(Matmul, samples=_matmul_samples)
+def matmul(a: Any, b: Any, /) -> Tensor:
+    """Matrix product ``a @ b``: vectors as rows or columns, leading dimensions broadcast, as in PyTorch and NumPy.
+
+    Raises:
+        OperationError: the inner sizes differ, or an operand is 0-d.
+    """
+    if getattr(a, "dtype", None) is not getattr(b, "dtype", 0):
+        a, b = match(a, b)
+    na, nb = len(getattr(a, "shape", ())), len(getattr(b, "shape", ()))
+    if na == 0 or nb == 0:
+        raise OperationError(f"matmul at {describe(mark())}: operands need at least one dimension; multiply with * instead.")
+    if na > 1 and nb > 1:
+        return apply(Matmul, (a, b))
+    rows = a.reshape((1, -1)) if na == 1 else a
+    columns = b.reshape((-1, 1)) if nb == 1 else b
+    out = apply(Matmul, (rows, columns))
+    batch = out.shape[:-2]
+    return out.reshape((*batch, *(out.shape[-2:-1] if na > 1 else ()), *(out.shape[-1:] if nb > 1 else ())))
+
+
+@operation(Linear)
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """Affine map ``x @ weight.T + bias``.
+
+    Args:
+        x: shape (..., in_features).
+        weight: shape (out_features, in_features).
+        bias: shape (out_features,), or None.
+    """
+    x = operand(x)
+    shape = weight.shape
+    if x.shape[-1:] != shape[1:] or len(shape) != 2:
+        raise OperationError(
+            f"linear at {describe(mark())}: the input has shape {tuple(x.shape)} and the weight {tuple(shape)}; the input's last "
+            f"size must be the weight's second ({shape[-1] if shape else '?'}). Reshape the input or change the layer's in_features."
+        )
+    if x.dtype is not weight.dtype and x.dtype != weight.dtype:
+        x, weight = match(x, weight)
+    return apply(Linear, (x, weight) if bias is None else (x, weight, bias))

@@ -1,0 +1,427 @@
+"""Tensor: an array and its place in the graph.
+
+Arithmetic and the other operations are attached to the class by :mod:`backlit.ops.methods`; this file holds what makes
+a tensor a tensor: its array, its gradient, where it came from, and who shares its memory.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import dtypes
+from .errors import GradientError, OperationError, UnsupportedError
+from .graph import Hook, Node, mode, run_hooks
+from .source import mark
+from .storage import Storage
+
+if TYPE_CHECKING:
+    from ._methods import TensorMethods
+else:
+    TensorMethods = object
+
+Array = NDArray[Any]
+
+
+class Tensor(TensorMethods):
+    """A multi-dimensional array that can remember how it was computed.
+
+    Make one with :func:`backlit.tensor`; ``Tensor(array)`` wraps a NumPy array without copying and is for internal use.
+
+    >>> import backlit as bl
+    >>> x = bl.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("__weakref__", "_data", "_grad", "_hooks", "_node", "_requires_grad", "_storage", "_view")
+    __array_priority__ = 1000
+
+    _data: Array
+    _grad: Tensor | None
+    _hooks: list[Hook] | None
+    _node: Node | None
+    _requires_grad: bool
+    _storage: Storage | None
+    _view: Any
+
+    def __init__(self, data: Array) -> None:
+        self._data = data
+        self._requires_grad = False
+        self._node = self._grad = self._hooks = self._storage = self._view = None
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes along each dimension."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type, a NumPy dtype."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self._data.ndim
+
+    @property
+    def device(self) -> Device:
+        """Where the data lives; always the CPU."""
+        return CPU
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for tensors that were not computed from tensors that require gradients."""
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that made this tensor, or None for a leaf."""
+        self.refresh()
+        return self._node
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded."""
+        if self._view is not None:
+            self.refresh()
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self._node is not None and not value:
+            raise GradientError("requires_grad can only be cleared on leaf tensors; use .detach() on computed ones.")
+        if value and self._data.dtype.kind != "f":
+            raise GradientError(
+                f"only floating tensors can require gradients; this one is {self._data.dtype.name}. "
+                "Convert it first, for example with .float()."
+            )
+        self._requires_grad = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set ``requires_grad`` and return the tensor itself."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient collected by :meth:`backward`: a tensor of the same shape, or None before any arrived."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise OperationError(f".grad must be a Tensor or None, got {type(value).__name__}.")
+            if value.shape != self.shape or value.dtype != self.dtype:
+                raise OperationError(
+                    f".grad must match its tensor: tensor {self.shape} {self.dtype.name}, "
+                    f"gradient {value.shape} {value.dtype.name}."
+                )
+        self._grad = value
+
+    # -- sharing memory -----------------------------------------------------------------------------------------
+
+    def storage(self) -> Storage:
+        """The record of who shares this memory, made when first asked for."""
+        if self._storage is None:
+            self._storage = Storage(self._data)
+        return self._storage
+
+    @property
+    def _version(self) -> int:
+        return 0 if self._storage is None else self._storage.version
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without the graph. Writes to it are noticed by the backward pass."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        array = value._data if isinstance(value, Tensor) else np.asarray(value)
+        storage = self.storage()
+        self._data = storage.array = array
+        storage.wrote()
+
+    def detach(self) -> Tensor:
+        """A tensor that shares this one's memory and is a constant to the graph."""
+        out = Tensor(self._data)
+        out._storage = self.storage()
+        return out
+
+    def detach_(self) -> Tensor:
+        """Cut this tensor off from what it was computed from."""
+        self._node = self._view = None
+        self._requires_grad = False
+        return self
+
+    def numpy(self, *, force: bool = False) -> Array:
+        """The data as a NumPy array that shares memory with the tensor.
+
+        Writing to the array is allowed; if a value that the backward pass needs is overwritten this way, backward
+        raises instead of giving a wrong gradient.
+
+        Raises:
+            GradientError: the tensor requires gradients (use ``.detach().numpy()`` or ``force=True``).
+        """
+        if self.requires_grad and not force:
+            raise GradientError(
+                "numpy(): this tensor requires gradients, and NumPy code is not recorded. "
+                "Use .detach().numpy(), or numpy(force=True)."
+            )
+        self.storage().expose(mark(), saved=True)
+        return self._data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is True or (dtype is not None and np.dtype(dtype) != self._data.dtype):
+            if copy is False:
+                raise ValueError("a copy is needed to convert the dtype")
+            return np.array(self._data, dtype=dtype)
+        return self.numpy(force=True)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad:
+            raise GradientError("__dlpack__: this tensor requires gradients; export .detach() of it.")
+        self.storage().expose(mark(), saved=True)
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._data.__dlpack_device__()
+
+    # -- history ------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Let a view follow its base after the base, or another view of it, was written to in place."""
+        view = self._view
+        if view is not None and view.history != self._storage.history:  # type: ignore[union-attr]
+            view.replay(self)
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
+        """Compute the gradient of this tensor with respect to every leaf it depends on, and add it to their ``.grad``.
+
+        Args:
+            gradient: the upstream gradient; may be left out when the tensor has one element.
+            retain_graph: keep saved values for another backward (default: the value of ``create_graph``).
+            create_graph: record the backward pass, so that gradients can be differentiated.
+            inputs: collect only into these tensors.
+
+        Raises:
+            GradientError: nothing here requires gradients, or a gradient must be given and is not.
+            OverwrittenError: a needed value was overwritten in place; both lines are named.
+        """
+        from .autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def accumulate(self, gradient: Any, owned: bool = False) -> None:
+        """Take a contribution from the reverse walk; ``owned`` says that nobody else holds the array."""
+        hooks = self._hooks
+        if hooks is not None:
+            if not isinstance(gradient, Tensor):
+                gradient = Tensor(gradient)
+            gradient = run_hooks(hooks, gradient)
+            if not mode.recording:
+                gradient, owned = gradient._data, False
+        recorded = isinstance(gradient, Tensor)
+        if self._grad is None:
+            self._grad = gradient if recorded else Tensor(gradient if owned else _own(gradient, self._data))
+        elif recorded:
+            self._grad = self._grad + gradient
+        else:
+            self._grad = Tensor(self._grad._data + gradient)
+
+    def register_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call ``hook(grad)`` when this tensor's gradient is computed; a returned tensor replaces it.
+
+        Returns:
+            A function that removes the hook (it also has ``.remove()``).
+        """
+        if not self.requires_grad:
+            raise GradientError("register_hook: this tensor does not require gradients, so none will be computed.")
+        if self._node is not None:
+            return HookHandle(self._node.register_hook(_on_tensors(hook)))
+        if self._hooks is None:
+            self._hooks = []
+        hooks = self._hooks
+        hooks.append(hook)
+        return HookHandle(lambda: hooks.remove(hook))
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a computed tensor in ``.grad``, as leaves do."""
+        if not self.requires_grad:
+            raise GradientError("retain_grad: this tensor does not require gradients.")
+        if self._node is None or self.retains_grad:
+            return
+        keeper = _Keeper(self)
+        self._node.register_hook(keeper)
+        self._hooks = [keeper]
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether :meth:`retain_grad` was called on this computed tensor."""
+        return self._node is not None and self._hooks is not None
+
+    # -- conversions --------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number."""
+        if self._data.size != 1:
+            raise OperationError(f"item(): needs a tensor with one element, this one has shape {self.shape}.")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists (a plain number for a 0-d tensor)."""
+        return self._data.tolist()
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self._data.shape[0]
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise OperationError(
+                f"the truth value of a tensor with shape {self.shape} is ambiguous; use .any(), .all() or backlit.where."
+            )
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iub":
+            raise TypeError(f"only integer tensors can be used as an index, this one is {self._data.dtype.name}")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self._data.ndim == 0 else object.__format__(self, spec)
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        from .printing import tensor_repr
+
+        return tensor_repr(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise GradientError(
+                "deepcopy: only leaf tensors can be copied; this one was computed. Use .detach().clone()."
+            )
+        out = type(self).__new__(type(self))
+        Tensor.__init__(out, self._data.copy())
+        out._requires_grad = self._requires_grad
+        out._grad = self._grad.__deepcopy__(memo) if self._grad is not None else None
+        memo[id(self)] = out
+        return out
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise GradientError("pickle: only leaf tensors can be pickled; use .detach() first.")
+        return _rebuild, (type(self), self._data, self._requires_grad)
+
+    def cuda(self, *_: Any, **__: Any) -> Tensor:
+        """Raises: Backlit computes on the CPU."""
+        raise UnsupportedError("cuda(): Backlit computes on the CPU; leave the tensor where it is.")
+
+
+def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool) -> Tensor:
+    out = kind.__new__(kind)
+    Tensor.__init__(out, data)
+    out._requires_grad = requires_grad
+    return out
+
+
+class Device(str):
+    """The name of a device, comparable with strings: ``tensor.device == "cpu"``."""
+
+    @property
+    def type(self) -> str:
+        """The kind of device."""
+        return str(self)
+
+
+CPU = Device("cpu")
+
+
+def device(name: Any = "cpu") -> Device:
+    """Name a device. Only ``"cpu"`` exists."""
+    if str(name) not in ("cpu", "cpu:0"):
+        raise UnsupportedError(f"device {str(name)!r}: Backlit computes on the CPU; use 'cpu'.")
+    return CPU
+
+
+class HookHandle:
+    """Removes a hook when called, or through ``.remove()``."""
+
+    def __init__(self, remove: Callable[[], None]) -> None:
+        self._remove: Callable[[], None] | None = remove
+
+    def remove(self) -> None:
+        """Take the hook off; doing it twice is harmless."""
+        if self._remove is not None:
+            self._remove()
+            self._remove = None
+
+    __call__ = remove
+
+    def __enter__(self) -> HookHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def _on_tensors(hook: Hook) -> Hook:
+    """Adapt a hook on tensors to the walk, which carries plain arrays unless it is being recorded."""
+
+    def adapted(gradient: Any) -> Any:
+        if isinstance(gradient, Tensor):
+            return hook(gradient)
+        replaced = hook(Tensor(gradient))
+        return replaced._data if isinstance(replaced, Tensor) else replaced
+
+    return adapted
+
+
+class _Keeper:
+    """Writes the upstream gradient of a node into the ``.grad`` of the tensor it made, without keeping it alive."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+
+    def __call__(self, gradient: Any) -> None:
+        tensor = self.tensor()
+        if tensor is None:
+            return
+        if not isinstance(gradient, Tensor):
+            gradient = Tensor(gradient.copy())
+        tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
+
+
+def _own(gradient: Array, like: Array) -> Array:
+    """A gradient array that nobody else holds, writable, with its leaf's dtype."""
+    return np.array(gradient, dtype=like.dtype, copy=True)
+
+
+def constant(array: Any) -> Tensor:
+    """Wrap an array that only the library holds; no outsider can write to it."""
+    return Tensor(np.asarray(array))
