@@ -60,7 +60,9 @@ def grad(
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for i, tensor in enumerate(wanted):
         if not tensor.requires_grad:
-            raise GradientError(f"grad: input {i} does not require gradients; set requires_grad=True before the computation.")
+            raise GradientError(
+                f"grad: input {i} does not require gradients; set requires_grad=True before the computation."
+            )
     keep = create_graph if retain_graph is None else retain_graph
     found = _gradients(roots, wanted, keep, create_graph)
     if materialize_grads:
@@ -122,5 +124,7 @@ def _seed(tensor: Tensor, seed: Any, create_graph: bool) -> Any:
     if not isinstance(seed, Tensor):
         seed = Tensor(np.asarray(seed, dtype=tensor.dtype))
     if seed.shape != tensor.shape:
-        raise OperationError(f"backward: the upstream gradient has shape {seed.shape}, the tensor {tensor.shape}; they must agree.")
+        raise OperationError(
+            f"backward: the upstream gradient has shape {seed.shape}, the tensor {tensor.shape}; they must agree."
+        )
     return seed if create_graph else seed._data

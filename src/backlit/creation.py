@@ -77,7 +77,9 @@ def _array(data: Any, dtype: Any, copy: bool) -> np.ndarray:
     try:
         array = np.array(data, dtype=None if dtype is None else dtypes.as_dtype(dtype))
     except (ValueError, TypeError) as error:
-        raise OperationError(f"tensor at {describe(mark())}: the data is not a regular array of numbers ({error}).") from error
+        raise OperationError(
+            f"tensor at {describe(mark())}: the data is not a regular array of numbers ({error})."
+        ) from error
     if array.dtype == object or array.dtype.kind not in "biuf":
         raise OperationError(f"tensor at {describe(mark())}: the data holds {array.dtype}, which are not numbers.")
     if dtype is None:

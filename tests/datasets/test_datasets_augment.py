@@ -25,10 +25,8 @@ def test_shape_and_dtype_stay_and_the_input_is_untouched(change, shape, dtype):
     np.testing.assert_array_equal(result, change(images, rng()))
 
 
-@pytest.mark.parametrize("change", EACH, ids=repr)
+@pytest.mark.parametrize("change", EACH[:4], ids=repr)
 def test_channels_change_alike(change):
-    if isinstance(change, Noise | Compose):
-        pytest.skip("noise is drawn for each pixel")
     images = rng(1).random((6, 5, 6))
     both = change(np.stack([images, images], axis=1), rng())
     np.testing.assert_array_equal(both[:, 0], both[:, 1])

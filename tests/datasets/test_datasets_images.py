@@ -63,9 +63,9 @@ def test_missing_folder_file_for_folder_and_missing_file(folder):
     assert "this is a file" in refusal(folder / NAMES[0])
     (folder / "t10k-labels-idx1-ubyte").rename(folder / "t10k-labels-idx1-ubyte.txt")
     message = refusal(folder)
-    for name in ("t10k-labels-idx1-ubyte,", "t10k-labels-idx1-ubyte.gz", "t10k-labels.idx1-ubyte,"):
+    for name in ("t10k-labels-idx1-ubyte,", "t10k-labels-idx1-ubyte.gz", "t10k-labels.idx1-ubyte "):
         assert name in message
-    assert "did you mean 't10k-labels-idx1-ubyte.txt'" in message
+    assert "(did you mean 't10k-labels-idx1-ubyte.txt'?)" in message
 
 
 def test_swapped_files_say_so(folder):

@@ -15,7 +15,9 @@ from .idx import read_idx
 
 DIGITS = tuple("0123456789")
 
-_CONTENT = {1: "labels", 3: "images"}  # what uint8 values of so many dimensions are
+_PARTS = ("train", "t10k")
+_ENDINGS = {"images": "idx3-ubyte", "labels": "idx1-ubyte"}
+_KINDS = {3: "images", 1: "labels"}  # what uint8 values of so many dimensions are
 
 
 def mnist(folder: str | os.PathLike[str]) -> Data:
@@ -54,8 +56,7 @@ def mnist(folder: str | os.PathLike[str]) -> Data:
 def read_four_files(folder: Path, *, name: str, source: str, pixel_max: int) -> Data:
     """The image set in the four files of `folder`, each checked by itself and against the others."""
     names = _list(folder)
-    x_train, y_train = _read_part(folder, names, "train")
-    x_test, y_test = _read_part(folder, names, "t10k")
+    (x_train, y_train), (x_test, y_test) = (_read_part(folder, names, part) for part in _PARTS)
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DataError(
             f"{folder}: training images are {_size(x_train)} pixels and test images {_size(x_test)}; "
@@ -80,8 +81,8 @@ def _list(folder: Path) -> list[str]:
 
 
 def _read_part(folder: Path, names: list[str], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    images_path = _find(folder, names, f"{part}-images", "idx3-ubyte")
-    labels_path = _find(folder, names, f"{part}-labels", "idx1-ubyte")
+    images_path = _find(folder, names, part, "images")
+    labels_path = _find(folder, names, part, "labels")
     images = _expect(images_path, 3)
     labels = _expect(labels_path, 1)
     if len(images) != len(labels):
@@ -98,14 +99,19 @@ def _read_part(folder: Path, names: list[str], part: str) -> tuple[NDArray[np.ui
     return images, labels.astype(np.int64)
 
 
-def _find(folder: Path, names: list[str], stem: str, ending: str) -> Path:
-    candidates = [f"{stem}{joint}{ending}{suffix}" for joint in "-." for suffix in ("", ".gz")]
+def _find(folder: Path, names: list[str], part: str, kind: str) -> Path:
+    candidates = _spellings(part, kind)
     for name in candidates:
         if name in names:
             return folder / name
+    others = {name for p in _PARTS for k in _ENDINGS if (p, k) != (part, kind) for name in _spellings(p, k)}
+    hint = did_you_mean(candidates[0], [name for name in names if name not in others])
     looked_for = f"{', '.join(candidates[:-1])} or {candidates[-1]}"
-    hint = did_you_mean(candidates[0], names)
     raise DataError(f"{folder}: looked for {looked_for} and found none{hint}; put the file there under that name.")
+
+
+def _spellings(part: str, kind: str) -> list[str]:
+    return [f"{part}-{kind}{joint}{_ENDINGS[kind]}{suffix}" for joint in "-." for suffix in ("", ".gz")]
 
 
 def _expect(path: Path, dimensions: int) -> NDArray[Any]:
@@ -113,9 +119,9 @@ def _expect(path: Path, dimensions: int) -> NDArray[Any]:
     array = read_idx(path)
     if array.dtype == np.uint8 and array.ndim == dimensions:
         return array
-    found = _CONTENT.get(array.ndim) if array.dtype == np.uint8 else None
+    found = _KINDS.get(array.ndim) if array.dtype == np.uint8 else None
     found = found or f"{array.dtype} values of {array.ndim} dimensions"
-    raise DataError(f"{path}: {_CONTENT[dimensions]} belong in this file and it holds {found}; put the right one here.")
+    raise DataError(f"{path}: {_KINDS[dimensions]} belong in this file and it holds {found}; put the right one here.")
 
 
 def _size(images: NDArray[Any]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from .data import Data
 from .errors import DataError
 
 Float64 = NDArray[np.float64]
+_BLOCK = 1 << 16  # values worked on at a time
 
 
 class Scaler(ABC):
@@ -68,14 +70,15 @@ class Scaler(ABC):
         """Take the constants from `state`, as `state_dict` gave them.
 
         Raises:
-            DataError: a constant is missing, unknown, not numeric or not finite, a scale is 0 or less, or shapes differ.
+            DataError: a constant is missing, unknown, not numeric or not finite, a scale is not positive, or shapes
+                differ.
         """
         if set(state) != set(self._constants):
             raise DataError(
                 f"{type(self).__name__} needs the constants {', '.join(self._constants)} and was given "
                 f"{', '.join(sorted(state)) or 'none'}; load a state_dict() of the same class."
             )
-        arrays = {name: _numeric(state[name], name) for name in self._constants}
+        arrays = {name: _numeric(state[name], name).astype(np.float64) for name in self._constants}
         finite = all(np.isfinite(array).all() for array in arrays.values())
         if not (finite and np.all(arrays["scale_"] > 0) and self._consistent(arrays)):
             raise DataError(
@@ -92,17 +95,19 @@ class Scaler(ABC):
         if not hasattr(self, "scale_"):
             raise DataError(f"this {type(self).__name__} has no statistics yet; call fit(x_train) first.")
 
-    def _apply(self, function: Any, values: ArrayLike) -> NDArray[Any]:
+    def _apply(self, function: Callable[[NDArray[Any]], Float64], values: ArrayLike) -> NDArray[Any]:
         self._require_fit()
-        array = np.asarray(values)
-        wide = _numeric(array, "x")
+        x = _numeric(values, "x")
         columns = getattr(self, self._constants[0]).shape
-        if wide.ndim == 0 or wide.shape[1:] != columns:
+        if x.ndim == 0 or x.shape[1:] != columns:
             raise DataError(
-                f"x has shape {wide.shape} and fit saw rows of shape {columns}; give rows with the same columns."
+                f"x has shape {x.shape} and fit saw rows of shape {columns}; give rows with the same columns."
             )
+        result = np.empty(x.shape, dtype=np.float64 if x.dtype == np.float64 else np.float32)
         with np.errstate(over="ignore"):  # beyond the range of the result is inf, as everywhere in NumPy
-            return np.asarray(function(wide), dtype=np.float64 if array.dtype == np.float64 else np.float32)
+            for block in _blocks(x):
+                result[block] = function(x[block])
+        return result
 
 
 class Standardizer(Scaler):
@@ -137,13 +142,14 @@ class Standardizer(Scaler):
             DataError: `x` has no rows, is not numeric, holds NaN or infinity, or its spread exceeds float64.
         """
         rows = _training_rows(x)
-        constant = rows.min(axis=0) == rows.max(axis=0)
+        smallest, largest = _extremes(rows)
+        constant = smallest == largest
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = np.where(constant, rows[0], rows.mean(axis=0))
-            centred = rows - mean
+            mean = np.where(constant, smallest, rows.mean(axis=0, dtype=np.float64))
             # Dividing by the largest deviation first keeps the squares from overflowing and from vanishing.
-            peak = np.where(constant, 1.0, np.abs(centred).max(axis=0))
-            scale = np.where(constant, 1.0, peak * np.sqrt(np.mean((centred / peak) ** 2, axis=0)))
+            peak = np.where(constant, 1.0, np.maximum(largest - mean, mean - smallest))
+            squares = sum((((rows[block] - mean) / peak) ** 2).sum(axis=0) for block in _blocks(rows))
+            scale = np.where(constant, 1.0, peak * np.sqrt(squares / len(rows)))
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             raise DataError("the spread of x exceeds the range of float64; use a larger unit for its columns.")
         self.mean_, self.scale_ = mean, scale
@@ -201,7 +207,7 @@ class Normalizer(Scaler):
             DataError: `x` has no rows, is not numeric, holds NaN or infinity, or its range exceeds float64.
         """
         rows = _training_rows(x)
-        smallest, largest = rows.min(axis=0), rows.max(axis=0)
+        smallest, largest = _extremes(rows)
         with np.errstate(over="ignore"):
             scale = (largest - smallest) / (self.high - self.low)
         if not np.isfinite(scale).all():
@@ -252,18 +258,30 @@ def normalize(data: Data, scaler: Scaler | None = None) -> Data:
     return replace(flat, x_train=scaler.fit_transform(flat.x_train), x_test=scaler.transform(flat.x_test))
 
 
-def _numeric(values: ArrayLike, name: str) -> Float64:
+def _numeric(values: ArrayLike, name: str) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype.kind not in "buif":
         raise DataError(f"{name} holds {array.dtype} values; give an array of real numbers.")
-    return array.astype(np.float64)
+    return array
 
 
-def _training_rows(x: ArrayLike) -> Float64:
+def _training_rows(x: ArrayLike) -> NDArray[Any]:
     rows = _numeric(x, "x")
     if rows.ndim == 0 or len(rows) == 0:
         raise DataError(f"x has shape {rows.shape}; give an array with at least one row.")
-    if not np.isfinite(rows).all():
+    return rows
+
+
+def _extremes(rows: NDArray[Any]) -> tuple[Float64, Float64]:
+    """The smallest and the largest value of each column, which also shows whether all are finite."""
+    smallest, largest = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+    if not (np.isfinite(smallest).all() and np.isfinite(largest).all()):
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
         raise DataError(f"x holds {rows[first]} at {first}; fill in or remove such rows before fitting.")
-    return rows
+    return smallest, largest
+
+
+def _blocks(rows: NDArray[Any]) -> Iterator[slice]:
+    """Slices of rows so small that their float64 copies stay in the cache."""
+    step = max(1, _BLOCK // max(1, math.prod(rows.shape[1:])))
+    return (slice(start, start + step) for start in range(0, len(rows), step))

@@ -294,17 +294,23 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
     return apply(Clamp, (x,), {"low": min, "high": max})
 
 
-@operation(formula="y = min(max(x, lo), hi)", gate="passes inside the interval, blocks outside",
-           domain="kinks at the limits", samples=lambda rng: [Sample(rng.uniform(-0.9, 0.9, (3, 4)))])
+@operation(
+    formula="y = min(max(x, lo), hi)",
+    gate="passes inside the interval, blocks outside",
+    domain="kinks at the limits",
+    samples=lambda rng: [Sample(rng.uniform(-0.9, 0.9, (3, 4)))],
+)
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """Limit values to ``[min_val, max_val]``."""
     return clamp(to_float(x), float(min_val), float(max_val))
 
 
-@operation(formula="y = min(max(x, 0), 6)", gate="passes inside the interval, blocks outside",
-           domain="kinks at 0 and 6", samples=lambda rng: [Sample(rng.uniform(0.1, 5.9, (3, 4)))])
+@operation(
+    formula="y = min(max(x, 0), 6)",
+    gate="passes inside the interval, blocks outside",
+    domain="kinks at 0 and 6",
+    samples=lambda rng: [Sample(rng.uniform(0.1, 5.9, (3, 4)))],
+)
 def relu6(x: Any) -> Tensor:
     """Rectifier with ceiling 6."""
     return clamp(to_float(x), 0.0, 6.0)
-
-

@@ -306,10 +306,14 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return apply(Where, (condition, x, y))
 
 
-@operation(formula="z = x (1 − w) + y w", gate="distributes, weighted", samples=lambda rng: [
-    Sample(rng.normal(size=(3, 4)), rng.normal(size=(4,)), 0.3),
-    Sample(rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 1))),
-])
+@operation(
+    formula="z = x (1 − w) + y w",
+    gate="distributes, weighted",
+    samples=lambda rng: [
+        Sample(rng.normal(size=(3, 4)), rng.normal(size=(4,)), 0.3),
+        Sample(rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 1))),
+    ],
+)
 def lerp(x: Any, y: Any, weight: Any) -> Tensor:
     """Linear interpolation ``x + weight * (y - x)``."""
     x, y = match(x, y)

@@ -19,10 +19,18 @@ def _pairs(rng: np.random.Generator) -> Any:
 
 def _comparison(name: str, symbol: str, ufunc: Any) -> Any:
     """A comparison by name, mathematical symbol and NumPy function."""
-    definition = type(name.capitalize(), (Op,), {
-        "name": name, "formula": f"z = x {symbol} y", "gate": _BLOCKS, "differentiable": False,
-        "forward": staticmethod(lambda x, y: ufunc(x, y)), "samples": staticmethod(_pairs),
-    })
+    definition = type(
+        name.capitalize(),
+        (Op,),
+        {
+            "name": name,
+            "formula": f"z = x {symbol} y",
+            "gate": _BLOCKS,
+            "differentiable": False,
+            "forward": staticmethod(lambda x, y: ufunc(x, y)),
+            "samples": staticmethod(_pairs),
+        },
+    )
 
     def compare(x: Any, y: Any, /) -> Tensor:
         return apply(definition, match(x, y))
@@ -47,10 +55,18 @@ def _logic(name: str, symbol: str, ufunc: Any, inputs: int) -> Any:
     def samples(rng: np.random.Generator) -> Any:
         yield Sample(*[rng.random((3, 4)) < 0.5 for _ in range(inputs)])
 
-    definition = type(name, (Op,), {
-        "name": name, "formula": symbol, "gate": _BLOCKS, "differentiable": False,
-        "forward": forward, "samples": staticmethod(samples),
-    })
+    definition = type(
+        name,
+        (Op,),
+        {
+            "name": name,
+            "formula": symbol,
+            "gate": _BLOCKS,
+            "differentiable": False,
+            "forward": forward,
+            "samples": staticmethod(samples),
+        },
+    )
 
     def function(*operands: Any) -> Tensor:
         return apply(definition, match(*operands) if inputs == 2 else (operand(*operands),))
@@ -72,11 +88,18 @@ bitwise_not = _logic("bitwise_not", "~x", np.invert, 1)
 
 def _test(name: str, meaning: str, ufunc: Any) -> Any:
     """A yes-or-no question about each element."""
-    definition = type(name, (Op,), {
-        "name": name, "formula": meaning, "gate": _BLOCKS, "differentiable": False,
-        "forward": staticmethod(lambda x: ufunc(x)),
-        "samples": staticmethod(lambda rng: [Sample(rng.normal(size=(3, 4)))]),
-    })
+    definition = type(
+        name,
+        (Op,),
+        {
+            "name": name,
+            "formula": meaning,
+            "gate": _BLOCKS,
+            "differentiable": False,
+            "forward": staticmethod(lambda x: ufunc(x)),
+            "samples": staticmethod(lambda rng: [Sample(rng.normal(size=(3, 4)))]),
+        },
+    )
 
     def function(x: Any, /) -> Tensor:
         return apply(definition, (operand(x),))

@@ -318,7 +318,10 @@ class View:
     def __init__(self, source: Tensor, op: type[Op], params: dict[str, Any], history: int) -> None:
         outer = source._view
         self.base: Tensor = source if outer is None else outer.base
-        self.chain: tuple[tuple[type[Op], dict[str, Any]], ...] = (*(() if outer is None else outer.chain), (op, params))
+        self.chain: tuple[tuple[type[Op], dict[str, Any]], ...] = (
+            *(() if outer is None else outer.chain),
+            (op, params),
+        )
         self.history = history
 
     def look(self, base: Any) -> Any:
@@ -351,7 +354,9 @@ def _describe(value: Any) -> str:
 class Operation:
     """A registry entry: the public function and what defines it (an :class:`Op`, or a composition of other operations)."""
 
-    def __init__(self, name: str, function: Callable[..., Any], definition: type[Op] | None, about: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any], definition: type[Op] | None, about: dict[str, Any]
+    ) -> None:
         self.name = name
         self.function = function
         self.definition = definition

@@ -285,4 +285,15 @@ def _weak(x: Any, number: Any, floats: bool) -> tuple[Any, Any]:
     return x, float(number) if x.dtype.kind == "f" else number
 
 
-__all__ = ["LIBRARY", "NOTHING", "NUMPY", "Elementwise", "binary", "match", "operand", "to_float", "unary", "unbroadcast"]
+__all__ = [
+    "LIBRARY",
+    "NOTHING",
+    "NUMPY",
+    "Elementwise",
+    "binary",
+    "match",
+    "operand",
+    "to_float",
+    "unary",
+    "unbroadcast",
+]

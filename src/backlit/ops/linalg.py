@@ -76,8 +76,17 @@ class Linear(Op):
 
 
 def _matmul_samples(rng: np.random.Generator) -> Any:
-    for a, b in [((3, 4), (4, 2)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 2)), ((2, 3, 4), (4, 5)),
-                 ((2, 3, 4), (2, 4, 5)), ((2, 1, 3, 4), (5, 4, 2)), ((0, 3), (3, 2)), ((2, 3, 4), (4,))]:
+    for a, b in [
+        ((3, 4), (4, 2)),
+        ((4,), (4,)),
+        ((3, 4), (4,)),
+        ((4,), (4, 2)),
+        ((2, 3, 4), (4, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (5, 4, 2)),
+        ((0, 3), (3, 2)),
+        ((2, 3, 4), (4,)),
+    ]:
         yield Sample(rng.normal(size=a), rng.normal(size=b))
 
 
@@ -92,7 +101,9 @@ def matmul(a: Any, b: Any, /) -> Tensor:
         a, b = match(a, b)
     na, nb = len(getattr(a, "shape", ())), len(getattr(b, "shape", ()))
     if na == 0 or nb == 0:
-        raise OperationError(f"matmul at {describe(mark())}: operands need at least one dimension; multiply with * instead.")
+        raise OperationError(
+            f"matmul at {describe(mark())}: operands need at least one dimension; multiply with * instead."
+        )
     if na > 1 and nb > 1:
         return apply(Matmul, (a, b))
     rows = a.reshape((1, -1)) if na == 1 else a

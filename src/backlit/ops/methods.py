@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import activations, arithmetic, cast, comparison, linalg, reduction, rounding, shape, transcendental
-from .definition import Tensor
+from . import activations, arithmetic, cast, comparison, linalg, reduction, rounding, shape, transcendental  # noqa: F401
+from .definition import REGISTRY, Tensor
 
 _OPERATORS = {
     "__add__": arithmetic.add,
@@ -39,17 +39,38 @@ _OPERATORS = {
 }
 
 
+# One line a family. A name is a registered operation whose first argument is the tensor.
+METHODS = (
+    "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh acosh "
+    "atanh erf sign neg floor ceil trunc round",
+    "sigmoid logsigmoid relu clamp",
+    "add sub mul div pow maximum minimum atan2 remainder fmod floor_divide lerp",
+    "eq ne lt le gt ge logical_and logical_or logical_xor logical_not isnan isinf isfinite",
+    "sum mean",
+    "matmul",
+    "reshape permute transpose expand",
+)
+
+# Methods under another name than the operation's, and functions that are not in the registry.
+ALIASES = {
+    "to": cast.cast,
+    "astype": cast.cast,
+    "allclose": comparison.allclose,
+    "isclose": comparison.isclose,
+    "equal": comparison.equal,
+    "T": property(shape.T),
+    "mT": property(shape.mT),
+}
+
+
 def attach() -> None:
     """Put operators and methods on the class."""
     for name, function in _OPERATORS.items():
         setattr(Tensor, name, function)
-    for module in (activations, arithmetic, comparison, linalg, reduction, rounding, shape, transcendental):
-        for name, function in vars(module).items():
-            if callable(function) and not name.startswith("_") and not isinstance(function, type) and not hasattr(Tensor, name):
-                setattr(Tensor, name, function)
-    Tensor.astype = Tensor.to = cast.cast
-    Tensor.T = property(shape.T)
-    Tensor.mT = property(shape.mT)
+    for name in " ".join(METHODS).split():
+        setattr(Tensor, name, REGISTRY[name].function)
+    for name, attribute in ALIASES.items():
+        setattr(Tensor, name, attribute)
 
 
 attach()

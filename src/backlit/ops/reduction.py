@@ -84,7 +84,9 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 @operation(Sum)
-def sum(x: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+def sum(
+    x: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None, keepdims: bool = False
+) -> Tensor:
     """Sum over all dimensions, or over ``dim``. Booleans and integers give int64.
 
     >>> import backlit as bl
@@ -100,7 +102,9 @@ def sum(x: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None, a
 
 
 @operation(Mean)
-def mean(x: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+def mean(
+    x: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None, keepdims: bool = False
+) -> Tensor:
     """Mean over all dimensions, or over ``dim``; needs a floating dtype."""
     x = operand(x)
     if dtype is not None:
@@ -109,5 +113,7 @@ def mean(x: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None, 
         from ..errors import OperationError
         from ..source import describe, mark
 
-        raise OperationError(f"mean at {describe(mark())}: the tensor is {x.dtype.name}; convert it first, as in x.float().mean().")
+        raise OperationError(
+            f"mean at {describe(mark())}: the tensor is {x.dtype.name}; convert it first, as in x.float().mean()."
+        )
     return apply(Mean, (x,), {"axis": axes(dim if axis is None else axis), "keepdims": keepdim or keepdims})

@@ -61,15 +61,23 @@ class Expand(Op):
         return unbroadcast(g, ctx.shapes[0])
 
 
-@operation(Reshape, samples=lambda rng: [
-    Sample(rng.normal(size=(3, 4)), (2, 6)), Sample(rng.normal(size=(3, 4)), (-1,)), Sample(rng.normal(size=(1,)), ()),
-])
+@operation(
+    Reshape,
+    samples=lambda rng: [
+        Sample(rng.normal(size=(3, 4)), (2, 6)),
+        Sample(rng.normal(size=(3, 4)), (-1,)),
+        Sample(rng.normal(size=(1,)), ()),
+    ],
+)
 def reshape(x: Any, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where the memory layout allows it."""
     return apply(Reshape, (operand(x),), {"shape": sizes(shape)})
 
 
-@operation(Permute, samples=lambda rng: [Sample(rng.normal(size=(2, 3, 4)), (2, 0, 1)), Sample(rng.normal(size=(2, 3)), (-1, 0))])
+@operation(
+    Permute,
+    samples=lambda rng: [Sample(rng.normal(size=(2, 3, 4)), (2, 0, 1)), Sample(rng.normal(size=(2, 3)), (-1, 0))],
+)
 def permute(x: Any, *dims: Any) -> Tensor:
     """Dimensions in the given order; a view."""
     return apply(Permute, (operand(x),), {"dims": sizes(dims)})
@@ -89,7 +97,9 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     return apply(Permute, (x,), {"dims": tuple(order)})
 
 
-@operation(Expand, samples=lambda rng: [Sample(rng.normal(size=(3, 1)), (2, 3, 4)), Sample(rng.normal(size=(1,)), (3,))])
+@operation(
+    Expand, samples=lambda rng: [Sample(rng.normal(size=(3, 1)), (2, 3, 4)), Sample(rng.normal(size=(1,)), (3,))]
+)
 def expand(x: Any, *shape: Any) -> Tensor:
     """Dimensions of size 1 stretched to ``shape`` without copying; -1 keeps a size. Read-only memory: writes raise."""
     x = operand(x)
