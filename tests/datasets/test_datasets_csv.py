@@ -54,6 +54,8 @@ def test_numbers_stay_and_text_becomes_one_column_per_category(file):
         (["1.5", "2", "3"], None, "regression", None),
         (["0", "1"], "regression", "regression", None),
         (["0.5", "1.5", "0.5"], "classification", "classification", ("0.5", "1.5")),
+        (["0.1", "0.2", "01e-1"], "classification", "classification", ("0.1", "0.2")),
+        (["16777216", "16777217.0"], None, "classification", ("16777216", "16777217")),
         (["yes", "no"], None, "classification", ("no", "yes")),
         ([str(n) for n in range(21)], "classification", "classification", tuple(map(str, range(21)))),
     ],

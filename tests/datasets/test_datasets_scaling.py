@@ -135,6 +135,7 @@ def test_faults(make):
         (3.0, "at least one row"),
         ([["a"]], "real numbers"),
         ([[1j]], "real numbers"),
+        (np.ones((2, 2), np.longdouble), "at most 64 bits"),
         ([[1.0, 2.0], [3.0, np.nan]], r"holds nan at \(1, 1\)"),
         ([[np.inf]], r"holds inf at \(0, 0\)"),
     ]:

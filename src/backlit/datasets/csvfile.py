@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -186,20 +185,23 @@ def _target(table: Table, name: str, task: Task | None) -> tuple[NDArray[Any], t
             f"{table.at(row)}: regression needs numbers and the target {name!r} holds "
             f"{shown(table.columns[name][row])}; choose another target or task='classification'."
         )
-    if numbers is not None and (task or _rule(numbers)) == "regression":
-        return _float32(table, name, numbers), None
-    keys: Sequence[Any] = table.columns[name] if numbers is None else _float32(table, name, numbers).tolist()
+    keys: Sequence[Any] = table.columns[name]
+    if numbers is not None:
+        values = _float32(table, name, numbers)
+        if (task or _rule(numbers)) == "regression":
+            return values, None
+        keys = [_exact(cell) for cell in keys]
     classes = sorted(set(keys))
     if len(classes) == 1:
         raise DataError(
-            f"{table.path}: every row has the same target, {name}={_class_name(classes[0])!r}; "
+            f"{table.path}: every row has the same target, {name}={str(classes[0])!r}; "
             "classification needs two classes, so add rows of another or choose another target."
         )
-    return _codes(keys, classes), tuple(_class_name(key) for key in classes)
+    return _codes(keys, classes), tuple(map(str, classes))
 
 
 def _rule(numbers: Sequence[float]) -> Task:
-    whole = all(math.isfinite(number) and number.is_integer() for number in numbers)
+    whole = all(number.is_integer() for number in numbers)
     return "classification" if whole and len(set(numbers)) <= _MAX_INTEGER_CLASSES else "regression"
 
 
@@ -208,8 +210,10 @@ def _codes(keys: Sequence[Any], ordered: Sequence[Any]) -> NDArray[np.int64]:
     return np.array([code[key] for key in keys], dtype=np.int64)
 
 
-def _class_name(key: str | float) -> str:
-    """Text as it is; a number in its shortest form, so that 1, 1.0 and 01 are one class."""
-    if isinstance(key, str):
-        return key
-    return str(int(key)) if key.is_integer() else str(key)
+def _exact(cell: str) -> int | float:
+    """The number in a cell, so that 1, 1.0 and 01 are one class, and large integers next to one another are two."""
+    try:
+        return int(cell)
+    except ValueError:
+        number = float(cell)
+        return int(number) if number.is_integer() else number

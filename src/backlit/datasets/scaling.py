@@ -260,8 +260,8 @@ def normalize(data: Data, scaler: Scaler | None = None) -> Data:
 
 def _numeric(values: ArrayLike, name: str) -> NDArray[Any]:
     array = np.asarray(values)
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{name} holds {array.dtype} values; give an array of real numbers.")
+    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
+        raise DataError(f"{name} holds {array.dtype} values; give an array of real numbers of at most 64 bits.")
     return array
 
 

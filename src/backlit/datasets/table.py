@@ -58,7 +58,9 @@ def read_table(path: Path, delimiter: str) -> Table:
             cells, or columns without a name or with the same one.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
-        raise DataError(f"delimiter is {delimiter!r}; give the one character that separates the cells, such as ',' .")
+        raise DataError(
+            f"delimiter is {delimiter!r}; give the one character that separates the cells, for example ','."
+        )
     records = _records(_text(path), path, delimiter)
     _, header = next(records, (0, []))
     if not header:
