@@ -73,7 +73,7 @@ class _NumPy:
         """The error function; SciPy is imported only when it is first needed (0.2 s)."""
         from scipy.special import erf
 
-        return erf(x)
+        return erf(x) if x.dtype != np.float16 else erf(x).astype(np.float16)
 
     @staticmethod
     def gated(g: Any, slope: Any) -> Any:

@@ -55,7 +55,7 @@ class Linear(Op):
         return g.reshape((-1, g.shape[-1])).T @ x.reshape((-1, x.shape[-1]))
 
     def vjp_bias(ctx, g):
-        return g.sum(axis=tuple(range(g.ndim - 1)))
+        return g if g.ndim == 1 else g.sum(axis=tuple(range(g.ndim - 1)))
 
     def jvp(ctx, tangents, x, weight):
         dx, dw, *rest = tangents
