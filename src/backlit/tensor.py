@@ -154,7 +154,7 @@ class Tensor(TensorMethods):
 
     def detach(self) -> Tensor:
         """A tensor that shares this one's memory and is a constant to the graph."""
-        out = Tensor(self._data)
+        out = Tensor(self._data[...])  # another array object: forward-mode tangents are kept by array
         out._storage = self.storage()
         return out
 
@@ -239,11 +239,11 @@ class Tensor(TensorMethods):
                 gradient, owned = gradient._data, False
         recorded = isinstance(gradient, Tensor)
         if self._grad is None:
-            self._grad = gradient if recorded else Tensor(gradient if owned else _own(gradient, self._data))
+            self._grad = gradient if recorded else Tensor(_own(gradient, self._data, owned))
         elif recorded:
             self._grad = self._grad + gradient
         else:
-            self._grad = Tensor(self._grad._data + gradient)
+            self._grad = Tensor(np.asarray(self._grad._data + gradient))
 
     def register_hook(self, hook: Hook) -> Callable[[], None]:
         """Call ``hook(grad)`` when this tensor's gradient is computed; a returned tensor replaces it.
@@ -417,8 +417,13 @@ class _Keeper:
         tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
 
 
-def _own(gradient: Array, like: Array) -> Array:
-    """A gradient array that nobody else holds, writable, with its leaf's dtype."""
+def _own(gradient: Array, like: Array, owned: bool) -> Array:
+    """A gradient array that nobody else holds, writable, with its leaf's dtype.
+
+    A view can be of the upstream gradient, which others hold, and 0-d results of NumPy are scalars: both are copied.
+    """
+    if owned and type(gradient) is np.ndarray and gradient.base is None:
+        return gradient
     return np.array(gradient, dtype=like.dtype, copy=True)
 
 
