@@ -21,3 +21,11 @@ class OverwrittenError(GradientError):
 
 class UnsupportedError(BacklitError, NotImplementedError):
     """A feature of PyTorch's vocabulary that Backlit does not have."""
+
+
+class CheckpointError(BacklitError, ValueError):
+    """A saved file cannot be read, is damaged, or does not fit what it is loaded into; one sentence says which."""
+
+
+class NonFiniteError(BacklitError, ArithmeticError):
+    """Training met a NaN or an infinity and stopped before it reached the weights."""
