@@ -8,11 +8,22 @@ from typing import Any
 import numpy as np
 
 from .errors import GradientError, OperationError
-from .graph import enable_grad, mode, no_grad, set_grad_enabled, walk
+from .function import Function, custom_vjp, once_differentiable
+from .graph import enable_grad, inference_mode, mode, no_grad, set_grad_enabled, walk
 from .numerics import quiet
 from .tensor import Tensor
 
-__all__ = ["backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "backward",
+    "custom_vjp",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "no_grad",
+    "once_differentiable",
+    "set_grad_enabled",
+]
 
 Tensors = Tensor | Sequence[Tensor]
 

@@ -150,6 +150,11 @@ class Node:
         return f"<{self.name} {'×'.join(map(str, self.shape)) or 'scalar'}{f' at {place}' if place else ''}>"
 
 
+def last_id() -> int:
+    """A number not below that of any node made so far, and below those of all later ones."""
+    return _next_id()
+
+
 def scope_path(scope: tuple[Any, ...] | None) -> str:
     """Join the names on a module stack. Each entry is ``(outer, module)``; modules name their children."""
     if scope is None:

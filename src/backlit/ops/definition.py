@@ -26,7 +26,7 @@ import numpy as np
 from ..errors import BacklitError, OperationError, OverwrittenError
 from ..graph import Node, freed, mode
 from ..numerics import quiet
-from ..source import Mark, describe, mark
+from ..source import describe, mark
 from ..tensor import Tensor, constant
 
 Array = np.ndarray
@@ -165,13 +165,16 @@ class _Output:
         self._data = tensor._data
         self._storage = tensor.storage()
 
+    def restore(self, node: Node) -> Tensor:
+        """The output as a tensor again, made by ``node``."""
+        out = Tensor(self._data)
+        out._storage = self._storage
+        out._node = node
+        out._requires_grad = True
+        return out
 
-def _as_recorded(saved: _Output, node: Node) -> Tensor:
-    out = Tensor(saved._data)
-    out._storage = saved._storage
-    out._node = node
-    out._requires_grad = True
-    return out
+
+saved_output = _Output
 
 
 def _positional(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -219,13 +222,13 @@ def apply(op: type[Op], inputs: tuple[Any, ...], params: dict[str, Any] = NOTHIN
     if op.is_view and out.base is not None:
         _share(result, inputs[0], op, params)
     if needs and op.differentiable and mode.recording and out.dtype.kind == "f":
-        _record(op, inputs, arrays, params, needs, result, extra)
+        record(op, inputs, arrays, params, needs, result, extra)
     for observer in mode.observers:
         observer.applied(op, inputs, params, extra, result)
     return result
 
 
-def _record(
+def record(
     op: type[Op], inputs: Any, arrays: list[Any], params: dict[str, Any], needs: int, result: Tensor, extra: Any
 ) -> None:
     """Give a result its node: edges, exactly the values that its rules name, and the user's line."""
@@ -269,16 +272,16 @@ def _unpack(node: Node, create_graph: bool) -> list[Any]:
         if value is not None and value.__class__ is not float:
             storage = getattr(value, "_storage", None)
             if storage is not None:
-                _check_version(node, i, storage)
+                check_version(node, i, storage)
             if create_graph:
-                value = _as_recorded(value, node) if value.__class__ is _Output else value
+                value = value.restore(node) if value.__class__ is _Output else value
             else:
                 value = getattr(value, "_data", value)
         values.append(value)
     return values
 
 
-def _check_version(node: Node, slot: int, storage: Any) -> None:
+def check_version(node: Node, slot: int, storage: Any) -> None:
     """Raise when the memory of a saved value was written to since it was saved."""
     if storage.exposed_at is not False:
         storage.sync()
@@ -302,40 +305,38 @@ def _overwritten(node: Node, slot: int, storage: Any) -> str:
 
 def _share(result: Tensor, source: Any, op: type[Op], params: dict[str, Any]) -> None:
     """Make a result that shares its input's memory a view of it."""
-    if not isinstance(source, Tensor):
-        return
-    if not np.may_share_memory(result._data, source._data):
-        return
-    result._storage = source.storage()
-    result._view = View(source, op, params, result._storage.history) if mode.recording else None
+    if isinstance(source, Tensor) and np.may_share_memory(result._data, source._data):
+        result._storage = source.storage()
+        result._view = View(source, op, params, result._storage.history)
 
 
 class View:
-    """How a view was made from its base: enough to look at the base again after either was written to in place."""
+    """How a view was made from its base: enough to look at the base again after either was written to in place.
 
-    __slots__ = ("base", "chain", "history")
+    A view made while nothing was recorded is ``frozen``: it shares memory but never follows its base's history.
+    """
+
+    __slots__ = ("base", "chain", "frozen", "history")
 
     def __init__(self, source: Tensor, op: type[Op], params: dict[str, Any], history: int) -> None:
         outer = source._view
         self.base: Tensor = source if outer is None else outer.base
-        self.chain: tuple[tuple[type[Op], dict[str, Any]], ...] = (
-            *(() if outer is None else outer.chain),
-            (op, params),
-        )
+        self.chain: tuple[tuple[type[Op], dict[str, Any]], ...] = (*(() if outer is None else outer.chain), (op, params))
+        self.frozen = not mode.recording or (outer is not None and outer.frozen)
         self.history = history
-
-    def look(self, base: Any) -> Any:
-        """Apply the chain of view operations to the base, or to anything of its shape."""
-        for op, params in self.chain:
-            base = apply(op, (base,), params)
-        return base
 
     def replay(self, tensor: Tensor) -> None:
         """Give a view the history its base has now."""
-        again = self.look(self.base)
+        self.history = tensor.storage().history
+        if self.frozen:
+            return
+        again: Any = self.base
+        for op, params in self.chain:
+            again = apply(op, (again,), params)
         tensor._node = again._node
         tensor._requires_grad = again._requires_grad
-        self.history = tensor.storage().history
+        for observer in mode.observers:
+            observer.wrote(tensor, again)
 
 
 def explain_failure(op: type[Op], arrays: list[Any], params: dict[str, Any], error: Exception) -> OperationError:
@@ -415,11 +416,6 @@ def operation(definition: type[Op] | None = None, **about: Any) -> Callable[[Cal
     return register
 
 
-def caller() -> Mark | None:
-    """The user's line, for error messages of functions in this package."""
-    return mark()
-
-
 __all__ = [
     "NOTHING",
     "REGISTRY",
@@ -429,6 +425,10 @@ __all__ = [
     "Sample",
     "Tensor",
     "apply",
+    "check_version",
+    "View",
     "constant",
     "operation",
+    "record",
+    "saved_output",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import activations, arithmetic, cast, comparison, linalg, reduction, rounding, shape, transcendental  # noqa: F401
+import numpy as np
+
+from . import activations, arithmetic, comparison, conversions, inplace, linalg, numpy_protocol, reduction, rounding, shape, transcendental  # noqa: F401
 from .definition import REGISTRY, Tensor
 
 _OPERATORS = {
@@ -53,8 +55,6 @@ METHODS = (
 
 # Methods under another name than the operation's, and functions that are not in the registry.
 ALIASES = {
-    "to": cast.cast,
-    "astype": cast.cast,
     "allclose": comparison.allclose,
     "isclose": comparison.isclose,
     "equal": comparison.equal,
@@ -63,8 +63,37 @@ ALIASES = {
 }
 
 
+# Methods that have an in-place form, written with a trailing underscore.
+IN_PLACE = (
+    "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh acosh "
+    "atanh erf sign neg floor ceil trunc round sigmoid relu clamp pow remainder fmod floor_divide lerp atan2"
+)
+
+_WRITES = {
+    "add_": inplace.arithmetic_write("add", np.add),
+    "sub_": inplace.arithmetic_write("sub", np.subtract),
+    "mul_": inplace.arithmetic_write("mul", np.multiply),
+    "div_": inplace.arithmetic_write("div", np.divide),
+    "copy_": inplace.copy_,
+    "fill_": inplace.fill_,
+    "zero_": inplace.zero_,
+    "__setitem__": inplace.setitem,
+}
+_WRITES |= {
+    "__iadd__": _WRITES["add_"],
+    "__isub__": _WRITES["sub_"],
+    "__imul__": _WRITES["mul_"],
+    "__itruediv__": _WRITES["div_"],
+}
+
+
 def attach() -> None:
     """Put operators and methods on the class."""
+    for name in IN_PLACE.split():
+        setattr(Tensor, f"{name}_", inplace.write(REGISTRY[name].function, f"{name}_"))
+    setattr(Tensor, "__ipow__", Tensor.pow_)  # type: ignore[attr-defined]  # noqa: B010
+    for name, function in (*_WRITES.items(), *conversions.CONVERSIONS.items(), *numpy_protocol.PROTOCOLS.items()):
+        setattr(Tensor, name, function)
     for name, function in _OPERATORS.items():
         setattr(Tensor, name, function)
     for name in " ".join(METHODS).split():

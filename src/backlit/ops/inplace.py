@@ -1,0 +1,234 @@
+"""Writing into tensors: ``x += y``, ``x.add_(y)``, ``x[i] = v`` and their relatives, with a correct history.
+
+An in-place operation computes its result out of place, with everything that recording it needs, and then the tensor
+*becomes* the result: the values are copied into its memory and it takes over the result's history. When the tensor is a
+view, its base gets a new history too (the old base with a region replaced), and other views follow when next used.
+Values that were saved before the write are noticed through the storage's version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..errors import GradientError, OperationError
+from ..graph import Node, last_id, mode
+from ..numerics import quiet
+from ..source import describe, mark
+from .definition import REGISTRY, Op, Tensor, apply, constant, record
+from .elementwise import operand
+from .shape import expand
+
+
+_FOREVER = 1 << 62
+
+
+class ViewWrite(Op):
+    """A tensor with the region that a view shows replaced by other values."""
+
+    name = "view_write"
+    formula = "y = x with a region replaced by v"
+    gate = "routes: the region's gradient goes to the new values, the rest to the old tensor"
+
+    def forward(base, value, *, chain):
+        out = base.copy()
+        look(out, chain)[...] = value
+        return out
+
+    def vjp_base(ctx, g):
+        nothing = np.zeros(ctx.shapes[1], g.dtype)
+        return apply(ViewWrite, (g, constant(nothing) if isinstance(g, Tensor) else nothing), ctx.params)
+
+    def vjp_value(ctx, g):
+        return look(g, ctx.params["chain"])
+
+    def jvp(ctx, tangents):
+        base, value = (
+            constant(np.zeros(shape, ctx.dtype)) if t is None else t
+            for t, shape in zip(tangents, ctx.shapes, strict=True)
+        )
+        return apply(ViewWrite, (base, value), ctx.params)
+
+
+def look(x: Any, chain: Any) -> Any:
+    """The region of ``x`` that a chain of view operations shows."""
+    for op, params in chain:
+        x = apply(op, (x,), params)
+    return x
+
+
+def become(target: Tensor, value: Tensor, since: int = _FOREVER) -> Tensor:
+    """Write ``value`` into ``target`` and give ``target`` its history.
+
+    Nodes with a number above ``since`` belong to this write; what they saved of the target is kept for them.
+    """
+    value = _fit(target, value)
+    _check_writable(target)
+    value.refresh()
+    if mode.recording:
+        _check_history(target, value)
+        _keep_old_value(target, value, since)
+    with quiet():
+        np.copyto(target._data, value._data, casting="unsafe")
+    if mode.recording:
+        _take_history(target, value)
+    target.storage().wrote()
+    for observer in mode.observers:
+        observer.wrote(target, value)
+    return target
+
+
+def _fit(target: Tensor, value: Tensor) -> Tensor:
+    """Bring a value to the target's shape and dtype, recorded."""
+    if value.shape != target.shape:
+        if np.broadcast_shapes(value.shape, target.shape) != target.shape:
+            raise OperationError(
+                f"in-place write at {describe(mark())}: the result has shape {value.shape}, the tensor {target.shape}; "
+                "an in-place operation cannot change the shape. Use the out-of-place form."
+            )
+        value = expand(value, target.shape)
+    if value.dtype != target.dtype:
+        if dtypes.promote(value.dtype, 1, target.dtype, 1).kind != target.dtype.kind:
+            raise OperationError(
+                f"in-place write at {describe(mark())}: a {value.dtype.name} result does not fit into a "
+                f"{target.dtype.name} tensor. Convert the tensor first, for example with .float()."
+            )
+        value = value.to(target.dtype)
+    return value
+
+
+def _check_writable(target: Tensor) -> None:
+    if not target._data.flags.writeable:
+        raise OperationError(
+            f"in-place write at {describe(mark())}: this tensor shows one memory location several times (it was expanded), "
+            "or wraps a read-only array. Write to a copy: x = x.clone()."
+        )
+
+
+def _check_history(target: Tensor, value: Tensor) -> None:
+    """Refuse writes whose gradient would have nowhere to go."""
+    base = target if target._view is None else target._view.base
+    if base._requires_grad and base._node is None:
+        what = "a view of a leaf tensor" if base is not target else "a leaf tensor"
+        raise GradientError(
+            f"in-place write at {describe(mark())} to {what} that requires gradients. Its gradient would be for a value "
+            "that no longer exists. Do it under backlit.no_grad(), or on a copy: x = x.clone()."
+        )
+    if target._view is not None and target._view.frozen and (value._requires_grad or base._requires_grad):
+        raise GradientError(
+            f"in-place write at {describe(mark())} to a view that was made under no_grad(): its base cannot follow. "
+            "Make the view outside no_grad(), or write under no_grad()."
+        )
+
+
+def _keep_old_value(target: Tensor, value: Tensor, since: int) -> None:
+    """Give the nodes of this very write a copy of the old value where they saved it: ``x *= w`` needs the old x for w."""
+    snapshot = None
+    stack = [value._node]
+    while stack:
+        node = stack.pop()
+        if type(node) is not Node or node.id <= since:
+            continue
+        for i, saved in enumerate(node.saved or ()):
+            if saved is target:
+                snapshot = snapshot or _snapshot(target)
+                node.saved[i] = snapshot
+        stack.extend(node.edges)
+
+
+def _snapshot(target: Tensor) -> Tensor:
+    """A copy of a tensor's values with its history."""
+    old = Tensor(target._data.copy())
+    old._node, old._requires_grad = target._node, target._requires_grad
+    return old
+
+
+def _take_history(target: Tensor, value: Tensor) -> None:
+    storage = target.storage()
+    view = target._view
+    if view is None or view.frozen:
+        if value._requires_grad and value._node is None:
+            value = expand(value, value.shape)  # a node between a leaf and the tensor that takes its values
+        changed = value._requires_grad or target._requires_grad
+        target._node, target._requires_grad = value._node, value._requires_grad
+    else:
+        base = view.base
+        base.refresh()
+        needs = (1 if base._requires_grad else 0) | (2 if value._requires_grad else 0)
+        changed = needs != 0
+        if changed:
+            record(ViewWrite, (base, value), [base._data, value._data], {"chain": view.chain}, needs, base, None)
+    if changed:
+        storage.history += 1
+
+
+def write(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
+    """The in-place method of a function."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        since = last_id()
+        return become(self, function(self, *args, **kwargs), since)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"In-place :func:`backlit.{name.rstrip('_')}`: the result is written into this tensor, which is returned."
+    return method
+
+
+def arithmetic_write(name: str, ufunc: Any) -> Callable[..., Tensor]:
+    """An in-place operator. Where nothing is recorded it is one NumPy call without a temporary."""
+    function = REGISTRY[name].function
+
+    def method(self: Tensor, other: Any, *, alpha: Any = None) -> Tensor:
+        if alpha is not None:
+            other = operand(other) * alpha
+        array = other._data if isinstance(other, Tensor) else other
+        plain = not mode.recording and not mode.observers and self._data.dtype.kind == "f" and self._data.flags.writeable
+        if plain and (type(array) in (float, int) or getattr(array, "dtype", None) == self._data.dtype):
+            if getattr(array, "ndim", 0) <= self._data.ndim:
+                with quiet():
+                    ufunc(self._data, array, out=self._data)
+                self.storage().wrote()
+                return self
+        since = last_id()
+        return become(self, function(self, other), since)
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__doc__ = f"In-place :func:`backlit.{name}`; ``alpha`` scales the operand first."
+    return method
+
+
+def copy_(self: Tensor, source: Any) -> Tensor:
+    """Write the values of ``source`` (broadcast, converted) into this tensor."""
+    source = operand(source)
+    if not isinstance(source, Tensor):
+        source = constant(source)
+    if source.dtype != self.dtype:
+        source = source.to(self.dtype)
+    return become(self, source)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every element to a number, or to the value of a 0-d tensor."""
+    return copy_(self, value if isinstance(value, Tensor) else constant(np.asarray(value, self.dtype)))
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Set every element to 0."""
+    return fill_(self, 0)
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """``x[index] = value``: the value is broadcast; gradients go to the value and to the elements left alone."""
+    from .indexing import getitem, index_put
+
+    region = getitem(self, index)
+    if region._storage is not None and region._storage is self._storage:
+        copy_(region, value)
+        return
+    value = operand(value)
+    since = last_id()
+    become(self, index_put(self, index, value if value.dtype == self.dtype else value.astype(self.dtype)), since)
+

@@ -1,0 +1,466 @@
+"""Random numbers: seeded generators whose state can be saved, and tensors drawn from them.
+
+The names are PyTorch's. The numbers are not: generators here are counter-based (Philox 4×64 with ten rounds, in NumPy's
+implementation), so ``manual_seed(0)`` gives other values than in PyTorch. What is promised is that the same seed and
+the same calls give the same values, on every machine, and that a restored state continues the sequence exactly.
+
+float32 tensors are made from float32 draws (half the random bits, half the time); float16 from 11 random bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .creation import as_tensor
+from .errors import GradientError, OperationError
+from .graph import mode
+from .source import describe, mark
+from .tensor import Tensor, device as check_device
+
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+]
+
+Array = np.ndarray
+_WORDS = 12
+"""64-bit words of a saved state: counter 4, key 2, buffer 4, position in it, and a pending half word with its flag."""
+
+
+class Generator:
+    """A stream of random numbers. Pass it as ``generator=``; without one, functions share ``default_generator``.
+
+    >>> import backlit as bl
+    >>> g = bl.Generator().manual_seed(7)
+    >>> state = g.get_state()
+    >>> a = bl.rand(3, generator=g)
+    >>> _ = g.set_state(state)
+    >>> bool((bl.rand(3, generator=g) == a).all())
+    True
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self.device = check_device(device)
+        self._seed = 0
+        self._numpy: Any = None
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """The NumPy generator behind this one; what is drawn from it advances this stream."""
+        if self._numpy is None:  # numpy.random takes 20 ms to import; programs that draw nothing do not pay for it
+            self._numpy = np.random.Generator(np.random.Philox(key=self._seed % 2**64))
+        return self._numpy
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream that belongs to ``seed`` (any integer of at most 64 bits), and return the generator."""
+        seed = int(seed)
+        if not -(2**63) <= seed < 2**64:
+            raise OperationError(f"manual_seed at {describe(mark())}: the seed must fit into 64 bits, got {seed}.")
+        self._seed = seed % 2**64
+        self._numpy = None
+        return self
+
+    def seed(self) -> int:
+        """Start a stream seeded by the operating system, and return the seed."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """The seed this stream started from."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """The place in the stream, as a uint8 tensor of 104 bytes (``.tolist()`` of it is ready for JSON)."""
+        state: Any = self.numpy.bit_generator.state
+        inner = state["state"]
+        tail = (state["buffer_pos"], state["has_uint32"] << 32 | state["uinteger"])
+        words = (*inner["counter"], *inner["key"], *state["buffer"], *tail, self._seed)
+        return Tensor(np.array(words, np.uint64).astype("<u8").view(np.uint8))
+
+    def set_state(self, state: Any) -> Generator:
+        """Go back to a place given by :meth:`get_state` (a tensor, an array, or a list of byte values).
+
+        Raises:
+            OperationError: not a state: another length, or values that are not bytes.
+        """
+        data = np.asarray(state._data if isinstance(state, Tensor) else state)
+        if data.shape != (8 * (_WORDS + 1),) or data.dtype.kind not in "iu" or data.min() < 0 or data.max() > 255:
+            raise OperationError(
+                f"set_state at {describe(mark())}: a state is {8 * (_WORDS + 1)} byte values from get_state(); "
+                f"got shape {data.shape}, dtype {data.dtype}."
+            )
+        words = data.astype(np.uint8).view("<u8").astype(np.uint64)
+        self.manual_seed(int(words[12]))
+        self.numpy.bit_generator.state = {
+            "bit_generator": "Philox",
+            "state": {"counter": words[0:4], "key": words[4:6]},
+            "buffer": words[6:10],
+            "buffer_pos": min(int(words[10]), 4),
+            "has_uint32": int(words[11]) >> 32 & 1,
+            "uinteger": int(words[11]) & 0xFFFFFFFF,
+        }
+        return self
+
+    def clone(self) -> Generator:
+        """An independent generator at the same place in the same stream."""
+        return Generator().set_state(self.get_state())
+
+    def chances(self, probability: float, shape: tuple[int, ...]) -> Array:
+        """A boolean array, each entry true with the given probability (to within 2⁻³²), from 32 random bits each."""
+        if probability >= 1.0:
+            return np.ones(shape, np.bool_)
+        count = int(np.prod(shape, dtype=np.int64))
+        words = self.numpy.bit_generator.random_raw((count + 1) // 2)
+        return np.less(words.view(np.uint32)[:count], np.uint32(min(round(probability * 2**32), 2**32 - 1))).reshape(shape)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
+        return self.clone()
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self._seed})"
+
+
+default_generator = Generator().manual_seed(int.from_bytes(os.urandom(4), "little"))
+"""The stream that is used where no generator is given. Unseeded, it differs from run to run."""
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator and return it."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system, and return the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed of the default generator."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The default generator's place in its stream; see :meth:`Generator.get_state`."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Take the default generator back to a state given by :func:`get_rng_state`."""
+    default_generator.set_state(new_state)
+
+
+@contextmanager
+def fork_rng() -> Iterator[None]:
+    """Draw inside the block without advancing the default generator outside it."""
+    state = default_generator.get_state()
+    try:
+        yield
+    finally:
+        default_generator.set_state(state)
+
+
+# -- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def uniform_array(shape: tuple[int, ...], dtype: np.dtype[Any], generator: Generator | None = None) -> Array:
+    """Values uniform in [0, 1), drawn in ``dtype``."""
+    rng = (generator or default_generator).numpy
+    if dtype == np.float16:
+        return (rng.integers(0, 2048, shape, dtype=np.uint16) / np.float32(2048)).astype(np.float16)
+    return rng.random(shape, dtype=dtype.type)
+
+
+def normal_array(shape: tuple[int, ...], dtype: np.dtype[Any], generator: Generator | None = None) -> Array:
+    """Values normal with mean 0 and variance 1, drawn in ``dtype``."""
+    rng = (generator or default_generator).numpy
+    if dtype == np.float16:
+        return rng.standard_normal(shape, dtype=np.float32).astype(np.float16)
+    return rng.standard_normal(shape, dtype=dtype.type)
+
+
+def _floating(name: str, dtype: Any) -> np.dtype[Any]:
+    chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    if chosen.kind != "f":
+        raise OperationError(f"{name} at {describe(mark())}: draws floating values; dtype {chosen.name} cannot hold them.")
+    return chosen
+
+
+def _shape(name: str, size: Any) -> tuple[int, ...]:
+    if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
+        size = size[0]
+    shape = tuple(int(n) for n in size)
+    if any(n < 0 for n in shape):
+        raise OperationError(f"{name} at {describe(mark())}: sizes cannot be negative, got {shape}.")
+    return shape
+
+
+def _finish(array: Array, requires_grad: bool) -> Tensor:
+    out = Tensor(np.asarray(array))
+    if requires_grad:
+        out.requires_grad = True
+    return out
+
+
+# -- tensors --------------------------------------------------------------------------------------------------------
+
+
+def rand(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """Values uniform in [0, 1).
+
+    >>> import backlit as bl
+    >>> bl.rand(2, 3, generator=bl.Generator().manual_seed(0)).shape
+    (2, 3)
+    """
+    check_device(device)
+    return _finish(uniform_array(_shape("rand", size), _floating("rand", dtype), generator), requires_grad)
+
+
+def randn(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """Values from the standard normal distribution."""
+    check_device(device)
+    return _finish(normal_array(_shape("randn", size), _floating("randn", dtype), generator), requires_grad)
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """Whole numbers from ``low`` (included) to ``high`` (excluded): ``randint(high, size)`` or ``randint(low, high, size)``.
+
+    Returns:
+        Shape ``size``, dtype int64 unless ``dtype`` says otherwise.
+
+    Raises:
+        OperationError: the range is empty, or the dtype cannot hold it.
+    """
+    check_device(device)
+    if size is None:
+        low, high, size = 0, low, high
+    if size is None or high is None:
+        raise OperationError(f"randint at {describe(mark())}: call it as randint(high, size) or randint(low, high, size).")
+    shape = _shape("randint", size if isinstance(size, (tuple, list)) else (size,))
+    return _finish(_integers("randint", low, high, shape, dtype, generator), requires_grad)
+
+
+def _integers(name: str, low: Any, high: Any, shape: Any, dtype: Any, generator: Generator | None) -> Array:
+    low, high = int(low), int(high)
+    chosen = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
+    if low >= high:
+        raise OperationError(f"{name} at {describe(mark())}: the range from {low} up to {high} is empty.")
+    if chosen.kind in "iu" and (low < np.iinfo(chosen).min or high - 1 > np.iinfo(chosen).max):
+        raise OperationError(f"{name} at {describe(mark())}: {chosen.name} cannot hold values from {low} to {high - 1}.")
+    return (generator or default_generator).numpy.integers(low, high, shape, dtype=np.int64).astype(chosen, copy=False)
+
+
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """The numbers 0 … ``n`` − 1 in random order; int64 unless ``dtype`` says otherwise."""
+    check_device(device)
+    if n < 0:
+        raise OperationError(f"randperm at {describe(mark())}: n cannot be negative, got {n}.")
+    order = (generator or default_generator).numpy.permutation(int(n))
+    return _finish(order.astype(dtypes.int64 if dtype is None else dtypes.as_dtype(dtype), copy=False), requires_grad)
+
+
+def rand_like(
+    input: Any, *, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Values uniform in [0, 1), with another tensor's shape and dtype."""
+    return rand(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def randn_like(
+    input: Any, *, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Standard normal values, with another tensor's shape and dtype."""
+    return randn(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def randint_like(
+    input: Any,
+    low: int,
+    high: int | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Whole numbers from ``low`` up to ``high`` (or from 0 up to ``low``), with another tensor's shape and dtype."""
+    low, high = (0, low) if high is None else (low, high)
+    array = _integers("randint_like", low, high, tuple(input.shape), dtype or input.dtype, generator)
+    return _finish(array, requires_grad)
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal values with the given means and standard deviations (numbers with ``size``, or tensors that broadcast).
+
+    The result is a constant to the graph: to differentiate with respect to mean and std, write ``mean + std * randn(...)``.
+    """
+    arrays = [t for t in (mean, std) if isinstance(t, (Tensor, np.ndarray))]
+    if (size is None) == (not arrays):
+        raise OperationError(
+            f"normal at {describe(mark())}: give numbers and size=, or tensors for mean or std and no size."
+        )
+    m, s = (t._data if isinstance(t, Tensor) else t for t in (mean, std))
+    if np.any(np.less(s, 0)):
+        raise OperationError(f"normal at {describe(mark())}: the standard deviation cannot be negative.")
+    shape = _shape("normal", (size,)) if size is not None else np.broadcast_shapes(np.shape(m), np.shape(s))
+    kept = dtype if dtype is not None or not arrays else np.result_type(*[a.dtype for a in arrays])
+    chosen = _floating("normal", kept)
+    return _finish((normal_array(shape, chosen, generator) * s + m).astype(chosen, copy=False), requires_grad)
+
+
+def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Ones with probability ``input`` (or ``p``, then only the shape and dtype of ``input`` count), else zeros.
+
+    Raises:
+        OperationError: a probability outside [0, 1].
+    """
+    input = as_tensor(input)
+    chances = input._data if p is None else np.float64(p)
+    if not np.all((chances >= 0) & (chances <= 1)):
+        raise OperationError(f"bernoulli at {describe(mark())}: probabilities must lie between 0 and 1.")
+    drawn = (generator or default_generator).numpy.random(input.shape) < chances
+    return Tensor(np.asarray(drawn, input.dtype))
+
+
+def multinomial(
+    input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """Indices drawn in proportion to the weights in each row of ``input``.
+
+    Args:
+        input: shape (categories,) or (rows, categories), not negative; rows need not sum to one.
+        num_samples: how many to draw from each row.
+        replacement: whether an index may be drawn again.
+
+    Returns:
+        int64, shape (num_samples,) or (rows, num_samples), in the order drawn.
+
+    Raises:
+        OperationError: weights that are negative, infinite, NaN or all zero, or too few to draw from.
+    """
+    input = as_tensor(input)
+    if input.ndim not in (1, 2) or num_samples < 1:
+        raise OperationError(
+            f"multinomial at {describe(mark())}: needs weights of shape (categories,) or (rows, categories) and at least one "
+            f"sample; got shape {input.shape} and num_samples={num_samples}."
+        )
+    weights = np.atleast_2d(input._data).astype(np.float64)
+    if not np.all(np.isfinite(weights) & (weights >= 0)) or not np.all(weights.sum(axis=-1) > 0):
+        raise OperationError(
+            f"multinomial at {describe(mark())}: weights must be finite and not negative, with a sum above 0."
+        )
+    draw = _with_replacement if replacement else _without_replacement
+    drawn = draw(weights, int(num_samples), (generator or default_generator).numpy)
+    return Tensor(drawn.reshape((*input.shape[:-1], num_samples)).astype(np.int64, copy=False))
+
+
+def _with_replacement(weights: Array, count: int, rng: np.random.Generator) -> Array:
+    sums = weights.cumsum(axis=-1)
+    sums /= sums[:, -1:]
+    points = rng.random((len(weights), count))
+    return np.stack([np.searchsorted(row, at, side="right") for row, at in zip(sums, points, strict=True)])
+
+
+def _without_replacement(weights: Array, count: int, rng: np.random.Generator) -> Array:
+    """The order in which exponential clocks with these rates ring is a draw without replacement."""
+    possible = int((weights > 0).sum(axis=-1).min())
+    if count > possible:
+        raise OperationError(
+            f"multinomial at {describe(mark())}: cannot draw {count} different indices where only {possible} have a "
+            "weight above 0; pass replacement=True or draw fewer."
+        )
+    with np.errstate(divide="ignore"):
+        rings = rng.standard_exponential(weights.shape) / weights
+    return np.argsort(rings, axis=-1, kind="stable")[:, :count]
+
+
+# -- filling tensors ------------------------------------------------------------------------------------------------
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite a tensor with values uniform in [``a``, ``b``), and return it."""
+    if not a <= b:
+        raise OperationError(f"uniform_ at {describe(mark())}: the range from {a} to {b} is empty.")
+    values = uniform_array(tensor.shape, _floating("uniform_", tensor.dtype), generator)
+    if a != 0.0 or b != 1.0:
+        values *= b - a
+        values += a
+    return fill(tensor, values, "uniform_")
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite a tensor with normal values, and return it."""
+    if std < 0:
+        raise OperationError(f"normal_ at {describe(mark())}: the standard deviation cannot be negative, got {std}.")
+    values = normal_array(tensor.shape, _floating("normal_", tensor.dtype), generator)
+    if std != 1.0:
+        values *= std
+    if mean != 0.0:
+        values += mean
+    return fill(tensor, values, "normal_")
+
+
+def bernoulli_(tensor: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite a tensor with ones (with probability ``p``) and zeros, and return it."""
+    if not 0 <= p <= 1:
+        raise OperationError(f"bernoulli_ at {describe(mark())}: p must lie between 0 and 1, got {p}.")
+    return fill(tensor, (generator or default_generator).chances(float(p), tensor.shape), "bernoulli_")
+
+
+def fill(tensor: Tensor, values: Array, name: str) -> Tensor:
+    """Write drawn values into a tensor's memory; refused where a recorded gradient would pass through the write."""
+    if mode.recording and tensor.requires_grad:
+        raise GradientError(
+            f"{name} at {describe(mark())}: the tensor requires gradients, which cannot flow through drawn values. "
+            "Fill it under backlit.no_grad(), as initialisers do, or fill tensor.data."
+        )
+    if not tensor._data.flags.writeable:
+        raise OperationError(
+            f"{name} at {describe(mark())}: the tensor's memory is read-only (an expanded view?); fill a .clone()."
+        )
+    tensor._data[...] = values
+    tensor.storage().wrote()
+    return tensor
