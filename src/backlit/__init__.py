@@ -7,4 +7,5 @@ from .creation import *
 from .dtypes import *
 from .graph import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .ops import *
+from .random import *
 from .tensor import Tensor, device

@@ -21,7 +21,8 @@ from .creation import as_tensor
 from .errors import GradientError, OperationError
 from .graph import mode
 from .source import describe, mark
-from .tensor import Tensor, device as check_device
+from .tensor import Tensor
+from .tensor import device as check_device
 
 __all__ = [
     "Generator",
@@ -57,7 +58,7 @@ class Generator:
     >>> state = g.get_state()
     >>> a = bl.rand(3, generator=g)
     >>> _ = g.set_state(state)
-    >>> bool((bl.rand(3, generator=g) == a).all())
+    >>> bl.rand(3, generator=g).tolist() == a.tolist()
     True
     """
 
@@ -133,7 +134,9 @@ class Generator:
             return np.ones(shape, np.bool_)
         count = int(np.prod(shape, dtype=np.int64))
         words = self.numpy.bit_generator.random_raw((count + 1) // 2)
-        return np.less(words.view(np.uint32)[:count], np.uint32(min(round(probability * 2**32), 2**32 - 1))).reshape(shape)
+        return np.less(words.view(np.uint32)[:count], np.uint32(min(round(probability * 2**32), 2**32 - 1))).reshape(
+            shape
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         return self.clone()
@@ -203,7 +206,9 @@ def normal_array(shape: tuple[int, ...], dtype: np.dtype[Any], generator: Genera
 def _floating(name: str, dtype: Any) -> np.dtype[Any]:
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     if chosen.kind != "f":
-        raise OperationError(f"{name} at {describe(mark())}: draws floating values; dtype {chosen.name} cannot hold them.")
+        raise OperationError(
+            f"{name} at {describe(mark())}: draws floating values; dtype {chosen.name} cannot hold them."
+        )
     return chosen
 
 
@@ -257,7 +262,9 @@ def randint(
     device: Any = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:
-    """Whole numbers from ``low`` (included) to ``high`` (excluded): ``randint(high, size)`` or ``randint(low, high, size)``.
+    """Whole numbers from ``low`` (included) to ``high`` (excluded).
+
+    Called as ``randint(high, size)`` or ``randint(low, high, size)``.
 
     Returns:
         Shape ``size``, dtype int64 unless ``dtype`` says otherwise.
@@ -269,7 +276,9 @@ def randint(
     if size is None:
         low, high, size = 0, low, high
     if size is None or high is None:
-        raise OperationError(f"randint at {describe(mark())}: call it as randint(high, size) or randint(low, high, size).")
+        raise OperationError(
+            f"randint at {describe(mark())}: call it as randint(high, size) or randint(low, high, size)."
+        )
     shape = _shape("randint", size if isinstance(size, (tuple, list)) else (size,))
     return _finish(_integers("randint", low, high, shape, dtype, generator), requires_grad)
 
@@ -280,7 +289,9 @@ def _integers(name: str, low: Any, high: Any, shape: Any, dtype: Any, generator:
     if low >= high:
         raise OperationError(f"{name} at {describe(mark())}: the range from {low} up to {high} is empty.")
     if chosen.kind in "iu" and (low < np.iinfo(chosen).min or high - 1 > np.iinfo(chosen).max):
-        raise OperationError(f"{name} at {describe(mark())}: {chosen.name} cannot hold values from {low} to {high - 1}.")
+        raise OperationError(
+            f"{name} at {describe(mark())}: {chosen.name} cannot hold values from {low} to {high - 1}."
+        )
     return (generator or default_generator).numpy.integers(low, high, shape, dtype=np.int64).astype(chosen, copy=False)
 
 
@@ -335,7 +346,7 @@ def normal(
 ) -> Tensor:
     """Normal values with the given means and standard deviations (numbers with ``size``, or tensors that broadcast).
 
-    The result is a constant to the graph: to differentiate with respect to mean and std, write ``mean + std * randn(...)``.
+    The result is a constant to the graph: to differentiate with respect to both, write ``mean + std * randn(...)``.
     """
     arrays = [t for t in (mean, std) if isinstance(t, (Tensor, np.ndarray))]
     if (size is None) == (not arrays):
@@ -384,8 +395,8 @@ def multinomial(
     input = as_tensor(input)
     if input.ndim not in (1, 2) or num_samples < 1:
         raise OperationError(
-            f"multinomial at {describe(mark())}: needs weights of shape (categories,) or (rows, categories) and at least one "
-            f"sample; got shape {input.shape} and num_samples={num_samples}."
+            f"multinomial at {describe(mark())}: needs weights of shape (categories,) or (rows, categories) and "
+            f"at least one sample; got shape {input.shape} and num_samples={num_samples}."
         )
     weights = np.atleast_2d(input._data).astype(np.float64)
     if not np.all(np.isfinite(weights) & (weights >= 0)) or not np.all(weights.sum(axis=-1) > 0):
