@@ -1,0 +1,16 @@
+"""The glass box: what happened in a computation and in its backward pass, as plain data."""
+
+from .errors import ExpressionError
+from .formula import explain_formula, read_value
+from .record import Explanation, Local, Operand, Step, Variable
+
+__all__ = [
+    "Explanation",
+    "ExpressionError",
+    "Local",
+    "Operand",
+    "Step",
+    "Variable",
+    "explain_formula",
+    "read_value",
+]
