@@ -8,11 +8,9 @@ everything. Loading parses; it never runs code. A file appears under its name co
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -183,6 +181,8 @@ def _decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 def _checksum(tree: str, arrays: dict[str, np.ndarray]) -> str:
     """SHA-256 over the structure and over every array's name, dtype, shape and bytes."""
+    import hashlib
+
     digest = hashlib.sha256(tree.encode(errors="surrogatepass"))
     for name in sorted(arrays):
         array = arrays[name]
@@ -245,7 +245,7 @@ def read_bytes(path: Path) -> bytes:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that, whatever happens, its name holds the old contents or the new, complete and on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
