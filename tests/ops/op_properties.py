@@ -192,9 +192,7 @@ def check_second_order(operation: Operation, sample: Sample) -> None:
     if not any(g.requires_grad for g in recorded):
         raise AssertionError(f"{call}: the recorded gradient does not depend on the upstream gradient")
     used = [(g, v) for g, v in zip(recorded, vs, strict=True) if g.requires_grad]
-    second = autograd.grad(
-        [g for g, _ in used], [*xs, *seeds], [constant(v) for _, v in used], materialize_grads=True
-    )
+    second = autograd.grad([g for g, _ in used], [*xs, *seeds], [constant(v) for _, v in used], materialize_grads=True)
 
     def moved(t: float) -> list[Array]:
         return [x + t * v for x, v in zip(call.leaves, vs, strict=True)]
@@ -224,7 +222,9 @@ def check_adjoint(operation: Operation, sample: Sample) -> None:
     call = Call(operation, sample)
     us, vs = call.cotangents(), call.tangents()
     pulled = pullback(call, call.leaves, us)
-    _, pushed = func.jvp(lambda *xs: tuple(call(list(xs))), tuple(tensors(call.leaves, False)), tuple(tensors(vs, False)))
+    _, pushed = func.jvp(
+        lambda *xs: tuple(call(list(xs))), tuple(tensors(call.leaves, False)), tuple(tensors(vs, False))
+    )
     for k, (tangent, u) in enumerate(zip(pushed, us, strict=True)):
         assert tangent.shape == u.shape, f"{call}: tangent {k} has shape {tangent.shape}, the result {u.shape}"
     forward, reverse = inner(us, [t._data for t in pushed]), inner(pulled, vs)

@@ -10,7 +10,7 @@ import op_properties as properties
 import pytest
 
 import backlit as bl
-from backlit.ops.definition import REGISTRY, NOTHING, Op, Operation, Sample, apply
+from backlit.ops.definition import NOTHING, REGISTRY, Op, Operation, Sample, apply
 from backlit.ops.elementwise import Elementwise
 
 NAMES = sorted(REGISTRY)
@@ -294,7 +294,9 @@ MISTAKES = [
 def broken(definition: type[Op]) -> tuple[Operation, Sample]:
     """A deliberately wrong operation as if it were registered, and a sample for it."""
     rng = np.random.default_rng(7)
-    shapes = {Transposed: [(3, 3), (3, 3)], MissingSum: [(3, 4), (4,)]}.get(definition, [(3, 4)] * len(definition.inputs))
+    shapes = {Transposed: [(3, 3), (3, 3)], MissingSum: [(3, 4), (4,)]}.get(
+        definition, [(3, 4)] * len(definition.inputs)
+    )
     operation = Operation(definition.name, lambda *inputs: apply(definition, inputs, NOTHING), definition, {})
     return operation, Sample(*[rng.uniform(0.5, 1.5, size=shape) for shape in shapes])
 

@@ -1,0 +1,335 @@
+"""PyTorch's own operation database as a judge: its sample inputs, run through PyTorch and through Backlit.
+
+``python tests/ops/torch_opinfo.py`` prints the summary: operations and samples compared, samples left out by reason,
+differences.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+import backlit as bl
+from backlit import autograd
+from backlit.ops.definition import Tensor, constant
+
+Name = tuple[str, str]
+"""An entry's name in PyTorch's database and its variant, such as ``("div", "floor_rounding")``."""
+
+
+class LeftOut(Exception):
+    """A sample that is not compared; the message is the reason."""
+
+
+@functools.cache
+def database() -> dict[Name, Any]:
+    """PyTorch's differentiable and other operations, every entry with its samples. Importing it takes seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch.testing._internal.common_methods_invocations import op_db
+    return {(op.name, op.variant_test_name): op for op in op_db}
+
+
+# -- which of ours is theirs --------------------------------------------------------------------------------------
+
+
+def _reflected(name: str) -> Callable[..., Any]:
+    return lambda x, y: getattr(Tensor, name)(x, y)
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    return lambda x, *args, **kwargs: getattr(x.clone(), name)(*args, **kwargs)
+
+
+ALIASES: dict[str, Callable[..., Any]] = {
+    "where": lambda x, condition, y: bl.where(condition, x, y),
+    "T": lambda x: x.T,
+    "mT": lambda x: x.mT,
+    "__getitem__": lambda x, index: x[index],
+    "fill": _in_place("fill_"),
+    "zero_": _in_place("zero_"),
+}
+"""Entries whose function in the database is not simply the one of that name."""
+
+
+def named(name: str) -> Callable[..., Any] | None:
+    """Backlit's function of a dotted name, or else the tensor method of that name, or None."""
+    place: Any = bl
+    for part in name.removeprefix("special.").split("."):
+        place = getattr(place, part, None)
+    return place if inspect.isroutine(place) else method(name)
+
+
+def method(name: str) -> Callable[..., Any] | None:
+    """The tensor method of a name, or None."""
+    found = getattr(Tensor, name, None)
+    return found if inspect.isroutine(found) else None
+
+
+def ours(entry: Any) -> Callable[..., Any] | None:
+    """Backlit's counterpart of an entry, or None where it has none."""
+    return ALIASES.get(entry.name) or named(entry.name)
+
+
+Pair = tuple[str, Callable[..., Any], Callable[..., Any]]
+
+
+def variants(entry: Any) -> Iterator[Pair]:
+    """What to compare for an entry, as (label, ours, theirs): the function, the method, the in-place method, aliases."""
+    function = ours(entry)
+    yield "", function, entry
+    if entry.name in ALIASES:
+        return
+    as_method, in_place = method(entry.name), method(f"{entry.name}_")
+    if entry.method_variant is not None and as_method not in (None, function):
+        yield "as a method", as_method, entry.method_variant
+    if entry.inplace_variant is not None and in_place is not None:
+        write = entry.inplace_variant
+        yield "in place", _in_place(f"{entry.name}_"), lambda x, *args, **kwargs: write(x.clone(), *args, **kwargs)
+    for alias in entry.aliases:
+        also = named(alias.name)
+        if also not in (None, function, as_method):
+            yield f"as {alias.name}", also, entry
+
+
+def shared() -> list[Name]:
+    """The entries of the database for which Backlit has a function of that name."""
+    return [name for name, entry in database().items() if ours(entry) is not None]
+
+
+# -- samples in both worlds ---------------------------------------------------------------------------------------
+
+
+def converted(value: Any, leaves: list[Tensor]) -> Any:
+    """PyTorch's arguments as ours; tensors that require gradients are added to ``leaves`` in order."""
+    if isinstance(value, torch.Tensor):
+        return _tensor(value, leaves)
+    if isinstance(value, torch.dtype):
+        return _dtype(value)
+    if isinstance(value, complex):
+        raise LeftOut("complex numbers")
+    if isinstance(value, torch.memory_format):
+        raise LeftOut("memory formats")
+    if isinstance(value, torch.layout) and value is not torch.strided:
+        raise LeftOut("sparse layouts")
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(converted(part, leaves) for part in value)
+    if isinstance(value, dict):
+        return {key: converted(part, leaves) for key, part in value.items() if key not in ("device", "layout")}
+    if isinstance(value, slice):
+        return slice(*(converted(part, leaves) for part in (value.start, value.stop, value.step)))
+    return value
+
+
+def _tensor(value: torch.Tensor, leaves: list[Tensor]) -> Tensor:
+    _dtype(value.dtype)
+    if value.layout is not torch.strided:
+        raise LeftOut("sparse layouts")
+    mine = constant(np.array(value.detach().numpy(), order="K"))
+    if value.requires_grad:
+        mine.requires_grad_()
+        leaves.append(mine)
+    return mine
+
+
+def _dtype(dtype: torch.dtype) -> np.dtype[Any]:
+    name = str(dtype).removeprefix("torch.")
+    if dtype.is_complex:
+        raise LeftOut("complex numbers")
+    if name not in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"):
+        raise LeftOut(f"the dtype {name}")
+    return np.dtype(name)
+
+
+def leaves_of(value: Any) -> Iterator[torch.Tensor]:
+    """PyTorch's tensors that require gradients, in the order of :func:`converted`."""
+    if isinstance(value, torch.Tensor):
+        if value.requires_grad:
+            yield value
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from leaves_of(part)
+    elif isinstance(value, dict):
+        yield from leaves_of(list(value.values()))
+
+
+def results(out: Any) -> list[Any]:
+    """The results of a call as a flat list."""
+    if isinstance(out, (list, tuple)):
+        return [leaf for part in out for leaf in results(part)]
+    return [out]
+
+
+# -- comparing ----------------------------------------------------------------------------------------------------
+
+
+class Comparison:
+    """What came of an entry's samples; ``compared`` counts calls, each with its gradient."""
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+        self.samples = 0
+        self.compared = 0
+        self.left_out: Counter[str] = Counter()
+        self.differences: list[str] = []
+
+
+Explained = Callable[[Name, Any], "str | None"]
+
+
+def compare(name: Name, explained: Explained = lambda name, sample: None, random: bool = False) -> Comparison:
+    """Run every float64 sample of an entry through both; ``explained(name, sample)`` may give a reason to leave it out.
+
+    ``random`` says that the numbers come from a generator: then shapes and dtypes are compared, values are not.
+    """
+    entry, outcome = database()[name], Comparison(name)
+    dtype = torch.float64 if entry.supports_dtype(torch.float64, "cpu") else torch.int64
+    gradients = dtype is torch.float64 and entry.supports_autograd and not random
+    pairs = list(variants(entry))
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sample in entry.sample_inputs("cpu", dtype, requires_grad=gradients):
+            try:
+                reason = explained(name, sample)
+                if reason is not None:
+                    raise LeftOut(reason)
+                for pair in pairs:
+                    _compare(outcome, pair, sample, random)
+            except LeftOut as reason:
+                outcome.left_out[str(reason)] += 1
+            else:
+                outcome.samples += 1
+    return outcome
+
+
+def _compare(outcome: Comparison, pair: Pair, sample: Any, random: bool) -> None:
+    """Compare one call. In place, what PyTorch refuses (another dtype, a broadcast target) is not compared."""
+    label, function, reference = pair
+    given = [sample.input, sample.args, sample.kwargs]
+    try:
+        theirs = results(reference(sample.input, *sample.args, **sample.kwargs))
+    except (RuntimeError, TypeError):
+        if label == "in place":
+            return
+        raise
+    leaves: list[Tensor] = []
+    x, args, kwargs = converted(given, leaves)
+    outcome.compared += 1
+    try:
+        mine = results(function(x, *args, **kwargs))
+        difference = _differ_all(mine, theirs, values=not random)
+        if difference is None and not random:
+            difference = _compare_gradients(mine, theirs, leaves, list(leaves_of(given)))
+    except Exception as error:
+        difference = f"raises {type(error).__name__}: {error}"
+    if difference is not None:
+        outcome.differences.append(f"{describe(sample)}{f' {label}' if label else ''}: {difference}")
+
+
+def _differ_all(mine: list[Any], theirs: list[Any], values: bool) -> str | None:
+    if len(mine) != len(theirs):
+        return f"{len(mine)} results instead of {len(theirs)}"
+    for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+        difference = _differ(a, b, values)
+        if difference is not None:
+            return f"result {i}: {difference}"
+    return None
+
+
+def _compare_gradients(mine: list[Any], theirs: list[Any], leaves: list[Tensor], wanted: list[Any]) -> str | None:
+    pairs = [(a, b) for a, b in zip(mine, theirs, strict=True) if isinstance(b, torch.Tensor)]
+    for i, (a, b) in enumerate(pairs):
+        if bool(getattr(a, "requires_grad", False)) != b.requires_grad:
+            return f"result {i}: requires_grad is {not b.requires_grad} instead of {b.requires_grad}"
+    pairs = [(a, b) for a, b in pairs if b.requires_grad]
+    if not pairs:
+        return None
+    seeds = [torch.randn_like(b) for _, b in pairs]
+    right = torch.autograd.grad([b for _, b in pairs], wanted, seeds, allow_unused=True)
+    found = autograd.grad(
+        [a for a, _ in pairs], leaves, [constant(s.detach().numpy().copy()) for s in seeds], allow_unused=True
+    )
+    for i, (leaf, a, b) in enumerate(zip(wanted, found, right, strict=True)):
+        zeros = torch.zeros_like(leaf)
+        difference = _differ(constant(zeros.numpy()) if a is None else a, zeros if b is None else b)
+        if difference is not None:
+            return f"gradient {i}: {difference}"
+    return None
+
+
+def _differ(mine: Any, theirs: Any, values: bool = True) -> str | None:
+    """How two results differ in kind, dtype, shape or value, or None."""
+    if not isinstance(theirs, torch.Tensor):
+        return None if mine == theirs or not values else f"{mine!r} instead of {theirs!r}"
+    if not isinstance(mine, Tensor):
+        return f"a {type(mine).__name__} instead of a tensor"
+    a, b = mine._data, theirs.detach().resolve_neg().numpy()
+    if a.dtype != b.dtype:
+        return f"dtype {a.dtype} instead of {b.dtype}"
+    if a.shape != b.shape:
+        return f"shape {a.shape} instead of {b.shape}"
+    if values and not np.allclose(a, b, rtol=1e-9, atol=1e-11, equal_nan=True):
+        place = np.unravel_index(np.argmax(~np.isclose(a, b, rtol=1e-9, atol=1e-11, equal_nan=True)), a.shape)
+        return f"{a[place]!r} instead of {b[place]!r} at {tuple(map(int, place))} of shape {a.shape}"
+    return None
+
+
+def compare_errors(name: Name) -> Iterator[tuple[str, str]]:
+    """Calls that PyTorch refuses and Backlit answers: the call and PyTorch's reason."""
+    entry = database()[name]
+    if entry.error_inputs_func is None:
+        return
+    function = ours(entry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for error in entry.error_inputs("cpu"):
+            sample = error.sample_input
+            try:
+                x, args, kwargs = converted([sample.input, sample.args, sample.kwargs], [])
+            except (LeftOut, TypeError):
+                continue
+            try:
+                function(x, *args, **kwargs)
+            except Exception:
+                continue
+            yield describe(sample), str(error.error_regex)
+
+
+def describe(sample: Any) -> str:
+    """A sample in one line: shapes of tensors, other arguments as they are."""
+    parts = [_brief(sample.input), *map(_brief, sample.args), *(f"{k}={_brief(v)}" for k, v in sample.kwargs.items())]
+    return f"({', '.join(parts)})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"{dtype}{list(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__}({', '.join(map(_brief, value))})"
+    return repr(value)
+
+
+def summary(outcomes: list[Comparison]) -> str:
+    """Operations, samples and calls compared, what was left out and why, and every difference."""
+    left_out = sum((outcome.left_out for outcome in outcomes), Counter())
+    differences = [f"  {'/'.join(o.name)}{line}" for o in outcomes for line in o.differences]
+    return "\n".join(
+        [
+            f"entries in PyTorch's database: {len(database())}, shared with Backlit: {len(outcomes)}",
+            f"samples compared: {sum(o.samples for o in outcomes)} (in {sum(o.compared for o in outcomes)} calls), "
+            f"left out: {sum(left_out.values())}, different: {len(differences)}",
+            *(f"  left out: {reason}: {n}" for reason, n in left_out.most_common()),
+            *differences,
+        ]
+    )
