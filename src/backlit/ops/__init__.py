@@ -56,6 +56,7 @@ from .comparison import (
     lt,
     ne,
 )
+from .convolution import conv1d, conv2d, conv3d
 from .linalg import linear, matmul
 from .losses import mse_loss
 from .methods import attach
@@ -89,3 +90,4 @@ from .transcendental import (
     tan,
     tanh,
 )
+from .transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
