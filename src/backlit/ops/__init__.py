@@ -57,12 +57,18 @@ from .comparison import (
     ne,
 )
 from .convolution import conv1d, conv2d, conv3d
+from .extremes import amax, amin, argmax, argmin, max, min
 from .linalg import linear, matmul
 from .losses import mse_loss
 from .methods import attach
-from .reduction import mean, sum
+from .norms import norm
+from .ordering import argsort, kthvalue, median, sort, topk
+from .reduction import all, any, count_nonzero, mean, prod, sum
 from .rounding import ceil, floor, round, trunc
+from .scan import cumprod, cumsum, logcumsumexp
 from .shape import expand, permute, reshape, transpose
+from .softmax import log_softmax, logsumexp, softmax, softmin
+from .statistics import std, var
 from .transcendental import (
     abs,
     acos,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import activations, arithmetic, comparison, conversions, inplace, linalg, numpy_protocol, reduction, rounding, shape, transcendental  # noqa: F401
+from . import activations, arithmetic, comparison, conversions, extremes, inplace, linalg, norms, numpy_protocol, ordering, reduction, rounding, scan, shape, softmax, statistics, transcendental  # noqa: F401
 from .definition import REGISTRY, Tensor
 
 _OPERATORS = {
@@ -48,7 +48,9 @@ METHODS = (
     "sigmoid logsigmoid relu clamp",
     "add sub mul div pow maximum minimum atan2 remainder fmod floor_divide lerp",
     "eq ne lt le gt ge logical_and logical_or logical_xor logical_not isnan isinf isfinite",
-    "sum mean",
+    "sum mean prod any all count_nonzero var std norm",
+    "max min amax amin argmax argmin median kthvalue sort argsort topk",
+    "cumsum cumprod logcumsumexp logsumexp softmax log_softmax",
     "matmul",
     "reshape permute transpose expand",
 )
