@@ -1,0 +1,92 @@
+"""What a report says, as plain data; the page and the advice are made from it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Curve = list[float]
+
+
+@dataclass(frozen=True)
+class LayerFlow:
+    """What the backward pass did to one parameter, at each recorded step."""
+
+    name: str
+    gradient_norm: Curve
+    update_ratio: Curve
+
+
+@dataclass(frozen=True)
+class CheckedParameter:
+    """The backward pass against central differences for one parameter."""
+
+    name: str
+    shape: tuple[int, ...]
+    checked: int
+    kinks: int
+    relative: float
+    analytic: float
+    numeric: float
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong prediction: its picture (uint8, H×W) or its feature values, what it is, what was said, how surely."""
+
+    truth: str
+    said: str
+    confidence: float
+    image: NDArray[np.uint8] | None = None
+    features: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The class the network gives to each point of the plane: a grid over ``extent`` (left, right, bottom, top), with
+    the first row at the bottom, and the test and training points with their classes."""
+
+    classes: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    extent: tuple[float, float, float, float]
+    points: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    test: NDArray[np.bool_]
+    axes: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the page shows.
+
+    ``epochs`` numbers the entries of ``curves``, whose names are ``loss``, ``val_loss``, ``accuracy``, ``val_accuracy``;
+    ``flow_epochs`` places the entries of ``flow``. ``confusion[i, j]`` counts test rows of class i called j.
+    ``scatter`` holds (true, predicted) for regression. ``dead_units`` maps a layer to its share of units that were
+    silent for every row looked at.
+    """
+
+    name: str
+    source: str
+    task: str
+    headline: Mapping[str, str]
+    epochs: list[float]
+    curves: Mapping[str, Curve]
+    flow_epochs: list[float]
+    flow: tuple[LayerFlow, ...]
+    checks: tuple[CheckedParameter, ...]
+    classes: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    confusion: NDArray[np.int64] | None
+    mistakes: tuple[Mistake, ...]
+    mistake_count: int
+    regions: Regions | None
+    scatter: NDArray[np.float64] | None
+    dead_units: Mapping[str, float]
+    configuration: Mapping[str, Any]
+    timings: Mapping[str, float]
+    test_count: int
+    notes: tuple[str, ...] = field(default=())
