@@ -1,0 +1,148 @@
+"""Operations under the names of ``torch.nn.functional``: what layers compute, without their parameters.
+
+Most are re-exported from :mod:`backlit.ops`. What is written here is composed of those, or adds PyTorch's ``inplace``
+and ``training`` arguments. ``inplace=True`` writes the result into the input and returns the input; it saves no memory.
+"""
+
+from __future__ import annotations
+
+from .. import ops
+from ..errors import OperationError
+from ..ops import (
+    sigmoid,
+    tanh,
+)
+from ..ops.inplace import write
+from ..source import describe, mark
+from ..tensor import Tensor
+
+# -- activations with an inplace argument ------------------------------------------------------------------------------
+
+_relu_ = write(ops.relu, "relu_")
+_relu6_ = write(ops.relu6, "relu6_")
+_leaky_relu_ = write(ops.leaky_relu, "leaky_relu_")
+_elu_ = write(ops.elu, "elu_")
+_selu_ = write(ops.selu, "selu_")
+_silu_ = write(ops.silu, "silu_")
+_mish_ = write(ops.mish, "mish_")
+_hardtanh_ = write(ops.hardtanh, "hardtanh_")
+_hardsigmoid_ = write(ops.hardsigmoid, "hardsigmoid_")
+_hardswish_ = write(ops.hardswish, "hardswish_")
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``max(x, 0)``."""
+    return _relu_(input) if inplace else ops.relu(input)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """``min(max(x, 0), 6)``."""
+    return _relu6_(input) if inplace else ops.relu6(input)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """``x`` where positive, ``negative_slope · x`` elsewhere."""
+    return (_leaky_relu_ if inplace else ops.leaky_relu)(input, negative_slope)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``x`` where positive, ``alpha · (eˣ − 1)`` elsewhere."""
+    return (_elu_ if inplace else ops.elu)(input, alpha)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """The self-normalising ``elu`` (Klambauer et al. 2017)."""
+    return (_selu_ if inplace else ops.selu)(input)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x σ(x)``."""
+    return (_silu_ if inplace else ops.silu)(input)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x tanh(softplus(x))``."""
+    return (_mish_ if inplace else ops.mish)(input)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """``x``, limited to ``[min_val, max_val]``."""
+    return (_hardtanh_ if inplace else ops.hardtanh)(input, min_val, max_val)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x/6 + ½``, limited to [0, 1]."""
+    return (_hardsigmoid_ if inplace else ops.hardsigmoid)(input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x`` times its hard sigmoid."""
+    return (_hardswish_ if inplace else ops.hardswish)(input)
+
+
+# -- activations composed of operations --------------------------------------------------------------------------------
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``x`` where positive, ``alpha · (e^(x/alpha) − 1)`` elsewhere: ``elu`` with a continuous slope."""
+    if inplace:
+        return _celu_(input, alpha)
+    return ops.elu(input / alpha) * alpha
+
+
+_celu_ = write(celu, "celu_")
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """``x`` where positive, ``weight · x`` elsewhere; one weight, or one a channel (dimension 1)."""
+    if weight._data.size > 1:
+        channels = input.shape[1] if input.ndim > 1 else 1
+        if weight.shape != (channels,):
+            raise OperationError(
+                f"prelu at {describe(mark())}: the weight has shape {weight.shape}; the input {input.shape} has "
+                f"{channels} channels. Use one weight, or one a channel."
+            )
+        weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
+    elif input.ndim == 0:
+        weight = weight.reshape(())
+    return ops.where(input > 0, input, weight * input)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """``x/(1 + |x|)``."""
+    return input / (ops.abs(input) + 1.0)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """``x − tanh x``."""
+    return input - tanh(input)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """``x`` moved towards zero by ``lambd``, and zero within ``lambd`` of it."""
+    return input - ops.clamp(input, -lambd, lambd)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """``x`` where ``|x| > lambd``, zero elsewhere; NaN stays NaN."""
+    return ops.where(ops.abs(input) <= lambd, 0.0, input)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """``x`` where ``x > threshold``, ``value`` elsewhere; NaN stays NaN."""
+    if inplace:
+        return _threshold_(input, threshold, value)
+    return ops.where(input <= threshold, value, input)
+
+
+_threshold_ = write(threshold, "threshold_")
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half of a dimension, gated by the sigmoid of the second (Dauphin et al. 2016)."""
+    if input.ndim == 0 or input.shape[dim] % 2:
+        raise OperationError(
+            f"glu at {describe(mark())}: dimension {dim} of an input of shape {input.shape} cannot be halved."
+        )
+    first, second = ops.chunk(input, 2, dim)
+    return first * sigmoid(second)

@@ -1,0 +1,71 @@
+"""Names for people: what the user called a module, and the name that was probably meant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from inspect import CO_NEWLOCALS, CO_OPTIMIZED
+from types import FrameType
+from typing import Any
+
+from ..source import inside
+
+_FRAMES = 20  # how far out to look for a variable; deeper call stacks fall back to the class name
+_FUNCTION = CO_OPTIMIZED | CO_NEWLOCALS
+
+
+def variable_name(value: object) -> str | None:
+    """The name of the variable that holds ``value`` in the innermost user frame that has one, or None.
+
+    Locals come before globals, inner frames before outer ones; ``self.net`` counts as ``net``.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_FRAMES):
+        while frame is not None and inside[frame.f_code.co_filename]:
+            frame = frame.f_back
+        if frame is None:
+            return None
+        found = _in_frame(frame, value)
+        if found is not None:
+            return found
+        frame = frame.f_back
+    return None
+
+
+def _in_frame(frame: FrameType, value: object) -> str | None:
+    names = frame.f_locals
+    found = _key_of(names, value)
+    if found is None and (owner := names.get("self")) is not None:
+        found = _key_of(getattr(owner, "__dict__", {}), value)
+    _forget(frame, names)
+    return found if found is not None else _key_of(frame.f_globals, value)
+
+
+def _forget(frame: FrameType, names: Any) -> None:
+    """Empty a snapshot of a function's variables, which would keep them alive after the function lets go of them.
+
+    Before Python 3.13 ``f_locals`` of a function is a dict that the frame keeps. It is left alone when the user holds
+    it too (``settings = locals()``): then it has more than the frame's, the caller's and the two references here.
+    """
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & _FUNCTION == _FUNCTION and sys.getrefcount(names) <= 4:
+        names.clear()
+
+
+def _key_of(names: Any, value: object) -> str | None:
+    for name, held in list(names.items()):
+        if held is value and isinstance(name, str) and not name.startswith("__") and name != "self":
+            return name
+    return None
+
+
+def near(name: str, candidates: Iterable[str], most: int = 1) -> list[str]:
+    """Those of ``candidates`` that ``name`` is probably a misspelling of, best first."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, list(candidates), n=most, cutoff=0.6)
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """`` Did you mean 'weight'?``, or nothing when no candidate is near."""
+    found = near(name, candidates)
+    return f" Did you mean {found[0]!r}?" if found else ""
