@@ -35,8 +35,12 @@ class Storage:
 
     def wrote(self) -> None:
         """Count a write that went through Backlit and remember the user's line."""
+        self.wrote_at(mark())
+
+    def wrote_at(self, place: Mark | None) -> None:
+        """Count a write made at a place that the caller has already looked up, once for many storages."""
         self.version += 1
-        self.writer = mark()
+        self.writer = place
         if self.fingerprint is not None:
             self.fingerprint = _fingerprint(self.array)
 
