@@ -11,6 +11,10 @@ class OperationError(BacklitError, RuntimeError, ValueError):
     """An operation was given shapes, dtypes or values that it cannot take."""
 
 
+class OutOfRangeError(OperationError, IndexError):
+    """An index or a dimension that does not exist."""
+
+
 class GradientError(BacklitError, RuntimeError):
     """The backward pass cannot give a gradient, and a silent one would be wrong."""
 

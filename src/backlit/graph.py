@@ -58,6 +58,29 @@ class WalkObserver:
         """Called when a contribution reaches a leaf."""
 
 
+class Deferred:
+    """A gradient as parts that are not added up yet; a rule may return one instead of a gradient.
+
+    Many small contributions to one large array, such as those of the slices of a loop, then cost one large array and
+    not one each. ``add_up`` makes the gradient of all parts: what rules put in, and gradients from elsewhere.
+    """
+
+    __slots__ = ("add_up", "parts")
+
+    def __init__(self, add_up: Callable[[list[Any]], Gradient], part: Any) -> None:
+        self.add_up = add_up
+        self.parts = [part]
+
+    def __add__(self, other: Gradient) -> Deferred:
+        """Take in another contribution. The walk is the only holder, so this one grows and no copy is made."""
+        self.parts.extend(other.parts if other.__class__ is Deferred else [other])
+        return self
+
+    def total(self) -> Gradient:
+        """The gradient."""
+        return self.add_up(self.parts)
+
+
 class Node:
     """One recorded application of an operation.
 
@@ -219,6 +242,8 @@ def walk(
         gradient = upstream.pop(node, None)
         if gradient is None or (useful is not None and node not in useful):
             continue
+        if gradient.__class__ is Deferred:
+            gradient = gradient.total()
         if node.hooks is not None:
             gradient = run_hooks(node.hooks, gradient)
         if targets is not None and node in targets:
@@ -226,21 +251,26 @@ def walk(
         for observer in observers:
             observer.enter(node, gradient)
         downstream = node.op.pull(node, gradient, create_graph)
-        for observer in observers:
-            observer.leave(node, gradient, downstream)
+        if observers:
+            downstream = [part.total() if part.__class__ is Deferred else part for part in downstream]
+            for observer in observers:
+                observer.leave(node, gradient, downstream)
         if not keep:
             node.release()
         for edge, part in zip(node.edges, downstream, strict=True):
             if edge is None or part is None:
                 continue
-            if type(edge) is Node:
-                if useful is not None and edge not in useful:
+            deferred = part.__class__ is Deferred
+            if deferred or type(edge) is Node:
+                if useful is not None and edge not in useful and (targets is None or edge not in targets):
                     continue
                 before = upstream.get(edge)
-                upstream[edge] = part if before is None else before + part
+                upstream[edge] = part if before is None else part + before if deferred else before + part
             else:
                 owned = part is not gradient and node.op.fresh
                 _contribute(edge, part, upstream, found, targets, arrive, observers, owned)
+    for leaf, gradient in upstream.items():
+        _contribute(leaf, gradient.total(), upstream, found, targets, arrive, observers, True)
     return found
 
 
@@ -328,7 +358,7 @@ class set_grad_enabled(_Switch):
         self._outside = mode.recording
         mode.recording = self.recording
 
-    def _recreate_cm(self) -> _Switch:
+    def _recreate_cm(self) -> set_grad_enabled:
         return set_grad_enabled(self.recording)
 
     def __enter__(self) -> None:
@@ -343,7 +373,7 @@ class inference_mode(_Switch):
         super().__init__()
         self.enabled = enabled
 
-    def _recreate_cm(self) -> _Switch:
+    def _recreate_cm(self) -> inference_mode:
         return inference_mode(self.enabled)
 
     def __enter__(self) -> None:

@@ -34,6 +34,7 @@ from .arithmetic import (
     true_divide,
     where,
 )
+from .arranging import flip, fliplr, flipud, repeat_interleave, roll, rot90, tile, tril, triu
 from .comparison import (
     allclose,
     bitwise_and,
@@ -58,6 +59,27 @@ from .comparison import (
 )
 from .convolution import conv1d, conv2d, conv3d
 from .extremes import amax, amin, argmax, argmin, max, min
+from .gathering import (
+    argwhere,
+    embedding,
+    gather,
+    nonzero,
+    one_hot,
+    scatter,
+    scatter_add,
+    take,
+    take_along_dim,
+)
+from .indexing import (
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    index_select,
+    masked_fill,
+    masked_select,
+)
+from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
 from .linalg import linear, matmul
 from .losses import mse_loss
 from .methods import attach
@@ -66,7 +88,28 @@ from .ordering import argsort, kthvalue, median, sort, topk
 from .reduction import all, any, count_nonzero, mean, prod, sum
 from .rounding import ceil, floor, round, trunc
 from .scan import cumprod, cumsum, logcumsumexp
-from .shape import expand, permute, reshape, transpose
+from .padding import pad
+from .shape import (
+    broadcast_shapes,
+    broadcast_tensors,
+    broadcast_to,
+    clone,
+    expand,
+    flatten,
+    moveaxis,
+    movedim,
+    permute,
+    ravel,
+    reshape,
+    squeeze,
+    swapaxes,
+    swapdims,
+    t,
+    transpose,
+    unflatten,
+    unsqueeze,
+)
+from .slicing import chunk, diag, diag_embed, diagonal, narrow, select, split, tensor_split, trace, unbind
 from .softmax import log_softmax, logsumexp, softmax, softmin
 from .statistics import std, var
 from .transcendental import (

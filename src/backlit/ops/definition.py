@@ -5,7 +5,8 @@ An operation is a subclass of :class:`Op`, written once, in one place. It states
 - ``forward(*inputs, **params)`` on NumPy arrays;
 - its gradient rules, one an input: ``vjp_<input>(ctx, g, ...)``, or one for all inputs: ``vjp(ctx, g, ...)``. After
   ``ctx`` and the upstream gradient ``g`` a rule names the values it needs, inputs by their names in ``forward`` and the
-  output as ``out``; exactly those are saved, and only while the input concerned needs a gradient;
+  output as ``out``; exactly those are saved, and only while the input concerned needs a gradient. An operation on any
+  number of inputs ends its positional inputs with ``*rest``, and so do the rules that need those;
 - its forward-mode rules, ``jvp_<input>(ctx, t, ...)`` likewise, with ``t`` the input's tangent. An operation that is
   linear in each input needs none: the forward rule is applied to the tangent;
 - for people: ``formula``, ``gate`` (what it does to gradients), ``domain`` (where it is defined and differentiable);
@@ -23,7 +24,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import BacklitError, OperationError, OverwrittenError
+from ..errors import BacklitError, OperationError, OutOfRangeError, OverwrittenError
 from ..graph import Node, freed, mode
 from ..numerics import quiet
 from ..source import describe, mark
@@ -41,6 +42,13 @@ class Context:
 
     __slots__ = ("dtype", "edges", "extra", "params", "shape", "shapes")
 
+    dtype: Any
+    edges: tuple[Any, ...]
+    extra: Any
+    params: dict[str, Any]
+    shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
 
 class Op:
     """Base of all operation definitions; see the module's description. Subclasses are never instantiated."""
@@ -50,6 +58,8 @@ class Op:
     gate: ClassVar[str] = ""
     domain: ClassVar[str] = "all real inputs"
     inputs: ClassVar[tuple[str, ...]] = ()
+    variadic: ClassVar[bool] = False
+    """Any number of inputs may follow under the last name; one joint rule gives their gradients."""
     differentiable: ClassVar[bool] = True
     has_extra: ClassVar[bool] = False
     """``forward`` returns ``(out, extra)``; ``extra`` is kept for the rules and must not depend on inputs smoothly."""
@@ -65,6 +75,8 @@ class Op:
         super().__init_subclass__(**options)
         if "forward" in cls.__dict__ and not cls.inputs:
             cls.inputs = _positional(cls.forward)
+            kinds = [p.kind for p in inspect.signature(cls.forward).parameters.values()]
+            cls.variadic = inspect.Parameter.VAR_POSITIONAL in kinds
         cls._plans = {}
         cls._needs = {}
         if "name" not in cls.__dict__:
@@ -78,19 +90,24 @@ class Op:
         return getattr(cls, f"{kind}_{name}", None)
 
     @classmethod
-    def wants(cls, rule: Callable[..., Any]) -> tuple[int, ...]:
-        """Positions (inputs in order, then the output) of the values that a rule names."""
-        found = cls._needs.get(rule)
+    def wants(cls, rule: Callable[..., Any], count: int) -> tuple[int, ...]:
+        """Positions (inputs in order, then the output) of the values that a rule names, with ``count`` inputs given."""
+        found = cls._needs.get((rule, count))
         if found is None:
-            slots = {name: i for i, name in enumerate((*cls.inputs, "out"))}
-            names = getattr(rule, "names", None) or _positional(rule)[2:]
-            found = cls._needs[rule] = tuple(slots[name] for name in names)
+            last = len(cls.inputs) - 1
+            slots: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(cls.inputs)}
+            if cls.variadic:
+                slots[cls.inputs[last]] = tuple(range(last, count))
+            slots["out"] = (max(count, last + 1),)
+            names = getattr(rule, "names", None)
+            names = _positional(rule)[2:] if names is None else names
+            found = cls._needs[rule, count] = tuple(slot for name in names for slot in slots[name])
         return found
 
     @classmethod
     def plan(cls, needs: int, count: int) -> Plan:
         """What to save and which rules to run when the inputs in the bit mask ``needs`` want gradients."""
-        key = needs << 8 | count
+        key = needs << 20 | count
         plan = cls._plans.get(key)
         if plan is None:
             plan = cls._plans[key] = Plan(cls, needs, count)
@@ -114,7 +131,7 @@ class Op:
         values = (*inputs, *[None] * (len(cls.inputs) - len(inputs)), out)
         joint = getattr(cls, "jvp", None)
         if joint is not None:
-            return joint(ctx, tangents, *[values[j] for j in cls.wants(joint)])
+            return joint(ctx, tangents, *[values[j] for j in cls.wants(joint, len(inputs))])
         total = None
         for i, tangent in enumerate(tangents):
             if tangent is None:
@@ -124,7 +141,7 @@ class Op:
             if rule is None:
                 part = apply(cls, (*inputs[:i], tangent, *inputs[i + 1 :]), ctx.params)
             else:
-                part = rule(ctx, tangent, *[values[j] for j in cls.wants(rule)])
+                part = rule(ctx, tangent, *[values[j] for j in cls.wants(rule, len(inputs))])
             total = part if total is None else total + part
         return total
 
@@ -139,21 +156,22 @@ class Plan:
         self.slots: tuple[int, ...] = ()
         self.rules: tuple[tuple[int, Any, tuple[int, ...]], ...] = ()
         if self.joint is not None:
-            self.slots = op.wants(self.joint)
+            self.slots = op.wants(self.joint, count)
         else:
             self.rules = tuple(_rules(op, needs, count))
         slots = {*self.slots, *(slot for _, _, own in self.rules for slot in own)}
         self.keep = tuple(i in slots for i in range(count))
-        self.keep_out = len(op.inputs) in slots
+        self.keep_out = max(count, len(op.inputs)) in slots
 
 
 def _rules(op: type[Op], needs: int, count: int) -> Iterable[tuple[int, Any, tuple[int, ...]]]:
     for i in range(count):
         if needs >> i & 1:
-            rule = op.rule("vjp", op.inputs[i])
+            name = op.inputs[min(i, len(op.inputs) - 1)]
+            rule = op.rule("vjp", name)
             if rule is None:
-                raise OperationError(f"{op.name}: not differentiable with respect to its input '{op.inputs[i]}'.")
-            yield i, rule, op.wants(rule)
+                raise OperationError(f"{op.name}: not differentiable with respect to its input '{name}'.")
+            yield i, rule, op.wants(rule, count)
 
 
 class _Output:
@@ -178,8 +196,8 @@ saved_output = _Output
 
 
 def _positional(function: Callable[..., Any]) -> tuple[str, ...]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds)
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD))
 
 
 def apply(op: type[Op], inputs: tuple[Any, ...], params: dict[str, Any] = NOTHING) -> Any:
@@ -290,12 +308,12 @@ def check_version(node: Node, slot: int, storage: Any) -> None:
 
 
 def _overwritten(node: Node, slot: int, storage: Any) -> str:
-    names = (*node.op.inputs, "the output")
+    names = node.op.inputs
     if storage.writer == "outside":
         writer = f"through a NumPy array that shares its memory (shared at {describe(storage.exposed_at)})"
     else:
         writer = f"in place at {describe(storage.writer)}"
-    which = names[slot] if slot == len(names) - 1 else f"its input '{names[slot]}'"
+    which = "the output" if slot == len(node.saved) - 1 else f"its input '{names[min(slot, len(names) - 1)]}'"
     return (
         f"{node.name}: the backward pass needs {which}, saved at {describe(node.mark)}, "
         f"but it was overwritten {writer}. Write to a copy (x = x.clone()), use the out-of-place form, "
@@ -343,7 +361,8 @@ def explain_failure(op: type[Op], arrays: list[Any], params: dict[str, Any], err
     """NumPy's complaint, with the operation, the shapes and the user's line in front of it."""
     shapes = ", ".join(f"{name} {_describe(a)}" for name, a in zip(op.inputs, arrays, strict=False))
     settings = f" with {', '.join(f'{k}={v!r}' for k, v in params.items())}" if params else ""
-    return OperationError(f"{op.name}({shapes}){settings} at {describe(mark())}: {error}")
+    kind = OutOfRangeError if isinstance(error, IndexError) else OperationError
+    return kind(f"{op.name}({shapes}){settings} at {describe(mark())}: {error}")
 
 
 def _describe(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import activations, arithmetic, comparison, conversions, extremes, inplace, linalg, norms, numpy_protocol, ordering, reduction, rounding, scan, shape, softmax, statistics, transcendental  # noqa: F401
+from . import arranging, gathering, indexing, joining, padding, slicing  # noqa: F401
 from .definition import REGISTRY, Tensor
 
 _OPERATORS = {
@@ -52,7 +53,11 @@ METHODS = (
     "max min amax amin argmax argmin median kthvalue sort argsort topk",
     "cumsum cumprod logcumsumexp logsumexp softmax log_softmax",
     "matmul",
-    "reshape permute transpose expand",
+    "reshape view view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose movedim t",
+    "expand expand_as broadcast_to repeat tile repeat_interleave flip fliplr flipud roll rot90 tril triu clone contiguous",
+    "select narrow split chunk tensor_split unbind diagonal diag_embed diag trace",
+    "index_put index_select index_add index_copy index_fill masked_fill masked_select",
+    "gather scatter scatter_add take take_along_dim argwhere nonzero",
 )
 
 # Methods under another name than the operation's, and functions that are not in the registry.
@@ -60,6 +65,11 @@ ALIASES = {
     "allclose": comparison.allclose,
     "isclose": comparison.isclose,
     "equal": comparison.equal,
+    "__getitem__": indexing.getitem,
+    "__iter__": slicing.iterate,
+    "swapaxes": shape.transpose,
+    "swapdims": shape.transpose,
+    "moveaxis": shape.movedim,
     "T": property(shape.T),
     "mT": property(shape.mT),
 }

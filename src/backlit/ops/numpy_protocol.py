@@ -64,6 +64,8 @@ _OTHER_NAMES = {
     "take_along_axis": "take_along_dim",
     "moveaxis": "movedim",
     "transpose": "permute",
+    "swapaxes": "transpose",
+    "split": "tensor_split",
 }
 
 _RENAMED = {"axis": "dim", "keepdims": "keepdim", "ddof": "correction", "ord": "p"}
