@@ -195,7 +195,7 @@ def check_second_order(operation: Operation, sample: Sample) -> None:
     second = autograd.grad([g for g, _ in used], [*xs, *seeds], [constant(v) for _, v in used], materialize_grads=True)
 
     def moved(t: float) -> list[Array]:
-        return [x + t * v for x, v in zip(call.leaves, vs, strict=True)]
+        return [np.asarray(x + t * v) for x, v in zip(call.leaves, vs, strict=True)]
 
     for i in range(len(xs)):
         what = f"{call}: second derivative, leaf {i}"

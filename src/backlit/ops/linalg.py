@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ class Matmul(Op):
     def vjp_b(ctx, g, a):
         shape = ctx.shapes[1]
         if len(shape) == 2 and a.ndim > 2:
-            return a.reshape((-1, shape[0])).mT @ g.reshape((-1, shape[1]))
+            rows = math.prod(a.shape[:-1])
+            return a.reshape((rows, shape[0])).mT @ g.reshape((rows, shape[1]))
         return unbroadcast(a.mT @ g, shape)
 
 
@@ -52,7 +54,8 @@ class Linear(Op):
     def vjp_weight(ctx, g, x):
         if x.ndim == 2:
             return g.T @ x
-        return g.reshape((-1, g.shape[-1])).T @ x.reshape((-1, x.shape[-1]))
+        rows = math.prod(x.shape[:-1])
+        return g.reshape((rows, g.shape[-1])).T @ x.reshape((rows, x.shape[-1]))
 
     def vjp_bias(ctx, g):
         return g if g.ndim == 1 else g.sum(axis=tuple(range(g.ndim - 1)))

@@ -87,7 +87,7 @@ class ArgKth(Op):
             unordered = np.isnan(x)
             first = np.argmax(unordered, axis=axis, keepdims=True)
             found = np.where(np.take_along_axis(unordered, first, axis), first, found)
-        return np.ascontiguousarray(found if keepdims else found.squeeze(axis))
+        return (found if keepdims else found.squeeze(axis)).copy()
 
 
 class KthValue(Pick):
