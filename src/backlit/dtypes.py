@@ -20,7 +20,7 @@ int64 = np.dtype(np.int64)
 uint8 = np.dtype(np.uint8)
 bool_ = np.dtype(np.bool_)
 
-SUPPORTED = frozenset({float16, float32, float64, int8, int16, int32, int64, uint8, bool_})
+SUPPORTED: frozenset[np.dtype[Any]] = frozenset({float16, float32, float64, int8, int16, int32, int64, uint8, bool_})
 
 _default = [float32]
 

@@ -77,7 +77,10 @@ class Tangents:
         before = self.get(view.base)
         if before is None and tangent is None:
             return
-        parts = (zeros_like(view.base) if before is None else before, zeros_like(target) if tangent is None else tangent)
+        parts = (
+            zeros_like(view.base) if before is None else before,
+            zeros_like(target) if tangent is None else tangent,
+        )
         self.set(view.base, apply(ViewWrite, parts, {"chain": view.chain}))
 
     def _replace(self, target: Tensor, tangent: Tensor | None) -> None:

@@ -59,9 +59,12 @@ def grad_and_value(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
         recorded = _Recorded(function, args, kwargs, argnums, has_aux)
         if not isinstance(recorded.output, Tensor) or recorded.output._data.size != 1:
             shape = recorded.output.shape if isinstance(recorded.output, Tensor) else type(recorded.output).__name__
-            raise GradientError(f"grad: the function must return one number, this one returned {shape}; use vjp or jacrev.")
+            raise GradientError(
+                f"grad: the function must return one number, this one returned {shape}; use vjp or jacrev."
+            )
         gradients = recorded.rebuild(recorded.pull([constant(np.ones_like(recorded.output._data))], keep=False))
         value = recorded.release(recorded.output)
+        recorded.close(gradients, value)
         return gradients, (value, recorded.aux) if has_aux else value
 
     return both
@@ -108,6 +111,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         if has_aux:
             output, aux = output
         tangent = map_tensors(lambda t: _or_zeros(level.get(t), t), output)
+    _cut_closed(output, tangent)
     return (output, tangent, aux) if has_aux else (output, tangent)
 
 
@@ -126,9 +130,11 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
         given, _ = flatten(tangents)
         _check_match("linearize: the tangent", given, recorded.leaves)
         live = [(p, t) for p, t in zip(pulled, given, strict=True) if p.requires_grad]
-        found = autograd.grad(
-            [p for p, _ in live], probes, [t for _, t in live], retain_graph=True, materialize_grads=True
-        ) if live else tuple(Tensor(np.zeros_like(p._data)) for p in probes)
+        found = (
+            autograd.grad([p for p, _ in live], probes, [t for _, t in live], retain_graph=True, materialize_grads=True)
+            if live
+            else tuple(Tensor(np.zeros_like(p._data)) for p in probes)
+        )
         return rebuild(list(found))
 
     return rebuild([t.detach() for t in outputs]), push
@@ -146,6 +152,7 @@ def jacrev(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = F
         outputs, rebuild = flatten(recorded.output)
         results = [recorded.rebuild(_rows(recorded, outputs, i)) for i in range(len(outputs))]
         out = rebuild(results)
+        recorded.close(out)
         return (out, recorded.aux) if has_aux else out
 
     return jacobian
@@ -227,7 +234,9 @@ class _Recorded:
         positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         for i in positions:
             if not -len(args) <= i < len(args):
-                raise OperationError(f"argnums={argnums}: the function was called with {len(args)} positional arguments.")
+                raise OperationError(
+                    f"argnums={argnums}: the function was called with {len(args)} positional arguments."
+                )
         self.outside = mode.recording
         chosen, self._rebuild = flatten(tuple(args[i] for i in positions))
         with enable_grad():
@@ -279,6 +288,27 @@ class _Recorded:
         """An output as the caller may see it: connected only to what the caller differentiates."""
         return value if self._connected else value.detach()
 
+    def close(self, *results: Any) -> None:
+        """Nothing will be walked back to the fresh arguments any more; results that only they connect become plain."""
+        for leaf in self.leaves:
+            if leaf._node is None:
+                leaf._requires_grad = False
+        _cut_closed(*results)
+
+
+def _cut_closed(*results: Any) -> None:
+    """Take the history off tensors none of whose leaves requires gradients any more.
+
+    Only forward mode around reverse mode leaves such history behind. The tensor keeps its array, by which an outer
+    forward mode knows its tangent.
+    """
+    for tensor in flatten(results)[0]:
+        if tensor._node is None:
+            continue
+        edges = (edge for node in reachable([tensor._node]) for edge in node.edges)
+        if not any(edge is not None and type(edge) is not Node and edge._requires_grad for edge in edges):
+            tensor._node, tensor._requires_grad = None, False
+
 
 def _alias(tensor: Tensor) -> Tensor:
     """The same values and history as another tensor object, so that a closure over the original is not affected."""
@@ -287,7 +317,9 @@ def _alias(tensor: Tensor) -> Tensor:
 
 def _fresh(tensor: Tensor) -> Tensor:
     if tensor.dtype.kind != "f":
-        raise GradientError(f"cannot differentiate with respect to a {tensor.dtype.name} argument; convert it with .float().")
+        raise GradientError(
+            f"cannot differentiate with respect to a {tensor.dtype.name} argument; convert it with .float()."
+        )
     fresh = _alias(tensor)
     if fresh._node is None:
         fresh._view = None

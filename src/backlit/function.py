@@ -46,7 +46,9 @@ class FunctionContext:
         if node is None:
             return tuple(self._saved)
         if node.saved is None:
-            raise GradientError(f"{node!r}: its saved tensors were released by an earlier backward(); pass retain_graph=True.")
+            raise GradientError(
+                f"{node!r}: its saved tensors were released by an earlier backward(); pass retain_graph=True."
+            )
         out: list[Tensor | None] = []
         for i, value in enumerate(node.saved):
             if value is not None and value._storage is not None:
@@ -125,7 +127,7 @@ class _Own(Op):
                 f"{cls.name}.backward returned {len(given)} gradients for {len(edges)} inputs (applied at "
                 f"{describe(node.mark)}); return one an input, None where none is needed."
             )
-        out = []
+        out: list[Any] = []
         for i, (edge, gradient) in enumerate(zip(edges, given, strict=True)):
             if edge is None or gradient is None:
                 out.append(None)
@@ -144,8 +146,11 @@ class _Own(Op):
     @classmethod
     def push(cls, ctx: Any, inputs: tuple[Any, ...], out: Any, tangents: list[Any]) -> Any:
         if "jvp" not in vars(cls.owner):
-            raise UnsupportedError(f"{cls.name}: forward mode needs a static method jvp(ctx, *tangents) on the Function.")
-        return cls.owner.jvp(ctx.params["ctx"], *tangents)
+            raise UnsupportedError(
+                f"{cls.name}: forward mode needs a static method jvp(ctx, *tangents) on the Function."
+            )
+        rule = vars(cls.owner)["jvp"].__func__
+        return rule(ctx.params["ctx"], *tangents)
 
 
 class Function:
@@ -177,7 +182,9 @@ class Function:
         cls._operation = type(cls.__name__, (_Own,), {"name": cls.__name__, "owner": cls, "__doc__": cls.__doc__})
 
     def __init__(self) -> None:
-        raise GradientError(f"{type(self).__name__} is not called or instantiated; use {type(self).__name__}.apply(...).")
+        raise GradientError(
+            f"{type(self).__name__} is not called or instantiated; use {type(self).__name__}.apply(...)."
+        )
 
     @staticmethod
     def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
@@ -215,7 +222,9 @@ def _outputs(cls: type[Function], outputs: Any, args: tuple[Any, ...], ctx: Func
     results = []
     for output in outputs:
         if not isinstance(output, Tensor):
-            raise OperationError(f"{cls.__name__}.forward must return tensors, got {type(output).__name__} at {describe(mark())}.")
+            raise OperationError(
+                f"{cls.__name__}.forward must return tensors, got {type(output).__name__} at {describe(mark())}."
+            )
         if id(output) in own and id(output) not in ctx._dirty:
             output = output.detach()
         results.append(output)
@@ -235,7 +244,9 @@ def _connect(cls: type[Function], ctx: FunctionContext, args: tuple[Any, ...], r
     for i, result in enumerate(results):
         if id(result) in ctx._no_gradient or result.dtype.kind != "f":
             continue
-        result._node = node if len(results) == 1 else Node(_Pick, {"index": i}, (node,), result, (result.shape,), node.mark)
+        result._node = (
+            node if len(results) == 1 else Node(_Pick, {"index": i}, (node,), result, (result.shape,), node.mark)
+        )
         result._requires_grad = True
         if id(result) in ctx._dirty:
             result.storage().history += 1
@@ -270,9 +281,15 @@ def custom_vjp(function: Callable[..., Any]) -> Callable[..., Tensor]:
     def backward(ctx: Any, *upstream: Any) -> Any:
         return ctx.rule(*upstream)
 
-    own = type(function.__name__, (Function,), {
-        "forward": staticmethod(forward), "backward": staticmethod(backward), "__doc__": function.__doc__,
-    })
+    own: Any = type(
+        function.__name__,
+        (Function,),
+        {
+            "forward": staticmethod(forward),
+            "backward": staticmethod(backward),
+            "__doc__": function.__doc__,
+        },
+    )
 
     @wraps(function)
     def applied(*args: Any, **kwargs: Any) -> Tensor:

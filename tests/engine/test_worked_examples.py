@@ -19,7 +19,9 @@ class Trace(WalkObserver):
         self.upstream = upstream
 
     def leave(self, node, upstream, downstream):
-        self.seen.append((node.name, float(np.sum(upstream)), [None if d is None else float(np.sum(d)) for d in downstream]))
+        self.seen.append(
+            (node.name, float(np.sum(upstream)), [None if d is None else float(np.sum(d)) for d in downstream])
+        )
 
 
 def traced(loss):

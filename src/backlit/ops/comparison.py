@@ -50,7 +50,7 @@ ge = _comparison("ge", "≥", np.greater_equal)
 
 def _logic(name: str, symbol: str, ufunc: Any, inputs: int) -> Any:
     """A logical or bitwise function of one or two inputs."""
-    forward = staticmethod((lambda x: ufunc(x)) if inputs == 1 else (lambda x, y: ufunc(x, y)))
+    forward: Any = staticmethod((lambda x: ufunc(x)) if inputs == 1 else (lambda x, y: ufunc(x, y)))
 
     def samples(rng: np.random.Generator) -> Any:
         yield Sample(*[rng.random((3, 4)) < 0.5 for _ in range(inputs)])
