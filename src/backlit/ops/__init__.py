@@ -35,6 +35,15 @@ from .arithmetic import (
     where,
 )
 from .arranging import flip, fliplr, flipud, repeat_interleave, roll, rot90, tile, tril, triu
+from .binary_losses import binary_cross_entropy, binary_cross_entropy_with_logits
+from .average_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+)
 from .comparison import (
     allclose,
     bitwise_and,
@@ -58,6 +67,7 @@ from .comparison import (
     ne,
 )
 from .convolution import conv1d, conv2d, conv3d
+from .cross_entropy import cross_entropy, nll_loss
 from .extremes import amax, amin, argmax, argmin, max, min
 from .gathering import (
     argwhere,
@@ -81,14 +91,16 @@ from .indexing import (
 )
 from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
 from .linalg import linear, matmul
-from .losses import mse_loss
+from .losses import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
+from .margin_losses import hinge_embedding_loss, hinge_loss, margin_ranking_loss, multi_margin_loss
+from .max_pooling import max_pool1d, max_pool2d, max_pool3d
 from .methods import attach
 from .norms import norm
 from .ordering import argsort, kthvalue, median, sort, topk
+from .padding import pad
 from .reduction import all, any, count_nonzero, mean, prod, sum
 from .rounding import ceil, floor, round, trunc
 from .scan import cumprod, cumsum, logcumsumexp
-from .padding import pad
 from .shape import (
     broadcast_shapes,
     broadcast_tensors,

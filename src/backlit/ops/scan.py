@@ -146,7 +146,7 @@ def cumsum(x: Any, dim: int | None = None, *, dtype: Any = None, axis: Any = Non
 
 @operation(CumProd)
 def cumprod(x: Any, dim: int | None = None, *, dtype: Any = None, axis: Any = None) -> Tensor:
-    """Running product along ``dim``. Booleans and integers give int64. The gradient is right where elements are zero."""
+    """Running product along ``dim``. Booleans and integers give int64. The gradient is right at zeros."""
     x = counted(x, dtype)
     return _scan(CumProd, "cumprod", x, dim if axis is None else axis)
 
