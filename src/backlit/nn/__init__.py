@@ -6,6 +6,7 @@ from . import functional as functional
 from . import init as init
 from . import utils as utils
 from .activation import *
+from .attention import *
 from .containers import *
 from .convolution import *
 from .dropout import *
@@ -18,4 +19,4 @@ from .parameter import Buffer as Buffer
 from .parameter import Parameter as Parameter
 from .penalties import l1_penalty as l1_penalty
 from .penalties import l2_penalty as l2_penalty
-from .pooling import *
+from .recurrent import *

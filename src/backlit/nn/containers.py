@@ -186,11 +186,6 @@ class _Named(Module):
 
     _kind = "module"
 
-    def __init__(self, members: Any = None) -> None:
-        super().__init__()
-        if members is not None:
-            self.update(members)
-
     def _member(self, value: Any) -> Any:
         if value is not None and not isinstance(value, Module):
             raise TypeError(f"{type(self).__name__} holds modules, got {type(value).__name__}.")
@@ -251,11 +246,19 @@ class _Named(Module):
 class ModuleDict(_Named):
     """Modules by name; their parameters become part of the module that holds the dictionary."""
 
+    def __init__(self, modules: Any = None) -> None:
+        super().__init__()
+        self.update({} if modules is None else modules)
+
 
 class ParameterDict(_Named):
     """Parameters by name; tensors put into it become parameters."""
 
     _kind = "parameter"
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self.update({} if parameters is None else parameters)
 
     def _member(self, value: Any) -> Any:
         return None if value is None else _as_parameter(self, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import OperationError, UnsupportedError
@@ -14,11 +15,7 @@ from .linear import empty_parameter, reset_bias
 from .module import Module
 from .parameter import Parameter
 
-__all__ = [
-    "Conv1d",
-    "Conv2d",
-    "ConvTranspose2d",
-]
+__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
 Size = Any  # an int, or a tuple with one int for each spatial dimension
 
@@ -28,6 +25,7 @@ class _Conv(Module):
 
     _spatial = 0
     _transposed = False
+    output_padding: tuple[int, ...] = ()
     weight: Parameter
     bias: Parameter | None
 
@@ -105,25 +103,31 @@ class _Conv(Module):
         zero, one = (0,) * self._spatial, (1,) * self._spatial
         text += f", padding={self.padding}" if self.padding != zero else ""
         text += f", dilation={self.dilation}" if self.dilation != one else ""
+        text += f", output_padding={self.output_padding}" if any(self.output_padding) else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""
         text += ", bias=False" if self.bias is None else ""
         return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
 
 
-class Conv1d(_Conv):
+class _DirectConv(_Conv):
+    _convolve: Callable[..., Tensor]
+
+    def forward(self, input: Tensor) -> Tensor:
+        input, padding = self._padded(input)
+        return self._convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+class Conv1d(_DirectConv):
     """Convolution (as in all such libraries, cross-correlation) over a sequence.
 
     Shape: (batch, in_channels, length) to (batch, out_channels, length'). Arguments as for :class:`Conv2d`.
     """
 
     _spatial = 1
-
-    def forward(self, input: Tensor) -> Tensor:
-        input, padding = self._padded(input)
-        return F.conv1d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+    _convolve = staticmethod(F.conv1d)
 
 
-class Conv2d(_Conv):
+class Conv2d(_DirectConv):
     """Convolution (as in all such libraries, cross-correlation) over an image.
 
     Args:
@@ -147,23 +151,19 @@ class Conv2d(_Conv):
     """
 
     _spatial = 2
-
-    def forward(self, input: Tensor) -> Tensor:
-        input, padding = self._padded(input)
-        return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+    _convolve = staticmethod(F.conv2d)
 
 
-class ConvTranspose2d(_Conv):
-    """The transpose of a convolution: what its backward pass does to gradients, as a layer that enlarges images.
+class Conv3d(_DirectConv):
+    """Convolution over a volume (batch, in_channels, depth, height, width); see :class:`Conv2d`."""
 
-    ``output_padding`` adds rows and columns at the end; the other arguments are those of the convolution that this
-    transposes. ``weight`` has shape (in_channels, out_channels // groups, height, width).
+    _spatial = 3
+    _convolve = staticmethod(F.conv3d)
 
-    Shape: (batch, in_channels, height, width) to (batch, out_channels, height', width').
-    """
 
-    _spatial = 2
+class _TransposedConv(_Conv):
     _transposed = True
+    _convolve: Callable[..., Tensor]
 
     def __init__(
         self,
@@ -182,25 +182,57 @@ class ConvTranspose2d(_Conv):
     ) -> None:
         if padding_mode != "zeros" or isinstance(padding, str):
             raise UnsupportedError(
-                "ConvTranspose2d: padding is a size, filled with zeros; other paddings have no meaning here."
+                f"{type(self).__name__}: padding is a size, filled with zeros; other paddings have no meaning here."
             )
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
         self.output_padding = self._sizes(output_padding)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv_transpose2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.groups,
-            self.dilation,
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        extra = self.output_padding if output_size is None else self._extra(input, tuple(output_size))
+        return self._convolve(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )
 
-    def extra_repr(self) -> str:
-        extra = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
-        return super().extra_repr() + extra
+    def _extra(self, input: Tensor, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """The output padding that gives the output its wanted size (spatial sizes, or the whole shape)."""
+        extra = []
+        for i, size in enumerate(wanted[-self._spatial :]):
+            least = (input.shape[i - self._spatial] - 1) * self.stride[i] - 2 * self.padding[i]
+            least += self.dilation[i] * (self.kernel_size[i] - 1) + 1
+            if not 0 <= size - least < self.stride[i]:
+                raise OperationError(
+                    f"{type(self).__name__} at {describe(mark())}: output size {size} cannot be had from an input of "
+                    f"shape {input.shape}; {least} to {least + self.stride[i] - 1} can."
+                )
+            extra.append(size - least)
+        return tuple(extra)
+
+
+class ConvTranspose1d(_TransposedConv):
+    """The transpose of a convolution over a sequence; see :class:`ConvTranspose2d`."""
+
+    _spatial = 1
+    _convolve = staticmethod(F.conv_transpose1d)
+
+
+class ConvTranspose2d(_TransposedConv):
+    """The transpose of a convolution: what its backward pass does to gradients, as a layer that enlarges images.
+
+    ``output_padding`` adds rows and columns at the end; the other arguments are those of the convolution that this
+    transposes. ``weight`` has shape (in_channels, out_channels // groups, height, width). Instead of the output padding
+    a call may give the output's size: ``layer(x, output_size=(28, 28))``.
+
+    Shape: (batch, in_channels, height, width) to (batch, out_channels, height', width').
+    """
+
+    _spatial = 2
+    _convolve = staticmethod(F.conv_transpose2d)
+
+
+class ConvTranspose3d(_TransposedConv):
+    """The transpose of a convolution over a volume; see :class:`ConvTranspose2d`."""
+
+    _spatial = 3
+    _convolve = staticmethod(F.conv_transpose3d)

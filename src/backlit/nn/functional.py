@@ -9,12 +9,97 @@ from __future__ import annotations
 from .. import ops
 from ..errors import OperationError
 from ..ops import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cross_entropy,
+    embedding,
+    gelu,
+    hinge_embedding_loss,
+    hinge_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    linear,
+    log_softmax,
+    logsigmoid,
+    margin_ranking_loss,
+    mse_loss,
+    multi_margin_loss,
+    nll_loss,
+    one_hot,
+    pad,
     sigmoid,
+    smooth_l1_loss,
+    softmax,
+    softmin,
+    softplus,
     tanh,
 )
 from ..ops.inplace import write
 from ..source import describe, mark
 from ..tensor import Tensor
+
+__all__ = [
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "cosine_similarity",
+    "cross_entropy",
+    "elu",
+    "embedding",
+    "gelu",
+    "glu",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "margin_ranking_loss",
+    "mish",
+    "mse_loss",
+    "multi_margin_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "pairwise_distance",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+]
 
 # -- activations with an inplace argument ------------------------------------------------------------------------------
 
@@ -146,3 +231,31 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         )
     first, second = ops.chunk(input, 2, dim)
     return first * sigmoid(second)
+
+
+# -- distances and directions ------------------------------------------------------------------------------------------
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``y[..., k] = Σᵢⱼ input1[..., i] weight[k, i, j] input2[..., j] + bias[k]``."""
+    out, _, in2 = weight.shape
+    rows = linear(input2, weight.reshape((-1, in2)))  # (..., out · in1): Σⱼ weight[k, i, j] input2[..., j]
+    rows = rows.reshape((*input2.shape[:-1], out, -1))
+    y = (rows @ input1.reshape((*input1.shape, 1))).reshape((*input1.shape[:-1], out))
+    return y if bias is None else y + bias
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """``input`` divided by its p-norm along ``dim``, or by ``eps`` where that is larger."""
+    return input / ops.clamp(ops.norm(input, p, dim, keepdim=True), min=eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between vectors along ``dim``; each length counts as at least ``eps``."""
+    lengths = [ops.clamp(ops.norm(x, 2, dim, keepdim=True), min=eps) for x in (x1, x2)]
+    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The p-norm of ``x1 − x2 + eps`` along the last dimension."""
+    return ops.norm(x1 - x2 + eps, p, -1, keepdim)

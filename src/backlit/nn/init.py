@@ -7,7 +7,6 @@ inputs that one output unit sums over, *fan out* the number of outputs that one 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -123,8 +122,8 @@ def ones_(tensor: Tensor) -> Tensor:
     return overwrite(tensor, 1.0)
 
 
-def zeros_(tensor: Tensor, generator: Any = None) -> Tensor:
-    """Zeros. ``generator`` is not used; it lets all initialisers be called alike."""
+def zeros_(tensor: Tensor) -> Tensor:
+    """Zeros."""
     return overwrite(tensor, 0.0)
 
 

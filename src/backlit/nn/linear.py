@@ -11,6 +11,7 @@ from ..dtypes import as_dtype, get_default_dtype
 from ..ops import linear
 from ..tensor import Tensor
 from ..tensor import device as check_device
+from . import functional as F
 from . import init
 from .module import Module
 from .parameter import Parameter
@@ -127,22 +128,13 @@ class Bilinear(Module):
             reset_bias(self.bias, self.in1_features)
 
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
-        return bilinear(input1, input2, self.weight, self.bias)
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
             f"out_features={self.out_features}, bias={self.bias is not None}"
         )
-
-
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``y[..., k] = Σᵢⱼ input1[..., i] weight[k, i, j] input2[..., j] + bias[k]``."""
-    out, _, in2 = weight.shape
-    rows = linear(input2, weight.reshape((-1, in2)))  # (..., out · in1): Σⱼ weight[k, i, j] input2[..., j]
-    rows = rows.reshape((*input2.shape[:-1], out, -1))
-    y = (rows @ input1.reshape((*input1.shape, 1))).reshape((*input1.shape[:-1], out))
-    return y if bias is None else y + bias
 
 
 class Flatten(Module):

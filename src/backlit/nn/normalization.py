@@ -19,6 +19,7 @@ from .parameter import Parameter, overwrite
 __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "GroupNorm",
     "LayerNorm",
     "RMSNorm",
@@ -41,12 +42,13 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        for name in ("weight", "bias"):
-            self.register_parameter(name, empty_parameter(num_features, device=device, dtype=dtype) if affine else None)
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(name, empty_parameter(num_features, device=device, dtype=dtype) if wanted else None)
         self._register_statistics(get_default_dtype() if dtype is None else dtype)
         self.reset_parameters()
 
@@ -66,9 +68,7 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Scale 1, shift 0, statistics forgotten."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self._dims:
@@ -97,7 +97,7 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -110,7 +110,7 @@ class BatchNorm1d(_BatchNorm):
         num_features: channels.
         eps: added to the variance.
         momentum: the share of the newest batch in the running statistics; None for a plain average over batches.
-        affine: learn ``weight`` and ``bias``.
+        affine: learn ``weight``, and ``bias`` unless that is false.
         track_running_stats: keep running statistics; without them, batches are used in ``eval()`` too.
 
     Shape: (batch, channels) or (batch, channels, length), kept.
@@ -123,6 +123,12 @@ class BatchNorm2d(_BatchNorm):
     """As :class:`BatchNorm1d`, for images: shape (batch, channels, height, width)."""
 
     _dims = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """As :class:`BatchNorm1d`, for volumes: shape (batch, channels, depth, height, width)."""
+
+    _dims = (5,)
 
 
 class LayerNorm(Module):
@@ -158,10 +164,7 @@ class LayerNorm(Module):
 
     def reset_parameters(self) -> None:
         """Scale 1, shift 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -236,6 +239,7 @@ class GroupNorm(Module):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
@@ -244,21 +248,27 @@ class GroupNorm(Module):
                 "equal groups."
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name in ("weight", "bias"):
-            self.register_parameter(name, empty_parameter(num_channels, device=device, dtype=dtype) if affine else None)
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(name, empty_parameter(num_channels, device=device, dtype=dtype) if wanted else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Scale 1, shift 0."""
-        if self.weight is not None and self.bias is not None:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
+
+
+def _reset(module: Any) -> None:
+    """Scale 1, shift 0."""
+    if module.weight is not None:
+        init.ones_(module.weight)
+    if module.bias is not None:
+        init.zeros_(module.bias)
 
 
 def _shape(given: Any) -> tuple[int, ...]:
