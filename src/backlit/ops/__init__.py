@@ -66,6 +66,7 @@ from .comparison import (
     lt,
     ne,
 )
+from .contraction import einsum, tensordot
 from .convolution import conv1d, conv2d, conv3d
 from .cross_entropy import cross_entropy, nll_loss
 from .extremes import amax, amin, argmax, argmin, max, min
@@ -90,7 +91,7 @@ from .indexing import (
     masked_select,
 )
 from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
-from .linalg import linear, matmul
+from .linalg import addmm, addmv, baddbmm, bmm, dot, inner, kron, linear, matmul, mm, mv, outer, vdot
 from .losses import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .margin_losses import hinge_embedding_loss, hinge_loss, margin_ranking_loss, multi_margin_loss
 from .max_pooling import max_pool1d, max_pool2d, max_pool3d

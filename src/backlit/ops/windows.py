@@ -42,6 +42,11 @@ class Windows(NamedTuple):
         return tuple((o - 1) * s + (k - 1) * d + 1 for o, s, k, d in sizes)
 
     @property
+    def overhang(self) -> bool:
+        """Whether windows look beyond the input."""
+        return any(self.padding) or any(c > n for c, n in zip(self.span, self.input, strict=True))
+
+    @property
     def pointwise(self) -> bool:
         """Whether every output looks at exactly the input at its own position."""
         return self.output == self.input and set(self.kernel + self.stride) == {1} and not any(self.padding)
@@ -70,6 +75,55 @@ def output_size(size: int, kernel: int, stride: int, before: int, after: int, di
     return count
 
 
+def pooling_windows(
+    operation: str, x: Any, dims: int, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> Windows:
+    """Check and normalise the settings of a pooling operation; the stride is the kernel's size where none is given."""
+    require_rank(operation, x, dims)
+    kernel = setting(operation, "kernel_size", kernel, dims, 1)
+    stride = kernel if stride is None or stride == () else setting(operation, "stride", stride, dims, 1)
+    padding = setting(operation, "padding", padding, dims, 0)
+    dilation = setting(operation, "dilation", dilation, dims, 1)
+    if any(p > ((k - 1) * d + 1) // 2 for p, k, d in zip(padding, kernel, dilation, strict=True)):
+        raise OperationError(
+            f"{operation} at {describe(mark())}: padding {padding} may be at most half of the kernel {kernel}, or "
+            "windows could lie outside the input."
+        )
+    spatial = tuple(x.shape[-dims:])
+    sizes = zip(spatial, kernel, stride, padding, padding, dilation, strict=True)
+    windows = Windows(kernel, stride, padding, dilation, spatial, tuple(output_size(*size, ceil) for size in sizes))
+    require_room(operation, x.shape, windows)
+    if any(padding) and set(dilation) != {1} and not _all_meet(windows):
+        raise OperationError(
+            f"{operation} at {describe(mark())}: with padding {padding} and dilation {dilation} some windows see "
+            f"nothing of the input {tuple(x.shape)}. Use less padding."
+        )
+    return windows
+
+
+def _all_meet(windows: Windows) -> bool:
+    """Whether each window has a tap inside the input."""
+    met = np.zeros(windows.output, np.bool_)
+    for _, _, seeing in taps(windows):
+        met[seeing] = True
+    return bool(met.all())
+
+
+def require_rank(operation: str, x: Any, dims: int) -> None:
+    """Raise unless the input has channels, ``dims`` spatial dimensions, and perhaps a batch."""
+    if x.ndim not in (dims + 1, dims + 2):
+        axes = ", ".join("DHW"[3 - dims :]) if dims > 1 else "L"
+        raise OperationError(
+            f"{operation} at {describe(mark())}: needs an input of shape (N, C, {axes}) or (C, {axes}); got "
+            f"{tuple(x.shape)}. Add the missing dimension with unsqueeze."
+        )
+
+
+def along(values: Array, axis: int, dims: int) -> Array:
+    """A vector laid along one of ``dims`` dimensions, to be broadcast over the others."""
+    return values.reshape((-1, *[1] * (dims - 1 - axis)))
+
+
 def require_room(operation: str, shape: tuple[int, ...], windows: Windows) -> None:
     """Raise when a window is larger than the padded input."""
     if any(n < 1 for n in windows.output):
@@ -80,11 +134,18 @@ def require_room(operation: str, shape: tuple[int, ...], windows: Windows) -> No
         )
 
 
+def views(x: Array, windows: Windows) -> Iterator[tuple[int, Array]]:
+    """Each tap's row-major number, and the view of the padded input that it sees, one position an output."""
+    for number, index in enumerate(product(*[range(k) for k in windows.kernel])):
+        sizes = zip(index, windows.dilation, windows.output, windows.stride, strict=True)
+        yield number, x[(..., *[slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in sizes])]
+
+
 @lru_cache(maxsize=512)
 def taps(windows: Windows) -> tuple[tuple[tuple[int, ...], Slices, Slices], ...]:
     """For each tap that meets the input: its index, the input positions it sees, the outputs that see them."""
     along = [
-        [_tap(t * d - p, s, n, o) for t in range(k)]
+        [seen_by_tap(t * d - p, s, n, o) for t in range(k)]
         for k, s, p, d, n, o in zip(*windows, strict=True)  # the six fields, dimension by dimension
     ]
     found = []
@@ -96,7 +157,7 @@ def taps(windows: Windows) -> tuple[tuple[tuple[int, ...], Slices, Slices], ...]
     return tuple(found)
 
 
-def _tap(offset: int, stride: int, size: int, outputs: int) -> tuple[slice, slice] | None:
+def seen_by_tap(offset: int, stride: int, size: int, outputs: int) -> tuple[slice, slice] | None:
     """Where a tap displaced by ``offset`` stays inside an input of ``size``: input slice and output slice."""
     first = max(0, -(offset // stride))
     last = min(outputs - 1, (size - 1 - offset) // stride)
@@ -124,26 +185,19 @@ def columns(x: Array, windows: Windows) -> Iterator[tuple[slice, Array]]:
     channels, samples = x.shape[1], min(len(x), block_size(x, windows))
     sizes = (channels, *windows.kernel, samples, *windows.output)
     memory = np.empty(int(np.prod(sizes, dtype=np.int64)), x.dtype)
-    padded = _padding(x, windows, samples)
+    padded = np.zeros((samples, x.shape[1], *windows.span), x.dtype) if windows.overhang else None
     for part in blocks(x, windows):
         piece = x[part]
         if padded is not None:
-            piece = _pad(piece, padded[: len(piece)], windows)
+            piece = pad(piece, padded[: len(piece)], windows)
         looking = _looking(piece, windows)
         block = memory[: looking.size].reshape(looking.shape)
         np.copyto(block, looking)
         yield part, block
 
 
-def _padding(x: Array, windows: Windows, samples: int) -> Array | None:
-    """Zeros around room for ``samples`` inputs; None where the windows stay inside the input."""
-    if not any(windows.padding) and all(c <= n for c, n in zip(windows.span, windows.input, strict=True)):
-        return None
-    return np.zeros((samples, x.shape[1], *windows.span), x.dtype)
-
-
-def _pad(x: Array, padded: Array, windows: Windows) -> Array:
-    """Copy the input into its place among zeros, leaving out what no window reaches."""
+def pad(x: Array, padded: Array, windows: Windows) -> Array:
+    """Copy the input into its place in memory of ``span``, leaving out what no window reaches."""
     inner = tuple(slice(p, p + n) for p, n in zip(windows.padding, windows.input, strict=True))
     room = padded[(..., *inner)]
     room[...] = x[(..., *[slice(n) for n in room.shape[2:]])]
