@@ -100,19 +100,20 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         resumed, self._resume = self._resume, None
-        now = self._pass = _Pass(self._draw_seed()) if resumed is None else resumed
+        now = self._pass = _Pass(True, self._draw_seed()) if resumed is None else resumed
         return self._batches(now)
 
     # -- position -----------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is: the running pass (its seed, and how many batches it gave) and its generators' states.
+        """Where the loader is: the pass under way (its seed, and how many batches it gave) and its generators' states.
 
         Taken between two batches it belongs to the batches given so far, prefetched ones not counted.
         """
         now = self._resume or self._pass
         generators = [g.get_state() for g in self._generators()]
-        return {"seed": now.seed, "batches": now.batches, "order": now.order, "generators": generators}
+        place = {name: getattr(now, name) for name in ("running", "seed", "batches", "order")}
+        return {**place, "generators": generators}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a saved position: the next iteration gives the rest of the pass that was running.
@@ -122,7 +123,7 @@ class DataLoader:
         """
         generators = list(self._generators())
         try:
-            found = _Pass(int(state["seed"]), int(state["batches"]), int(state["order"]))
+            found = _Pass(bool(state["running"]), int(state["seed"]), int(state["batches"]), int(state["order"]))
             states = list(state["generators"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError("DataLoader: this is not the state of a data loader.") from error
@@ -133,7 +134,7 @@ class DataLoader:
             )
         for generator, saved in zip(generators, states, strict=True):
             generator.set_state(saved)
-        self._resume = found if found.batches else None
+        self._resume = found if found.running else None
         self._pass = _Pass()
 
     def _generators(self) -> Iterator[Generator]:
@@ -157,7 +158,7 @@ class DataLoader:
         for batch in made:
             now.give()
             yield batch
-        now.batches = 0
+        now.running = False
 
     def _streamed(self, now: _Pass) -> Iterator[Any]:
         if self.batch_size is None:
@@ -208,14 +209,16 @@ class DataLoader:
 
 
 class _Pass:
-    """One pass over the data: its seed, how many batches it has given, and a check sum of a foreign sampler's order.
+    """One pass over the data: whether it is under way, its seed, how many batches it has given, and a check sum of the
+    order that a foreign sampler gave.
 
     ``ahead`` holds the check sums of batches that threads have begun and that were not given yet.
     """
 
-    __slots__ = ("ahead", "batches", "order", "seed")
+    __slots__ = ("ahead", "batches", "order", "running", "seed")
 
-    def __init__(self, seed: int = 0, batches: int = 0, order: int = 0) -> None:
+    def __init__(self, running: bool = False, seed: int = 0, batches: int = 0, order: int = 0) -> None:
+        self.running = running
         self.seed = seed
         self.batches = batches
         self.order = order
