@@ -63,7 +63,9 @@ def _digits(x: float) -> str:
 
 
 def _steps(explanation: Explanation) -> Table:
-    table = Table(box=box.ROUNDED, title="Steps: values forward ↓, gradients back ↑", title_justify="left", title_style="")
+    table = Table(
+        box=box.ROUNDED, title="Steps: values forward ↓, gradients back ↑", title_justify="left", title_style=""
+    )
     table.add_column("step", style="cyan", no_wrap=True)
     table.add_column("computes", overflow="fold")
     table.add_column("value", justify="right", overflow="fold")
@@ -141,7 +143,10 @@ def _gradients(explanation: Explanation) -> Table:
         if variable.gradient is None:
             origin = "none: no path with a gradient leads here"
         table.add_row(
-            variable.name, Text(number(variable.value)), Text(number(variable.gradient)), Text(origin or "it is the result")
+            variable.name,
+            Text(number(variable.value)),
+            Text(number(variable.gradient)),
+            Text(origin or "it is the result"),
         )
     return table
 

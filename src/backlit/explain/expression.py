@@ -1,7 +1,7 @@
 """Reading a formula: Python's grammar parses it, a whitelist decides what stays, and nothing is ever run as Python.
 
-The result is a small tree of :class:`Number`, :class:`Name`, :class:`Items` and :class:`Call`, each knowing its place in
-the text, so that errors and explanations can point at it.
+The result is a small tree of :class:`Number`, :class:`Name`, :class:`Items` and :class:`Call`, each knowing its place
+in the text, so that errors and explanations can point at it.
 """
 
 from __future__ import annotations

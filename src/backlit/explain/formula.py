@@ -118,7 +118,9 @@ def _check_functions(text: str, expression: Expression) -> None:
         count = len(expression.arguments)
         if count < function.least or (function.most is not None and count > function.most):
             wanted = f"{function.least}" if function.most == function.least else f"at least {function.least}"
-            raise ExpressionError(f"'{expression.function}' takes {wanted} argument(s), not {count}", text, expression.span)
+            raise ExpressionError(
+                f"'{expression.function}' takes {wanted} argument(s), not {count}", text, expression.span
+            )
     for child in expression.arguments if isinstance(expression, Call) else getattr(expression, "items", ()):
         _check_functions(text, child)
 
@@ -186,7 +188,9 @@ class _Writer:
             shape=result.shape,
             value=result._data.tolist(),
             summed=result.shape != (),
-            notes=tuple(note for applied, step in zip(self.applied, steps, strict=True) for note in _notes(applied, step)),
+            notes=tuple(
+                note for applied, step in zip(self.applied, steps, strict=True) for note in _notes(applied, step)
+            ),
         )
 
     def _variable(self, name: str, tensor: Tensor) -> Variable:

@@ -48,7 +48,9 @@ def _cross_entropy(scores: Tensor, target: Any) -> Tensor:
             raise OperationError(f"class numbers must be whole and from 0 to {scores.shape[-1] - 1}")
         target = Tensor(classes.astype(np.int64))
     elif target.shape != scores.shape:
-        raise OperationError("the target needs the scores' shape (probabilities) or one dimension fewer (class numbers)")
+        raise OperationError(
+            "the target needs the scores' shape (probabilities) or one dimension fewer (class numbers)"
+        )
     return REGISTRY["cross_entropy"].function(scores, target)
 
 

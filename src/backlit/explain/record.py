@@ -16,9 +16,9 @@ LocalKind = Literal["number", "gradient", "elementwise", "jacobian", "large"]
 class Local:
     """The local gradient of a step with respect to one operand.
 
-    ``kind`` says what ``value`` holds: a ``number`` (both are scalars); a ``gradient`` of the operand's shape (the output
-    is a scalar); an ``elementwise`` slope, the diagonal of a Jacobian that is zero elsewhere; a whole ``jacobian`` of
-    ``shape`` output shape + operand shape; or nothing, where it would be too ``large`` to show.
+    ``kind`` says what ``value`` holds: a ``number`` (both are scalars); a ``gradient`` of the operand's shape (the
+    output is a scalar); an ``elementwise`` slope, the diagonal of a Jacobian that is zero elsewhere; a whole
+    ``jacobian`` of ``shape`` output shape + operand shape; or nothing, where it would be too ``large`` to show.
     """
 
     kind: LocalKind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,11 +30,10 @@ def advise(report: Report) -> list[Advice]:
 
 def _diverged(report: Report) -> Iterator[Advice]:
     loss = report.curves.get("loss", [])
-    broken = next((i for i, value in enumerate(loss) if not math.isfinite(value)), None)
-    if broken is not None:
+    if report.failure:
         yield Advice(
             "The training diverged",
-            f"The training loss stops being a number in epoch {short(report.epochs[broken])}.",
+            report.failure.removeprefix("fit: ").split(";")[0].rstrip(".") + ".",
             "Lower the learning rate to a tenth (--lr), or limit the gradient norm (--clip 1).",
         )
     elif len(loss) >= 3 and loss[-1] > 2 * loss[0]:
@@ -49,7 +49,7 @@ def _unsteady(report: Report) -> Iterator[Advice]:
     loss = report.curves.get("loss", [])
     if len(loss) < 6:
         return
-    rises = [b / a for a, b in zip(loss, loss[1:], strict=False) if b > 1.15 * a]
+    rises = [b / a for a, b in pairwise(loss) if b > 1.15 * a]
     ratio = _median_ratio(report)
     if len(rises) >= max(3, len(loss) // 5) and loss[-1] > 0.05 * loss[0] and not ratio < 3e-3:
         yield Advice(
@@ -105,7 +105,7 @@ def _overfitting(report: Report) -> Iterator[Advice]:
         yield Advice(
             "It overfits",
             evidence,
-            "More data (--augment for images), --dropout 0.2, --weight-decay 0.01, a smaller network, or --early-stopping 5.",
+            "More data (--augment for images), --dropout 0.2, --weight-decay 0.01, fewer units, or --early-stopping 5.",
         )
 
 
@@ -130,17 +130,17 @@ def _dead(report: Report) -> Iterator[Advice]:
         layer, share = max(silent.items(), key=lambda item: item[1])
         yield Advice(
             "Many units are dead",
-            f"{share:.0%} of the units of layer {layer} give 0 for every row that was looked at, so no gradient reaches "
+            f"{share:.0%} of the units of layer {layer} give 0 for every row looked at, so no gradient reaches "
             "their weights.",
             "Lower the learning rate (--lr), or use --activation leaky_relu or gelu.",
         )
-    weights = [flow for flow in report.flow if flow.name.endswith("weight") and _finite(flow.gradient_norm)]
-    if len(weights) >= 3:
-        first, last = (float(np.median(_finite(f.gradient_norm))) for f in (weights[0], weights[-1]))
+    layers = [flow for flow in report.flow if _finite(flow.gradient_norm)]
+    if len(layers) >= 3:
+        first, last = (float(np.median(_finite(f.gradient_norm))) for f in (layers[0], layers[-1]))
         if last > 0 and first < 1e-3 * last:
             yield Advice(
                 "The gradient vanishes on its way back",
-                f"The gradient norm of {weights[0].name} is {short(first)} and that of {weights[-1].name} {short(last)}.",
+                f"The gradient norm of {layers[0].name} is {short(first)}, that of {layers[-1].name} {short(last)}.",
                 "Use --activation relu instead of sigmoid or tanh, or fewer layers.",
             )
 
@@ -167,7 +167,7 @@ def _wrong_gradients(report: Report) -> Iterator[Advice]:
         worst = max(wrong, key=lambda check: check.relative)
         yield Advice(
             "The gradient check failed",
-            f"{worst.name}: the backward pass says {short(worst.analytic)}, central differences {short(worst.numeric)}.",
+            f"{worst.name}: the backward pass says {short(worst.analytic)}, differences {short(worst.numeric)}.",
             "Look at the operations of this layer first; a custom one may have a wrong gradient rule.",
         )
 
@@ -189,8 +189,8 @@ def _finite(values: Curve) -> list[float]:
 
 
 def _median_ratio(report: Report) -> float:
-    """The median update-to-weight ratio of the weight matrices; NaN where none was recorded."""
-    ratios = [v for flow in report.flow if flow.name.endswith("weight") for v in _finite(flow.update_ratio)]
+    """The median update-to-weight ratio of all layers; NaN where none was recorded."""
+    ratios = [v for flow in report.flow for v in _finite(flow.update_ratio)]
     return float(np.median(ratios)) if ratios else math.nan
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from .advice import advise
 from .pictures import confusion_matrix, decision_regions, mistakes_gallery, mistakes_table, predicted_against_true
 from .record import LayerFlow, Report
-from .style import STYLE
 from .svg import Series, line_chart, short
 
 GOOD_CHECK = 1e-4
@@ -17,67 +17,78 @@ MAX_LINES = 12
 """Charts with a line for each layer show the first and the last layers of deeper networks."""
 
 
-HALF = ' class="half"'
-_HALVES = frozenset({"confusion", "scatter", "regions", "wrong", "configuration", "timings"})
-"""Sections that sit side by side where the window is wide enough."""
+class Section(NamedTuple):
+    """A part of the page; ``half`` ones sit side by side where the window is wide enough."""
+
+    key: str
+    title: str
+    content: str
+    note: str = ""
+    half: bool = False
+
+    def html(self) -> str:
+        """The section as HTML."""
+        kind = ' class="half"' if self.half else ""
+        note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
+        return f'<section id="{self.key}"{kind}><h2>{escape(self.title)}</h2>{note}{self.content}</section>'
 
 
 def render(report: Report) -> str:
     """The page's HTML."""
     sections = list(_sections(report))
-    links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _, _ in sections)
-    body = "".join(
-        f'<section id="{key}"{HALF if key in _HALVES and (key != "wrong" or _pictured(report)) else ""}><h2>{escape(title)}</h2>'
-        f"{f'<p class=note>{escape(note)}</p>' if note else ''}{content}</section>"
-        for key, title, note, content in sections
+    links = "".join(f'<a href="#{section.key}">{escape(section.title)}</a>' for section in sections)
+    cards = "".join(
+        f'<div class="card"><b>{escape(v)}</b><span>{escape(k)}</span></div>' for k, v in report.headline.items()
     )
-    cards = "".join(f'<div class="card"><b>{escape(v)}</b><span>{escape(k)}</span></div>' for k, v in report.headline.items())
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.name)} · Backlit report</title><style>{STYLE}</style></head><body><main>"
+        f"<title>{escape(report.name)} · Backlit report</title><style>{style}</style></head><body><main>"
         f"<header><h1>{escape(report.name)}</h1><p>{escape(report.source)}</p>"
         f'<div class="cards">{cards}</div><nav aria-label="Sections">{links}</nav></header>'
-        f'<div class="sections">{body}</div><footer>'
-        "Made by Backlit. This file is complete: it loads nothing and can be opened offline.</footer>"
+        f'<div class="sections">{"".join(section.html() for section in sections)}</div>'
+        "<footer>Made by Backlit. This file is complete: it loads nothing and can be opened offline.</footer>"
         "</main></body></html>\n"
     )
 
 
-def _sections(report: Report) -> Iterator[tuple[str, str, str, str]]:
-    """(anchor, title, note, content) of every section there is something to say in."""
-    yield "next", "What to try next", "", _advice(report)
-    yield "curves", "Loss and accuracy", "Training is measured while the weights change, validation after each epoch.", _curves(report)
+def _sections(report: Report) -> Iterator[Section]:
+    """Every section there is something to say in."""
+    yield Section("next", "What to try next", _advice(report))
+    note = "Training is measured while the weights change, validation after each epoch."
+    yield Section("curves", "Loss and accuracy", _curves(report), note)
     if report.flow:
-        yield (
-            "flow", "What the backward pass does to each layer",
-            "The norm of each weight's gradient, and how large an update is compared with the weights it changes: "
-            "about 0.001 is healthy, 0.1 is wild, 0.000001 is asleep.",
-            _flow(report),
-        )  # fmt: skip
+        yield Section("flow", "What the backward pass does to each layer", _flow(report), _FLOW)
     if report.checks:
-        yield (
-            "check", "Gradient check",
-            "The backward pass of this very network against central differences in float64, on a few rows. Entries at "
-            "a kink (where ReLU bends) are left out: differences mean nothing there.",
-            _checks(report),
-        )  # fmt: skip
+        yield Section("check", "Gradient check", _checks(report), _CHECK)
     if report.confusion is not None:
-        yield "confusion", "Confusion matrix", f"All {report.test_count} test rows.", confusion_matrix(report.confusion, report.classes)
+        matrix = confusion_matrix(report.confusion, report.classes)
+        yield Section("confusion", "Confusion matrix", matrix, f"All {report.test_count} test rows.", half=True)
     if report.scatter is not None:
-        yield "scatter", "Predicted against true", f"{report.test_count} test rows.", predicted_against_true(report.scatter)
+        picture = predicted_against_true(report.scatter)
+        yield Section("scatter", "Predicted against true", picture, f"{report.test_count} test rows.", half=True)
     if report.regions is not None:
-        yield "regions", "Decision regions", "Paler where the network is less sure.", decision_regions(report.regions, report.classes)
+        picture = decision_regions(report.regions, report.classes)
+        yield Section("regions", "Decision regions", picture, "Paler where the network is less sure.", half=True)
     if report.mistakes:
+        pictures = report.mistakes[0].image is not None
+        content = (mistakes_gallery if pictures else mistakes_table)(report.mistakes)
         note = f"{len(report.mistakes)} of {report.mistake_count}, the surest first."
-        draw = mistakes_gallery if _pictured(report) else mistakes_table
-        yield "wrong", "Wrong predictions", note, draw(report.mistakes)
-    yield "configuration", "Configuration", "", _pairs(report.configuration)
-    yield "timings", "Timings", "", _pairs({name: f"{seconds:.2f} s" for name, seconds in report.timings.items()})
+        yield Section("wrong", "Wrong predictions", content, note, half=pictures)
+    yield Section("configuration", "Configuration", _pairs(report.configuration), half=True)
+    timings = {name: f"{seconds:.2f} s" for name, seconds in report.timings.items()}
+    yield Section("timings", "Timings", _pairs(timings), half=True)
 
 
-def _pictured(report: Report) -> bool:
-    return bool(report.mistakes) and report.mistakes[0].image is not None
+_FLOW = (
+    "The norm of each layer's gradient, and how large an update is compared with the weights it changes: "
+    "about 0.001 is healthy, 0.1 is wild, 0.000001 is asleep."
+)
+_CHECK = (
+    "The backward pass of this very network against central differences in float64, on a few rows. Entries at a kink "
+    "(where ReLU bends) are left out: differences mean nothing there."
+)
 
 
 def _advice(report: Report) -> str:
@@ -117,7 +128,7 @@ def _flow(report: Report) -> str:
     shown = _some(report.flow)
     norms = [Series(f.name, report.flow_epochs, f.gradient_norm) for f in shown]
     ratios = [Series(f.name, report.flow_epochs, f.update_ratio) for f in shown]
-    note = "" if len(shown) == len(report.flow) else f"<p class=note>{len(shown)} of {len(report.flow)} parameters.</p>"
+    note = "" if len(shown) == len(report.flow) else f"<p class='note'>{len(shown)} of {len(report.flow)} layers.</p>"
     return (
         f'<div class="pair">{line_chart("Gradient norm (log scale)", norms, x_label="epoch", log=True)}'
         f"{line_chart('Update-to-weight ratio (log scale)', ratios, x_label='epoch', log=True)}</div>{note}"
@@ -125,9 +136,7 @@ def _flow(report: Report) -> str:
 
 
 def _some(flow: tuple[LayerFlow, ...]) -> tuple[LayerFlow, ...]:
-    """Weights only where there are many parameters, and of those the outermost."""
-    if len(flow) > MAX_LINES // 2:
-        flow = tuple(f for f in flow if f.name.endswith("weight")) or flow
+    """The outermost layers, where there are many."""
     return flow if len(flow) <= MAX_LINES else (*flow[: MAX_LINES // 2], *flow[-MAX_LINES // 2 :])
 
 
@@ -142,10 +151,19 @@ def _checks(report: Report) -> str:
             f"<tr><td><code>{escape(check.name)}</code></td><td>{shape}</td><td>{check.checked}</td><td>{kinks}</td>"
             f"<td>{check.analytic:.6g}</td><td>{check.numeric:.6g}</td>{verdict}</tr>"
         )
-    head = ("parameter", "shape", "entries checked", "kinks", "backward pass", "central difference", "largest relative error")
+    head = (
+        "parameter",
+        "shape",
+        "entries checked",
+        "kinks",
+        "backward pass",
+        "central difference",
+        "largest relative error",
+    )
     return (
         f'<div class="wide"><table><thead><tr>{"".join(f"<th>{h}</th>" for h in head)}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table></div><p class="note">The two values are those of the entry that agrees least.</p>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        '<p class="note">The two values are those of the entry that agrees least.</p>'
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of what a network says: confusion matrix, wrong predictions, regions of the plane, predicted against true."""
+"""Pictures of what a network says: confusion matrix, wrong predictions, regions, predicted against true."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from .svg import Axis, frame, short, text
 
 MAX_CLASSES = 24
 # The style sheet's c0 to c7 in light mode; pictures are pixels and cannot follow the mode.
-PALETTE = ((37, 99, 235), (217, 93, 14), (5, 150, 105), (190, 24, 93), (124, 58, 237), (161, 98, 7), (8, 145, 178), (87, 96, 111))
+PALETTE = (
+    (37, 99, 235),
+    (217, 93, 14),
+    (5, 150, 105),
+    (190, 24, 93),
+    (124, 58, 237),
+    (161, 98, 7),
+    (8, 145, 178),
+    (87, 96, 111),
+)
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
@@ -52,9 +61,11 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
 def _cell(count: int, share: float, right: bool, x: float, y: float, size: float, truth: str, said: str) -> str:
     kind = "right" if right else "wrong"
     opacity = 0.0 if not count else (0.12 + 0.88 * share if right else 0.25 + 0.75 * share)
-    number = text(x + size / 2, y + size / 2 + 4, str(count), "count strong" if opacity > 0.55 else "count") if count else ""
+    number = (
+        text(x + size / 2, y + size / 2 + 4, str(count), "count strong" if opacity > 0.55 else "count") if count else ""
+    )
     return (
-        f'<g><title>{escape(truth)}, called {escape(said)}: {count} ({share:.1%} of the true class)</title>'
+        f"<g><title>{escape(truth)}, called {escape(said)}: {count} ({share:.1%} of the true class)</title>"
         f'<rect class="cell" x="{x + 1:.1f}" y="{y + 1:.1f}" width="{size - 2}" height="{size - 2}" rx="3"/>'
         f'<rect class="{kind}" x="{x + 1:.1f}" y="{y + 1:.1f}" width="{size - 2}" height="{size - 2}" rx="3" '
         f'fill-opacity="{opacity:.2f}"/>{number}</g>'
@@ -65,7 +76,7 @@ def mistakes_gallery(mistakes: Sequence[Mistake]) -> str:
     """Wrongly read pictures, each with its true class, the answer, and how sure the network was."""
     figures = [
         f'<figure class="mistake"><img src="{data_uri(m.image)}" alt="picture of {escape(m.truth)}">'
-        f"<figcaption><b>{escape(m.truth)}</b>, called <b class=\"bad\">{escape(m.said)}</b><br>{m.confidence:.0%} sure"
+        f'<figcaption><b>{escape(m.truth)}</b>, called <b class="bad">{escape(m.said)}</b><br>{m.confidence:.0%} sure'
         "</figcaption></figure>"
         for m in mistakes
         if m.image is not None
@@ -78,7 +89,7 @@ def mistakes_table(mistakes: Sequence[Mistake]) -> str:
     names = [name for name, _ in mistakes[0].features]
     head = "".join(f"<th>{escape(h)}</th>" for h in ("true", "called", "sure", *names))
     rows = "".join(
-        f"<tr><td>{escape(m.truth)}</td><td class=\"bad\">{escape(m.said)}</td><td>{m.confidence:.0%}</td>"
+        f'<tr><td>{escape(m.truth)}</td><td class="bad">{escape(m.said)}</td><td>{m.confidence:.0%}</td>'
         + "".join(f"<td>{escape(short(value))}</td>" for _, value in m.features)
         + "</tr>"
         for m in mistakes
@@ -99,18 +110,16 @@ def decision_regions(regions: Regions, classes: Sequence[str]) -> str:
     ]
     for (x, y), label, test in zip(regions.points, regions.labels, regions.test, strict=True):
         kind = f"point c{label % len(PALETTE)}" + (" test" if test else "")
-        body.append(f'<circle class="{kind}" cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}" r="{4 if test else 2.6}"/>')
-    for value in x_axis.ticks(8):
-        if x0 <= value <= x1:
-            body.append(text(x_axis.at(value), height - bottom + 16, short(value), "tick"))
-    for value in y_axis.ticks():
-        if y0 <= value <= y1:
-            body.append(text(left - 6, y_axis.at(value) + 4, short(value), "tick", "end"))
+        body.append(
+            f'<circle class="{kind}" cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}" r="{4 if test else 2.6}"/>'
+        )
+    body += [text(x_axis.at(v), height - bottom + 16, short(v), "tick") for v in x_axis.ticks(8) if x0 <= v <= x1]
+    body += [text(left - 6, y_axis.at(v) + 4, short(v), "tick", "end") for v in y_axis.ticks() if y0 <= v <= y1]
     body.append(text((left + width) / 2, height - 6, regions.axes[0], "label"))
     body.append(text(12, height / 2, regions.axes[1], "label", extra=f' transform="rotate(-90 12 {height / 2:.1f})"'))
     keys = "".join(
-        f'<li><svg width="12" height="12" aria-hidden="true"><circle class="point c{i % len(PALETTE)}" cx="6" cy="6" r="5"/>'
-        f"</svg>{escape(name)}</li>"
+        f'<li><svg width="12" height="12" aria-hidden="true"><circle class="point c{i % len(PALETTE)}" cx="6" cy="6" '
+        f'r="5"/></svg>{escape(name)}</li>'
         for i, name in enumerate(classes[:12])
     )
     drawing = frame("Decision regions", width, height, "".join(body), "", "chart")

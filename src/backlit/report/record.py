@@ -14,7 +14,7 @@ Curve = list[float]
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """What the backward pass did to one parameter, at each recorded step."""
+    """What the backward pass did to one layer, epoch by epoch."""
 
     name: str
     gradient_norm: Curve
@@ -63,10 +63,10 @@ class Regions:
 class Report:
     """Everything the page shows.
 
-    ``epochs`` numbers the entries of ``curves``, whose names are ``loss``, ``val_loss``, ``accuracy``, ``val_accuracy``;
+    ``epochs`` numbers the entries of ``curves``, whose names are ``loss``, ``val_loss``, ``accuracy`` and so on;
     ``flow_epochs`` places the entries of ``flow``. ``confusion[i, j]`` counts test rows of class i called j.
     ``scatter`` holds (true, predicted) for regression. ``dead_units`` maps a layer to its share of units that were
-    silent for every row looked at.
+    silent for every row looked at. ``failure`` is why training broke off.
     """
 
     name: str
@@ -77,16 +77,17 @@ class Report:
     curves: Mapping[str, Curve]
     flow_epochs: list[float]
     flow: tuple[LayerFlow, ...]
-    checks: tuple[CheckedParameter, ...]
     classes: tuple[str, ...]
     class_counts: tuple[int, ...]
-    confusion: NDArray[np.int64] | None
-    mistakes: tuple[Mistake, ...]
-    mistake_count: int
-    regions: Regions | None
-    scatter: NDArray[np.float64] | None
-    dead_units: Mapping[str, float]
     configuration: Mapping[str, Any]
     timings: Mapping[str, float]
-    test_count: int
-    notes: tuple[str, ...] = field(default=())
+    checks: tuple[CheckedParameter, ...] = ()
+    test_count: int = 0
+    confusion: NDArray[np.int64] | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    mistake_count: int = 0
+    regions: Regions | None = None
+    scatter: NDArray[np.float64] | None = None
+    dead_units: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    failure: str = ""

@@ -1,4 +1,4 @@
-"""Charts as SVG text: no script, no network; colours come from the page's style sheet, so dark mode and print follow."""
+"""Charts as SVG text, without script or network; colours come from the style sheet, so dark mode and print follow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Axis:
 
     def at(self, value: float) -> float:
         """The pixel of a value."""
-        low, high, value = (math.log10(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        low, high, value = (
+            (math.log10(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        )
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
     def ticks(self, most: int = 6) -> list[float]:
@@ -163,7 +165,7 @@ def _line(series: Series, position: int, x_axis: Axis, y_axis: Axis, x_label: st
         pen = "L"
     dots = [
         f'<circle cx="{x_axis.at(series.x[i]):.1f}" cy="{y_axis.at(series.y[i]):.1f}" r="5"><title>'
-        f"{escape(series.name)}: {escape(short(series.y[i]))} ({escape(x_label)} {escape(short(series.x[i]))})</title></circle>"
+        f"{escape(f'{series.name}: {short(series.y[i])} ({x_label} {short(series.x[i])})')}</title></circle>"
         for i in _thin(len(series.x), MAX_HOVER_POINTS)
         if _drawable(series.y[i], y_axis.log)
     ]
@@ -181,8 +183,8 @@ def _legend(series: Sequence[Series]) -> str:
     for i, one in enumerate(series):
         colour = f"c{(i if one.colour is None else one.colour) % COLOURS}"
         dash = " dashed" if one.dashed or i >= COLOURS else ""
-        sample = f'<svg width="22" height="10" aria-hidden="true"><g class="{colour}{dash}"><path class="line" d="M1 5H21"/></g></svg>'
-        keys.append(f"<li>{sample}{escape(one.name)}</li>")
+        sample = f'<g class="{colour}{dash}"><path class="line" d="M1 5H21"/></g>'
+        keys.append(f'<li><svg width="22" height="10" aria-hidden="true">{sample}</svg>{escape(one.name)}</li>')
     return f'<ul class="legend">{"".join(keys)}</ul>'
 
 
