@@ -10,7 +10,7 @@ import numpy as np
 from .errors import GradientError, OperationError
 from .function import Function, custom_vjp, once_differentiable
 from .graph import enable_grad, inference_mode, mode, no_grad, set_grad_enabled, walk
-from .numerics import quiet
+from .numerics import hush, unhush
 from .tensor import Tensor
 
 __all__ = [
@@ -102,10 +102,11 @@ def _gradients(roots: Any, wanted: list[Tensor], keep: bool, create_graph: bool)
 def _walk(roots: Any, *, create_graph: bool, keep: bool, targets: Any = None) -> dict[Any, Any]:
     before = mode.recording
     mode.recording = create_graph
+    token = hush()
     try:
-        with quiet():
-            return walk(roots, create_graph=create_graph, keep=keep, targets=targets, arrive=Tensor.accumulate)
+        return walk(roots, create_graph=create_graph, keep=keep, targets=targets, arrive=Tensor.accumulate)
     finally:
+        unhush(token)
         mode.recording = before
 
 

@@ -123,7 +123,16 @@ class Node:
     hooks: list[Hook] | None
 
     def __init__(
-        self, op: Any, params: dict[str, Any], edges: tuple[Any, ...], out: Any, shapes: Any, mark: Mark | None
+        self,
+        op: Any,
+        params: dict[str, Any],
+        edges: tuple[Any, ...],
+        out: Any,
+        shapes: Any,
+        mark: Mark | None,
+        saved: Any = None,
+        plan: Any = None,
+        extra: Any = None,
     ) -> None:
         self.id = _next_id()
         self.op = op
@@ -134,7 +143,10 @@ class Node:
         self.shapes = shapes
         self.mark = mark
         self.scope = mode.scope
-        self.hooks = self.saved = self.versions = self.plan = self.extra = None
+        self.saved = saved
+        self.plan = plan
+        self.extra = extra
+        self.hooks = self.versions = None
 
     @property
     def name(self) -> str:
@@ -234,6 +246,7 @@ def walk(
     upstream: dict[Any, Gradient] = {}
     found: dict[Any, Gradient] = {}
     observers = mode.walkers
+    plain = targets is None and not observers
     for place, gradient in roots:
         _contribute(place, gradient, upstream, found, targets, arrive, observers)
     order = reachable([place for place, _ in roots if type(place) is Node])
@@ -261,14 +274,17 @@ def walk(
             if edge is None or part is None:
                 continue
             deferred = part.__class__ is Deferred
-            if deferred or type(edge) is Node:
+            if deferred or edge.__class__ is Node:
                 if useful is not None and edge not in useful and (targets is None or edge not in targets):
                     continue
                 before = upstream.get(edge)
                 upstream[edge] = part if before is None else part + before if deferred else before + part
             else:
                 owned = part is not gradient and node.op.fresh
-                _contribute(edge, part, upstream, found, targets, arrive, observers, owned)
+                if plain:
+                    arrive(edge, part, owned)
+                else:
+                    _contribute(edge, part, upstream, found, targets, arrive, observers, owned)
     for leaf, gradient in upstream.items():
         _contribute(leaf, gradient.total(), upstream, found, targets, arrive, observers, True)
     return found

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..errors import BacklitError, OperationError, OutOfRangeError, OverwrittenError
 from ..graph import Node, freed, mode
-from ..numerics import quiet
+from ..numerics import hush, unhush
 from ..source import describe, mark
 from ..tensor import Tensor, constant
 
@@ -147,21 +147,32 @@ class Op:
 
 
 class Plan:
-    """What a node must save and do, worked out once for each combination of inputs that need gradients."""
+    """What a node must save and do, worked out once for each combination of inputs that need gradients.
 
-    __slots__ = ("joint", "keep", "keep_out", "rules", "slots")
+    ``kept`` lists what is saved: positions of inputs, and ``OUTPUT``. ``joint`` or ``rules`` say which rules to run on
+    which of the saved values.
+    """
+
+    __slots__ = ("joint", "kept", "rules", "slots")
 
     def __init__(self, op: type[Op], needs: int, count: int) -> None:
         self.joint = getattr(op, "vjp", None)
-        self.slots: tuple[int, ...] = ()
-        self.rules: tuple[tuple[int, Any, tuple[int, ...]], ...] = ()
-        if self.joint is not None:
-            self.slots = op.wants(self.joint, count)
-        else:
-            self.rules = tuple(_rules(op, needs, count))
-        slots = {*self.slots, *(slot for _, _, own in self.rules for slot in own)}
-        self.keep = tuple(i in slots for i in range(count))
-        self.keep_out = max(count, len(op.inputs)) in slots
+        wanted = () if self.joint is None else op.wants(self.joint, count)
+        rules = () if self.joint is not None else tuple(_rules(op, needs, count))
+        every = sorted({*wanted, *(slot for _, _, own in rules for slot in own)})
+        at = {slot: i for i, slot in enumerate(every)}
+        self.slots = tuple(at[slot] for slot in wanted)
+        self.rules = tuple((i, rule, tuple(at[slot] for slot in own)) for i, rule, own in rules)
+        out = max(count, len(op.inputs))
+        self.kept = tuple(OUTPUT if slot == out else slot if slot < count else ABSENT for slot in every)
+
+    def name(self, op: type[Op], position: int) -> str:
+        """What a saved value is to its operation, for messages."""
+        slot = self.kept[position]
+        return "the output" if slot == OUTPUT else f"its input '{op.inputs[min(slot, len(op.inputs) - 1)]}'"
+
+
+OUTPUT, ABSENT = -1, -2
 
 
 def _rules(op: type[Op], needs: int, count: int) -> Iterable[tuple[int, Any, tuple[int, ...]]]:
@@ -225,13 +236,15 @@ def apply(op: type[Op], inputs: tuple[Any, ...], params: dict[str, Any] = NOTHIN
     if not any_tensor:
         out = op.forward(*arrays, **params)
         return out[0] if op.has_extra else out
+    token = hush()
     try:
-        with quiet():
-            out = op.forward(*arrays, **params)
+        out = op.forward(*arrays, **params)
     except BacklitError:
         raise
     except (ValueError, TypeError, IndexError, FloatingPointError) as error:
         raise explain_failure(op, arrays, params, error) from error
+    finally:
+        unhush(token)
     if op.has_extra:
         out, extra = out
     if type(out) is not Array:
@@ -250,34 +263,32 @@ def record(
     op: type[Op], inputs: Any, arrays: list[Any], params: dict[str, Any], needs: int, result: Tensor, extra: Any
 ) -> None:
     """Give a result its node: edges, exactly the values that its rules name, and the user's line."""
-    plan = op.plan(needs, len(inputs))
-    edges = tuple([(x._node or x) if needs >> i & 1 else None for i, x in enumerate(inputs)])
+    plan = op._plans.get(needs << 20 | len(inputs)) or op.plan(needs, len(inputs))
+    bit = 1
+    edges = []
+    for x in inputs:
+        edges.append((x._node or x) if needs & bit else None)
+        bit <<= 1
     shapes = tuple([getattr(a, "shape", ()) for a in arrays]) if op.keeps_shapes else None
-    node = Node(op, params, edges, result._data, shapes, mark())
-    saved = [x if keep else None for x, keep in zip(inputs, plan.keep, strict=True)]
-    saved.extend([None] * (len(op.inputs) - len(saved)))
-    saved.append(_Output(result) if plan.keep_out else None)
-    node.versions = _versions(saved)
-    node.saved = saved
-    node.plan = plan
-    node.extra = extra
-    result._node = node
-    result._requires_grad = True
-
-
-def _versions(saved: list[Any]) -> list[int] | None:
-    """How often each saved value's memory had been written to when it was saved; None stands for never, all of them."""
+    saved: list[Any] = []
     written = False
-    for i, value in enumerate(saved):
-        if type(value) is Array:
-            value = saved[i] = Tensor(value)
+    for slot in plan.kept:
+        value = inputs[slot] if slot >= 0 else _Output(result) if slot == OUTPUT else None
+        if value.__class__ is Array:
+            value = Tensor(value)
             value.storage().expose(mark(), saved=False)
         storage = getattr(value, "_storage", None)
         if storage is not None:
             if storage.exposed_at is not False:
                 storage.sync()
-            written = written or storage.version > 0
-    return [getattr(getattr(v, "_storage", None), "version", 0) for v in saved] if written else None
+            if storage.version:
+                written = True
+        saved.append(value)
+    node = Node(op, params, tuple(edges), result._data, shapes, mark(), saved, plan, extra)
+    if written:
+        node.versions = [getattr(getattr(v, "_storage", None), "version", 0) for v in saved]
+    result._node = node
+    result._requires_grad = True
 
 
 def _unpack(node: Node, create_graph: bool) -> list[Any]:
@@ -286,34 +297,32 @@ def _unpack(node: Node, create_graph: bool) -> list[Any]:
     if saved is None:
         raise freed(node)
     values = []
-    for i, value in enumerate(saved):
-        if value is not None and value.__class__ is not float:
-            storage = getattr(value, "_storage", None)
-            if storage is not None:
-                check_version(node, i, storage)
-            if create_graph:
-                value = value.restore(node) if value.__class__ is _Output else value
-            else:
-                value = getattr(value, "_data", value)
+    for value in saved:
+        storage = getattr(value, "_storage", None)
+        if storage is not None and (storage.version or storage.exposed_at is not False):
+            check_version(node, len(values), storage)
+        if create_graph:
+            value = value.restore(node) if value.__class__ is _Output else value
+        else:
+            value = getattr(value, "_data", value)
         values.append(value)
     return values
 
 
-def check_version(node: Node, slot: int, storage: Any) -> None:
+def check_version(node: Node, position: int, storage: Any) -> None:
     """Raise when the memory of a saved value was written to since it was saved."""
     if storage.exposed_at is not False:
         storage.sync()
-    if storage.version != (0 if node.versions is None else node.versions[slot]):
-        raise OverwrittenError(_overwritten(node, slot, storage))
+    if storage.version != (0 if node.versions is None else node.versions[position]):
+        raise OverwrittenError(_overwritten(node, position, storage))
 
 
-def _overwritten(node: Node, slot: int, storage: Any) -> str:
-    names = node.op.inputs
+def _overwritten(node: Node, position: int, storage: Any) -> str:
     if storage.writer == "outside":
         writer = f"through a NumPy array that shares its memory (shared at {describe(storage.exposed_at)})"
     else:
         writer = f"in place at {describe(storage.writer)}"
-    which = "the output" if slot == len(node.saved) - 1 else f"its input '{names[min(slot, len(names) - 1)]}'"
+    which = "a tensor given to save_for_backward" if node.plan is None else node.plan.name(node.op, position)
     return (
         f"{node.name}: the backward pass needs {which}, saved at {describe(node.mark)}, "
         f"but it was overwritten {writer}. Write to a copy (x = x.clone()), use the out-of-place form, "

@@ -169,7 +169,7 @@ def _derive_rules(cls: type[Elementwise], index: int, name: str) -> None:
     code = pull.__code__
     names = getattr(pull, "names", None) or code.co_varnames[2 : code.co_argcount]
     for kind, rule in (("vjp", vjp), ("jvp", jvp)):
-        rule.names = names  # type: ignore[attr-defined]
+        rule.names = names  # type: ignore[union-attr]
         rule.__qualname__ = f"{cls.__name__}.{kind}_{name}"
         setattr(cls, f"{kind}_{name}", staticmethod(rule))
 
@@ -247,7 +247,8 @@ def match(x: Any, y: Any, floats: bool = False) -> tuple[Any, Any]:
     ``floats`` asks for a floating dtype (true division, powers of e ...): two integers then give the default dtype.
     """
     x, y = _sequence(x), _sequence(y)
-    dx, dy = getattr(x, "dtype", None), getattr(y, "dtype", None)
+    dx: Any = getattr(x, "dtype", None)
+    dy: Any = getattr(y, "dtype", None)
     if dx is None and dy is None:
         x = as_tensor(x)
         dx = x.dtype
