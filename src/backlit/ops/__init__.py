@@ -70,28 +70,11 @@ from .contraction import einsum, tensordot
 from .convolution import conv1d, conv2d, conv3d
 from .cross_entropy import cross_entropy, nll_loss
 from .extremes import amax, amin, argmax, argmin, max, min
-from .gathering import (
-    argwhere,
-    embedding,
-    gather,
-    nonzero,
-    one_hot,
-    scatter,
-    scatter_add,
-    take,
-    take_along_dim,
-)
-from .indexing import (
-    index_add,
-    index_copy,
-    index_fill,
-    index_put,
-    index_select,
-    masked_fill,
-    masked_select,
-)
+from .lookup import argwhere, embedding, nonzero, one_hot
+from .gathering import gather, scatter, scatter_add, take, take_along_dim
+from .indexing import index_put
 from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
-from .linalg import addmm, addmv, baddbmm, bmm, dot, inner, kron, linear, matmul, mm, mv, outer, vdot
+from .linalg import linear, matmul
 from .losses import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .margin_losses import hinge_embedding_loss, hinge_loss, margin_ranking_loss, multi_margin_loss
 from .max_pooling import max_pool1d, max_pool2d, max_pool3d
@@ -99,9 +82,11 @@ from .methods import attach
 from .norms import norm
 from .ordering import argsort, kthvalue, median, sort, topk
 from .padding import pad
+from .products import addmm, addmv, baddbmm, bmm, dot, inner, kron, mm, mv, outer, vdot
 from .reduction import all, any, count_nonzero, mean, prod, sum
 from .rounding import ceil, floor, round, trunc
 from .scan import cumprod, cumsum, logcumsumexp
+from .selecting import index_add, index_copy, index_fill, index_select, masked_fill, masked_select
 from .shape import (
     broadcast_shapes,
     broadcast_tensors,

@@ -297,7 +297,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """
     condition = operand(condition)
     if x is None and y is None:
-        from .indexing import nonzero
+        from .lookup import nonzero
 
         return nonzero(condition, as_tuple=True)
     if condition.dtype.kind != "b":

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OperationError
-from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand
+from .misuse import misuse
 from .shape import clone, expand, reshape, sizes, transpose, unsqueeze, wrap_dim, wrap_dims
 
 
@@ -95,9 +94,10 @@ def repeat(x: Any, *repeats: Any) -> Tensor:
     """The tensor laid out ``repeats[d]`` times along dimension d; more numbers than dimensions add leading ones."""
     x, counts = operand(x), sizes(repeats)
     if len(counts) < x.ndim or min(counts, default=0) < 0:
-        raise OperationError(
-            f"repeat at {describe(mark())}: a tensor with shape {tuple(x.shape)} needs a number of repetitions, 0 or more, "
-            f"for each dimension; got {counts}. Use tile to give fewer."
+        raise misuse(
+            "repeat",
+            f"a tensor with shape {tuple(x.shape)} needs a number of repetitions, 0 or more, "
+            f"for each dimension; got {counts}. Use tile to give fewer.",
         )
     return apply(Repeat, (x,), {"repeats": counts})
 
@@ -133,17 +133,15 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_si
     dim = wrap_dim(dim, x.ndim, "repeat_interleave")
     counts = np.asarray(getattr(repeats, "_data", repeats))
     if counts.size and counts.min() < 0:
-        raise OperationError(f"repeat_interleave at {describe(mark())}: repeats must not be negative.")
+        raise misuse("repeat_interleave", "repeats must not be negative.")
     if counts.size == 1:
         n = int(counts.reshape(()))
         shape = x.shape
         stretched = expand(unsqueeze(x, dim + 1), (*shape[: dim + 1], n, *shape[dim + 1 :]))
         return reshape(stretched, (*shape[:dim], shape[dim] * n, *shape[dim + 1 :]))
     if counts.shape != (x.shape[dim],):
-        raise OperationError(
-            f"repeat_interleave at {describe(mark())}: repeats has shape {counts.shape}, dimension {dim} has size {x.shape[dim]}."
-        )
-    from .indexing import index_select
+        raise misuse("repeat_interleave", f"repeats has shape {counts.shape}, dimension {dim} has size {x.shape[dim]}.")
+    from .selecting import index_select
 
     return index_select(x, dim, np.repeat(np.arange(x.shape[dim]), counts))
 
@@ -193,7 +191,7 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
         return reshape(apply(Roll, (reshape(x, (-1,)),), {"shifts": by, "dims": (0,) * len(by)}), x.shape)
     given = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
     if len(given) != len(by):
-        raise OperationError(f"roll at {describe(mark())}: {len(by)} shifts for {len(given)} dimensions.")
+        raise misuse("roll", f"{len(by)} shifts for {len(given)} dimensions.")
     return apply(Roll, (x,), {"shifts": by, "dims": tuple(wrap_dim(d, x.ndim, "roll") for d in given)})
 
 
@@ -226,9 +224,7 @@ def _triangles(rng: np.random.Generator) -> list[Sample]:
 def _matrices(x: Any, name: str) -> Any:
     x = operand(x)
     if x.ndim < 2:
-        raise OperationError(
-            f"{name} at {describe(mark())}: needs at least 2 dimensions, this tensor has shape {tuple(x.shape)}."
-        )
+        raise misuse(name, f"needs at least 2 dimensions, this tensor has shape {tuple(x.shape)}.")
     return x
 
 

@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..creation import as_tensor
-from ..errors import OperationError, OutOfRangeError
-from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, constant, operation
-from .elementwise import match, operand, unbroadcast
+from .elementwise import operand, unbroadcast
+from .misuse import misuse, out_of_range
 from .scatter_sum import as_integers, flat_positions, index_key, last_writers, result_place, scatter_sum
-from .shape import broadcast_tensors, expand, reshape, wrap_dim
+from .shape import expand
 from .slicing import Assemble, Slice
 
-_LOOKED_UP = {"formula": "y = x[key]", "gate": "routes: each element receives the sum of the gradients of its copies"}
+LOOKED_UP = {"formula": "y = x[key]", "gate": "routes: each element receives the sum of the gradients of its copies"}
 _BASIC = (int, slice, type(None), type(...))
 
 
@@ -124,16 +123,14 @@ def _unbroadcast_values(part: Any, shape: tuple[int, ...]) -> Any:
 def _read(key: Any, x: Any, check: bool = False) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[int, ...]]:
     """Split a key into a basic key, ending in an ellipsis, and index arrays with their dimensions in what that leaves.
 
-    With ``check``, indices that are out of range raise here, in terms of the tensor and not of what the basic key leaves.
+    With ``check``, indices that are out of range raise here, in terms of the whole tensor.
     """
     parts = [_part(item, x) for item in (key if isinstance(key, tuple) else (key,))]
     used = sum(_consumes(part) for part in parts)
     if used > x.ndim:
-        raise OutOfRangeError(
-            f"indexing at {describe(mark())}: {used} indices for a tensor with {x.ndim} dimensions, shape {tuple(x.shape)}."
-        )
+        raise out_of_range("indexing", f"{used} indices for a tensor with {x.ndim} dimensions, shape {tuple(x.shape)}.")
     if sum(part is ... for part in parts) > 1:
-        raise OperationError(f"indexing at {describe(mark())}: only one ... is allowed.")
+        raise misuse("indexing", "only one ... is allowed.")
     basic: list[Any] = []
     indices: list[Any] = []
     dims: list[int] = []
@@ -151,7 +148,7 @@ def _read(key: Any, x: Any, check: bool = False) -> tuple[tuple[Any, ...], tuple
         else:
             span = _consumes(part)
             if span == 0:  # x[True]: a new dimension of size 1, or 0
-                part = _wrap(np.zeros(int(bool(part)), np.intp), x)
+                part = wrap_index(np.zeros(int(bool(part)), np.intp), x)
             if check and span:
                 _check(part, x.shape, source)
             basic += [slice(None)] * span or [None]
@@ -169,7 +166,7 @@ def _part(item: Any, x: Any) -> Any:
     if kind in _BASIC:
         return item
     if kind is bool or isinstance(item, (list, tuple, range)):
-        item = _wrap(_listed(item), x)
+        item = wrap_index(_listed(item), x)
     elif not hasattr(item, "dtype"):
         raise _not_an_index(f"a {kind.__name__}")
     if item.dtype.kind not in "iub":
@@ -185,10 +182,10 @@ def _listed(item: Any) -> np.ndarray:
     return found if found.size else found.astype(np.intp)
 
 
-def _not_an_index(what: str) -> OperationError:
-    return OperationError(
-        f"indexing at {describe(mark())}: {what} cannot be used as an index; use integers, slices, None, ..., integer arrays "
-        "or boolean masks."
+def _not_an_index(what: str) -> Exception:
+    return misuse(
+        "indexing",
+        f"{what} cannot be used as an index; use integers, slices, None, ..., integer arrays or boolean masks.",
     )
 
 
@@ -203,9 +200,10 @@ def _check(index: Any, shape: tuple[int, ...], dim: int) -> None:
     """That an index array fits the dimensions it stands at."""
     if index.dtype.kind == "b":
         if tuple(index.shape) != shape[dim : dim + index.ndim]:
-            raise OutOfRangeError(
-                f"indexing at {describe(mark())}: a mask with shape {tuple(index.shape)} does not fit dimension {dim} on of a "
-                f"tensor with shape {tuple(shape)}."
+            raise out_of_range(
+                "indexing",
+                f"a mask with shape {tuple(index.shape)} does not fit dimension {dim} on of a "
+                f"tensor with shape {tuple(shape)}.",
             )
     else:
         check_range(index, shape[dim], dim, "indexing", -shape[dim])
@@ -218,13 +216,23 @@ def check_range(index: Any, size: int, dim: int, name: str, lowest: int = 0) -> 
         return
     low, high = array.min(), array.max()
     if low < lowest or high >= size:
-        raise OutOfRangeError(
-            f"{name} at {describe(mark())}: index {low if low < lowest else high} is out of range for dimension {dim} of size "
-            f"{size}" + (f"; the allowed indices are {lowest} to {size - 1}." if size else ", which is empty.")
+        raise out_of_range(
+            name,
+            f"index {low if low < lowest else high} is out of range for dimension {dim} of size "
+            f"{size}" + (f"; the allowed indices are {lowest} to {size - 1}." if size else ", which is empty."),
         )
 
 
-def _wrap(array: np.ndarray, x: Any) -> Any:
+def integer_index(index: Any, x: Any, name: str) -> Any:
+    """An index of an integer dtype, an array only beside arrays."""
+    if not hasattr(index, "dtype"):
+        index = wrap_index(np.asarray(index), x)
+    if index.dtype.kind not in "iu" and index.size:
+        raise misuse(name, f"indices must be integers, these are {index.dtype.name}; convert with .long().")
+    return index if index.dtype.kind in "iu" else index.astype(np.int64)
+
+
+def wrap_index(array: np.ndarray, x: Any) -> Any:
     """An index that the library made, as a tensor beside tensors (nobody outside can write to it)."""
     return constant(array) if isinstance(x, Tensor) else array
 
@@ -262,7 +270,7 @@ def _index_samples(rng: np.random.Generator) -> Any:
     yield Sample(rng.normal(size=()), ...)
 
 
-@operation(**_LOOKED_UP, samples=_index_samples)
+@operation(**LOOKED_UP, samples=_index_samples)
 def getitem(x: Any, key: Any) -> Tensor:
     """``x[key]``: a view for integers, slices, None and ``...``; a copy for index arrays, lists and masks.
 
@@ -314,142 +322,3 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Te
         values = expand(values, np.broadcast_to(np.zeros(()), shape)[index_key(arrays, dims)].shape)
         values = apply(IndexSum, (values, *index), {"shape": shape, "dims": dims})
     return x + apply(Assemble, (expand(values, shape),), {"shape": x.shape, "keys": (key,)})
-
-
-@operation(
-    **_LOOKED_UP,
-    samples=lambda rng: [
-        Sample(rng.normal(size=(3, 4)), 1, np.array([3, 0, 3])),
-        Sample(rng.normal(size=(3, 4)), 0, np.array([1, 2])),
-        Sample(rng.normal(size=(3,)), 0, np.array(2)),
-    ],
-)
-def index_select(x: Any, dim: int, index: Any) -> Tensor:
-    """The slices of a dimension at the positions in ``index`` (one-dimensional, not negative); a copy."""
-    x = operand(x)
-    dim, index = wrap_dim(dim, x.ndim, "index_select"), _vector(index, x, "index_select")
-    check_range(index, x.shape[dim] if x.ndim else 1, dim, "index_select")
-    if x.ndim == 0:
-        return reshape(apply(Index, (reshape(x, (1,)), index), {"dims": (0,)}), ())
-    return apply(Index, (x, index), {"dims": (dim,)})
-
-
-def _vector(index: Any, x: Any, name: str) -> Any:
-    """A one-dimensional index of an integer dtype."""
-    index = integer_index(index, x, name)
-    if index.ndim > 1:
-        raise OperationError(
-            f"{name} at {describe(mark())}: the index must have one dimension, its shape is {tuple(index.shape)}."
-        )
-    return reshape(index, (1,)) if index.ndim == 0 else index
-
-
-def integer_index(index: Any, x: Any, name: str) -> Any:
-    """An index of an integer dtype, an array only beside arrays."""
-    if not hasattr(index, "dtype"):
-        index = _wrap(np.asarray(index), x)
-    if index.dtype.kind not in "iu" and index.size:
-        raise OperationError(
-            f"{name} at {describe(mark())}: indices must be integers, these are {index.dtype.name}; convert with .long()."
-        )
-    return index if index.dtype.kind in "iu" else index.astype(np.int64)
-
-
-@operation(
-    formula="y = x + α Σ source[k] at index[k]",
-    gate="adds: x passes, source receives the gradient of the slices it was added to",
-    samples=lambda rng: [
-        Sample(rng.normal(size=(3, 4)), 1, np.array([3, 0, 3]), rng.normal(size=(3, 3))),
-        Sample(rng.normal(size=(3, 4)), 0, np.array([1]), rng.normal(size=(1, 4)), alpha=2.0),
-    ],
-)
-def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
-    """A copy of ``x`` with ``alpha * source`` added to the slices at ``index`` along ``dim``; duplicates add up."""
-    x, source = match(x, source)
-    dim, index = wrap_dim(dim, x.ndim, "index_add"), _vector(index, x, "index_add")
-    wanted = (*x.shape[:dim], index.shape[0], *x.shape[dim + 1 :])
-    if source.shape != wanted:
-        raise OperationError(
-            f"index_add at {describe(mark())}: source has shape {tuple(source.shape)}, but {index.shape[0]} indices in dimension "
-            f"{dim} of a tensor with shape {tuple(x.shape)} need {wanted}."
-        )
-    check_range(index, x.shape[dim], dim, "index_add")
-    return x + apply(IndexSum, (source if alpha == 1 else source * alpha, index), {"shape": x.shape, "dims": (dim,)})
-
-
-@operation(
-    IndexPut,
-    samples=lambda rng: [
-        Sample(rng.normal(size=(3, 4)), 1, np.array([3, 0, 3]), rng.normal(size=(3, 3))),
-    ],
-)
-def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
-    """A copy of ``x`` with the slices at ``index`` along ``dim`` replaced by those of ``source``."""
-    x = operand(x)
-    dim, index = wrap_dim(dim, x.ndim, "index_copy"), _vector(index, x, "index_copy")
-    check_range(index, x.shape[dim], dim, "index_copy")
-    return index_put(x, (*[slice(None)] * dim, index), source)
-
-
-@operation(
-    IndexPut,
-    samples=lambda rng: [
-        Sample(rng.normal(size=(3, 4)), 1, np.array([3, 0]), 2.5),
-        Sample(rng.normal(size=(3, 4)), 0, np.array([1]), rng.normal(size=())),
-    ],
-)
-def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
-    """A copy of ``x`` with the slices at ``index`` along ``dim`` filled with one value."""
-    x = operand(x)
-    dim, index = wrap_dim(dim, x.ndim, "index_fill"), _vector(index, x, "index_fill")
-    check_range(index, x.shape[dim], dim, "index_fill", -x.shape[dim])
-    value = value if hasattr(value, "dtype") else _wrap(np.asarray(value, x.dtype), x)
-    return index_put(x, (*[slice(None)] * dim, index), value)
-
-
-# -- masks --------------------------------------------------------------------------------------------------------
-
-
-def _mask(mask: Any, name: str) -> Any:
-    mask = operand(mask)
-    if mask.dtype.kind != "b":
-        raise OperationError(f"{name} at {describe(mark())}: the mask must be boolean, it is {mask.dtype.name}.")
-    return mask
-
-
-@operation(
-    formula="y = value where mask, else x",
-    gate="routes: x passes where the mask is False, value takes the rest",
-    samples=lambda rng: [
-        Sample(rng.normal(size=(3, 4)), rng.random((4,)) < 0.5, 2.0),
-        Sample(rng.normal(size=(3, 4)), rng.random((3, 4)) < 0.5, rng.normal(size=())),
-    ],
-)
-def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
-    """A copy of ``x`` with ``value`` (a number or a 0-d tensor) wherever the mask, broadcast, is True."""
-    from .arithmetic import where
-
-    x, mask = operand(x), _mask(mask, "masked_fill")
-    if hasattr(value, "dtype"):
-        if value.ndim:
-            raise OperationError(
-                f"masked_fill at {describe(mark())}: the value must be a number or 0-d, its shape is {tuple(value.shape)}."
-            )
-        value = value if value.dtype == x.dtype else value.astype(x.dtype)
-    elif x.dtype.kind != "f":
-        value = _wrap(np.asarray(value, x.dtype), x)
-    return where(mask, value, x)
-
-
-@operation(
-    formula="y = the elements of x where mask",
-    gate="routes: the selected elements receive the upstream gradient, all others 0",
-    samples=lambda rng: [
-        Sample(rng.normal(size=(3, 4)), rng.random((4,)) < 0.6),
-        Sample(rng.normal(size=(3, 1)), rng.random((3, 4)) < 0.5),
-    ],
-)
-def masked_select(x: Any, mask: Any) -> Tensor:
-    """The elements where the mask is True (both broadcast), in one dimension."""
-    x, mask = broadcast_tensors(x, _mask(mask, "masked_select"))
-    return apply(Index, (x, mask), {"dims": (0,)})

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OperationError
-from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, constant, operation
 from .elementwise import operand
+from .misuse import misuse
 from .shape import reshape, result_dtype, wrap_dim
 from .slicing import Slice, along
 
@@ -63,7 +62,7 @@ def _operands(tensors: Any, name: str) -> list[Any]:
     """The inputs, of one dtype."""
     given = [operand(x) for x in tensors]
     if not given:
-        raise OperationError(f"{name} at {describe(mark())}: needs at least one tensor.")
+        raise misuse(name, "needs at least one tensor.")
     if any(x.dtype != given[0].dtype for x in given[1:]):
         dtype = result_dtype(given)
         given = [x if x.dtype == dtype else x.astype(dtype) for x in given]
@@ -95,9 +94,10 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     first = kept[0].shape
     for i, x in enumerate(kept):
         if x.ndim != len(first) or not first or x.shape[:dim] != first[:dim] or x.shape[dim + 1 :] != first[dim + 1 :]:
-            raise OperationError(
-                f"cat at {describe(mark())}: tensor {i} has shape {tuple(x.shape)} and tensor 0 {tuple(first)}; "
-                f"they must have the same sizes except in dimension {dim}, and at least one dimension. Use stack to add one."
+            raise misuse(
+                "cat",
+                f"tensor {i} has shape {tuple(x.shape)} and tensor 0 {tuple(first)}; "
+                f"they must have the same sizes except in dimension {dim}, and at least one. Use stack to add one.",
             )
     return apply(Cat, tuple(kept), {"dim": dim})
 
@@ -111,8 +111,8 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     shape = given[0].shape
     for i, x in enumerate(given):
         if x.shape != shape:
-            raise OperationError(
-                f"stack at {describe(mark())}: tensor {i} has shape {tuple(x.shape)} and tensor 0 {tuple(shape)}; all must be equal."
+            raise misuse(
+                "stack", f"tensor {i} has shape {tuple(x.shape)} and tensor 0 {tuple(shape)}; all must be equal."
             )
     return apply(Stack, tuple(given), {"dim": wrap_dim(dim, len(shape) + 1, "stack")})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import activations, arithmetic, comparison, conversions, extremes, inplace, linalg, norms, numpy_protocol, ordering, reduction, rounding, scan, shape, softmax, statistics, transcendental  # noqa: F401
-from . import arranging, gathering, indexing, joining, padding, slicing  # noqa: F401
+from . import arranging, gathering, indexing, joining, lookup, padding, products, selecting, slicing  # noqa: F401
 from .definition import REGISTRY, Tensor
 
 _OPERATORS = {
@@ -52,7 +52,7 @@ METHODS = (
     "sum mean prod any all count_nonzero var std norm",
     "max min amax amin argmax argmin median kthvalue sort argsort topk",
     "cumsum cumprod logcumsumexp logsumexp softmax log_softmax",
-    "matmul",
+    "matmul mm bmm mv dot outer inner kron addmm addmv baddbmm",
     "reshape view view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose movedim t",
     "expand expand_as broadcast_to repeat tile repeat_interleave flip fliplr flipud roll rot90 tril triu clone contiguous",
     "select narrow split chunk tensor_split unbind diagonal diag_embed diag trace",

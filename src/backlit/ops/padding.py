@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OperationError, UnsupportedError
-from ..source import describe, mark
+from ..errors import UnsupportedError
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand
+from .misuse import misuse
 
 Widths = tuple[tuple[int, int], ...]
 
@@ -39,16 +39,15 @@ def _widths(pad: Any, shape: tuple[int, ...]) -> Widths:
     """PyTorch's flat list, last dimension first, as one pair a dimension."""
     flat = [int(n) for n in pad]
     if len(flat) % 2 or len(flat) > 2 * len(shape):
-        raise OperationError(
-            f"pad at {describe(mark())}: the widths {tuple(flat)} must be pairs (before, after), the last dimension first, "
-            f"at most one pair a dimension of the shape {tuple(shape)}."
+        raise misuse(
+            "pad",
+            f"the widths {tuple(flat)} must be pairs (before, after), the last dimension first, "
+            f"at most one pair a dimension of the shape {tuple(shape)}.",
         )
     pairs = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
     widths = ((0, 0),) * (len(shape) - len(pairs)) + tuple(reversed(pairs))
     if any(a + n + b < 0 or min(a, b) < -n for n, (a, b) in zip(shape, widths, strict=True)):
-        raise OperationError(
-            f"pad at {describe(mark())}: the widths {tuple(flat)} cut more off {tuple(shape)} than there is."
-        )
+        raise misuse("pad", f"the widths {tuple(flat)} cut more off {tuple(shape)} than there is.")
     return widths
 
 
@@ -57,9 +56,10 @@ def _source(mode: str, dim: int, size: int, before: int, after: int) -> np.ndarr
     place = np.arange(-before, size + after)
     most = {"reflect": size - 1, "circular": size, "replicate": np.inf if size else 0}[mode]
     if max(before, after) > most:
-        raise OperationError(
-            f"pad at {describe(mark())}: mode {mode!r} can pad dimension {dim} of size {size} by at most {most} on each side, "
-            f"asked were {(before, after)}."
+        raise misuse(
+            "pad",
+            f"mode {mode!r} can pad dimension {dim} of size {size} by at most {most} on each side, "
+            f"asked were {(before, after)}.",
         )
     if mode == "replicate":
         return np.clip(place, 0, size - 1)
@@ -104,8 +104,8 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Tensor:
             f"pad: mode {mode!r} is not known; use 'constant', 'reflect', 'replicate' or 'circular'."
         )
     if value is not None:
-        raise OperationError(f"pad at {describe(mark())}: a value goes with mode 'constant' only, not with {mode!r}.")
-    from .indexing import index_select
+        raise misuse("pad", f"a value goes with mode 'constant' only, not with {mode!r}.")
+    from .selecting import index_select
 
     for dim, (before, after) in enumerate(widths):
         if before or after:

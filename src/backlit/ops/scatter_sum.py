@@ -48,7 +48,7 @@ def flat_positions(shape: tuple[int, ...], indices: list[Array], dims: list[int]
 
 
 def result_place(dims: list[int]) -> int:
-    """Where the index arrays' dimensions are in the result: in place if the indexed dimensions are neighbours, else first."""
+    """Where the index arrays' dimensions are in the result: in place if the indexed ones are neighbours, else first."""
     return dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import OperationError, OutOfRangeError, UnsupportedError
-from ..source import describe, mark
+from ..errors import UnsupportedError
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand, unbroadcast
+from .misuse import misuse, out_of_range
 
 
 def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
@@ -24,9 +24,10 @@ def wrap_dim(dim: Any, ndim: int, name: str) -> int:
     """A dimension counted from the front; 0-d tensors are taken to have one, as in PyTorch."""
     count = max(1, ndim)
     if not -count <= dim < count:
-        raise OutOfRangeError(
-            f"{name} at {describe(mark())}: dimension {dim} does not exist in a tensor with {ndim} dimensions; "
-            f"give one from {-count} to {count - 1}."
+        raise out_of_range(
+            name,
+            f"dimension {dim} does not exist in a tensor with {ndim} dimensions; "
+            f"give one from {-count} to {count - 1}.",
         )
     return int(dim) % count
 
@@ -35,7 +36,7 @@ def wrap_dims(dims: Any, ndim: int, name: str) -> tuple[int, ...]:
     """Several dimensions, or one, counted from the front and all different."""
     found = tuple(wrap_dim(d, ndim, name) for d in (dims if isinstance(dims, (tuple, list)) else (dims,)))
     if len(set(found)) < len(found):
-        raise OperationError(f"{name} at {describe(mark())}: a dimension is named twice in {tuple(dims)}.")
+        raise misuse(name, f"a dimension is named twice in {tuple(dims)}.")
     return found
 
 
@@ -130,9 +131,10 @@ def view(x: Any, *shape: Any) -> Tensor:
         )
     out = apply(Reshape, (x,), {"shape": sizes(shape)})
     if out.size and not np.may_share_memory(getattr(out, "_data", out), getattr(x, "_data", x)):
-        raise OperationError(
-            f"view at {describe(mark())}: a tensor with shape {tuple(x.shape)} and this memory layout cannot be seen as "
-            f"{tuple(out.shape)} without a copy. Use .reshape(...), or .contiguous() first."
+        raise misuse(
+            "view",
+            f"a tensor with shape {tuple(x.shape)} and this memory layout cannot be seen as "
+            f"{tuple(out.shape)} without a copy. Use .reshape(...), or .contiguous() first.",
         )
     return out
 
@@ -163,7 +165,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     x = operand(x)
     first, last = wrap_dim(start_dim, x.ndim, "flatten"), wrap_dim(end_dim, x.ndim, "flatten")
     if first > last:
-        raise OperationError(f"flatten at {describe(mark())}: start_dim {start_dim} comes after end_dim {end_dim}.")
+        raise misuse("flatten", f"start_dim {start_dim} comes after end_dim {end_dim}.")
     shape = x.shape
     merged = int(np.prod(shape[first : last + 1], dtype=np.int64))
     return apply(Reshape, (x,), {"shape": (*shape[:first], merged, *shape[last + 1 :])})
@@ -185,8 +187,8 @@ def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
         rest = -int(np.prod(parts, dtype=np.int64))
         parts[parts.index(-1)] = x.shape[dim] // rest if rest else 0
     if int(np.prod(parts, dtype=np.int64)) != x.shape[dim] or min(parts, default=0) < 0:
-        raise OperationError(
-            f"unflatten at {describe(mark())}: dimension {dim} has size {x.shape[dim]}, which is not the product of {tuple(sizes)}."
+        raise misuse(
+            "unflatten", f"dimension {dim} has size {x.shape[dim]}, which is not the product of {tuple(sizes)}."
         )
     return apply(Reshape, (x,), {"shape": (*x.shape[:dim], *parts, *x.shape[dim + 1 :])})
 
@@ -250,7 +252,7 @@ def movedim(x: Any, source: Any, destination: Any) -> Tensor:
     x = operand(x)
     old, new = wrap_dims(source, x.ndim, "movedim"), wrap_dims(destination, x.ndim, "movedim")
     if len(old) != len(new):
-        raise OperationError(f"movedim at {describe(mark())}: {source} and {destination} have different lengths.")
+        raise misuse("movedim", f"{source} and {destination} have different lengths.")
     order = [d for d in range(x.ndim) if d not in old]
     for place, d in sorted(zip(new, old, strict=True)):
         order.insert(place, d)
@@ -262,9 +264,8 @@ def t(x: Any) -> Tensor:
     """The transpose of a matrix; vectors and 0-d tensors as they are."""
     x = operand(x)
     if x.ndim > 2:
-        raise OperationError(
-            f"t at {describe(mark())}: needs at most 2 dimensions, this tensor has shape {tuple(x.shape)}. "
-            "Use .mT for batches of matrices."
+        raise misuse(
+            "t", f"needs at most 2 dimensions, this tensor has shape {tuple(x.shape)}. Use .mT for batches of matrices."
         )
     return T(x)
 
@@ -301,9 +302,10 @@ def expand(x: Any, *shape: Any) -> Tensor:
     try:
         return apply(Expand, (x,), {"shape": target})
     except ValueError:
-        raise OperationError(
-            f"expand at {describe(mark())}: a tensor with shape {tuple(x.shape)} cannot be stretched to {target}; sizes must be "
-            "equal, or 1 in the tensor, counted from the last dimension."
+        raise misuse(
+            "expand",
+            f"a tensor with shape {tuple(x.shape)} cannot be stretched to {target}; sizes must be "
+            "equal, or 1 in the tensor, counted from the last dimension.",
         ) from None
 
 
@@ -337,9 +339,9 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         listed = ", ".join(str(tuple(s)) for s in shapes)
-        raise OperationError(
-            f"broadcast at {describe(mark())}: the shapes {listed} do not go together; counted from the last dimension, "
-            "sizes must be equal or 1."
+        raise misuse(
+            "broadcast",
+            f"the shapes {listed} do not go together; counted from the last dimension, sizes must be equal or 1.",
         ) from None
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import OperationError
 from ..graph import Deferred
-from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand
+from .misuse import misuse
 from .shape import wrap_dim
 
 Key = tuple[Any, ...]
@@ -92,9 +92,7 @@ def narrow(x: Any, dim: int, start: Any, length: int) -> Tensor:
     size, first = x.shape[dim], int(start)
     first += size if first < 0 else 0
     if not 0 <= first <= first + length <= size:
-        raise OperationError(
-            f"narrow at {describe(mark())}: start {start} and length {length} leave dimension {dim} of size {size}."
-        )
+        raise misuse("narrow", f"start {start} and length {length} leave dimension {dim} of size {size}.")
     return apply(Slice, (x,), {"key": along(dim, slice(first, first + length))})
 
 
@@ -105,9 +103,7 @@ _PIECES = {"formula": "yₖ = the k-th part of x", "gate": "routes: the parts' u
 
 def _cut(x: Any, dim: int, edges: Sequence[int]) -> tuple[Tensor, ...]:
     """The parts between neighbouring edges of a dimension."""
-    return tuple(
-        apply(Slice, (x,), {"key": along(dim, slice(a, b))}) for a, b in zip(edges[:-1], edges[1:], strict=True)
-    )
+    return tuple(apply(Slice, (x,), {"key": along(dim, slice(a, b))}) for a, b in pairwise(edges))
 
 
 @operation(
@@ -126,13 +122,11 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ..
     if isinstance(split_size_or_sections, (list, tuple)):
         sections = [int(n) for n in split_size_or_sections]
         if sum(sections) != length or min(sections, default=0) < 0:
-            raise OperationError(
-                f"split at {describe(mark())}: the sizes {sections} do not add up to dimension {dim}, which has size {length}."
-            )
+            raise misuse("split", f"the sizes {sections} do not add up to dimension {dim}, which has size {length}.")
         return _cut(x, dim, [0, *np.cumsum(sections).tolist()])
     step = int(split_size_or_sections)
     if step < 0 or (step == 0 and length):
-        raise OperationError(f"split at {describe(mark())}: the size of the parts must be positive, got {step}.")
+        raise misuse("split", f"the size of the parts must be positive, got {step}.")
     return _cut(x, dim, [*range(0, max(length, 1), max(step, 1)), length])
 
 
@@ -141,7 +135,7 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of one size (the last may be smaller). Views."""
     x = operand(x)
     if chunks <= 0:
-        raise OperationError(f"chunk at {describe(mark())}: the number of parts must be positive, got {chunks}.")
+        raise misuse("chunk", f"the number of parts must be positive, got {chunks}.")
     dim = wrap_dim(dim, x.ndim, "chunk")
     length = x.shape[dim] if x.ndim else 1
     if length == 0:
@@ -171,7 +165,7 @@ def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
     x = operand(x)
     dim = wrap_dim(dim, x.ndim, "unbind")
     if x.ndim == 0:
-        raise OperationError(f"unbind at {describe(mark())}: a 0-d tensor has no dimension to take apart.")
+        raise misuse("unbind", "a 0-d tensor has no dimension to take apart.")
     return tuple(apply(Slice, (x,), {"key": along(dim, i)}) for i in range(x.shape[dim]))
 
 
@@ -239,7 +233,7 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     x = operand(x)
     first, second = wrap_dim(dim1, x.ndim, "diagonal"), wrap_dim(dim2, x.ndim, "diagonal")
     if first == second:
-        raise OperationError(f"diagonal at {describe(mark())}: dimensions {dim1} and {dim2} are the same.")
+        raise misuse("diagonal", f"dimensions {dim1} and {dim2} are the same.")
     return apply(Diagonal, (x,), {"offset": offset, "dim1": first, "dim2": second})
 
 
@@ -256,7 +250,7 @@ def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tenso
     x = operand(x)
     first, second = wrap_dim(dim1, x.ndim + 1, "diag_embed"), wrap_dim(dim2, x.ndim + 1, "diag_embed")
     if first == second:
-        raise OperationError(f"diag_embed at {describe(mark())}: dimensions {dim1} and {dim2} are the same.")
+        raise misuse("diag_embed", f"dimensions {dim1} and {dim2} are the same.")
     if first > second:  # the matrix is read the other way round
         first, second, offset = second, first, -offset
     side = x.shape[-1] + abs(offset)
@@ -277,9 +271,10 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
     if x.ndim == 1:
         return diag_embed(x, diagonal)
     if x.ndim != 2:
-        raise OperationError(
-            f"diag at {describe(mark())}: needs a vector or a matrix, this tensor has shape {tuple(x.shape)}. "
-            "Use diagonal or diag_embed for batches."
+        raise misuse(
+            "diag",
+            f"needs a vector or a matrix, this tensor has shape {tuple(x.shape)}. "
+            "Use diagonal or diag_embed for batches.",
         )
     return _diagonal_of(x, diagonal)
 
@@ -297,5 +292,5 @@ def trace(x: Any) -> Tensor:
     """The sum of a matrix's diagonal."""
     x = operand(x)
     if x.ndim != 2:
-        raise OperationError(f"trace at {describe(mark())}: needs a matrix, this tensor has shape {tuple(x.shape)}.")
+        raise misuse("trace", f"needs a matrix, this tensor has shape {tuple(x.shape)}.")
     return _diagonal_of(x, 0).sum()
