@@ -19,4 +19,5 @@ from .parameter import Buffer as Buffer
 from .parameter import Parameter as Parameter
 from .penalties import l1_penalty as l1_penalty
 from .penalties import l2_penalty as l2_penalty
+from .pooling import *
 from .recurrent import *

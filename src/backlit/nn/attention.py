@@ -147,8 +147,8 @@ class MultiheadAttention(Module):
         if sizes != (self.embed_dim, self.kdim, self.vdim) or not same:
             raise OperationError(
                 f"MultiheadAttention at {describe(mark())}: query {query.shape}, key {key.shape}, value {value.shape} "
-                f"do not fit: last sizes must be {self.embed_dim}, {self.kdim}, {self.vdim}, all with 3 dimensions (or 2, "
-                "without a batch), key and value of the same length."
+                f"do not fit: the last sizes must be {self.embed_dim}, {self.kdim} and {self.vdim}, with 3 dimensions "
+                "each (or 2, without a batch), key and value of the same length."
             )
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

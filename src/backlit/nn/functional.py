@@ -9,6 +9,12 @@ from __future__ import annotations
 from .. import ops
 from ..errors import OperationError
 from ..ops import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     conv1d,
@@ -29,6 +35,9 @@ from ..ops import (
     log_softmax,
     logsigmoid,
     margin_ranking_loss,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
     mse_loss,
     multi_margin_loss,
     nll_loss,
@@ -46,6 +55,12 @@ from ..source import describe, mark
 from ..tensor import Tensor
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -76,6 +91,9 @@ __all__ = [
     "log_softmax",
     "logsigmoid",
     "margin_ranking_loss",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
     "mish",
     "mse_loss",
     "multi_margin_loss",

@@ -53,9 +53,14 @@ def _forget(frame: FrameType, names: Any) -> None:
 
 def _key_of(names: Any, value: object) -> str | None:
     for name, held in list(names.items()):
-        if held is value and isinstance(name, str) and not name.startswith("__") and name != "self":
+        if held is value and isinstance(name, str) and _given_by_user(name):
             return name
     return None
+
+
+def _given_by_user(name: str) -> bool:
+    """Not ``self``, and not a name that an interactive shell or a rewriter made up (``_``, ``_12``, ``@x``)."""
+    return name.isidentifier() and name != "self" and not name.startswith("__") and name.strip("_0123456789") != ""
 
 
 def near(name: str, candidates: Iterable[str], most: int = 1) -> list[str]:

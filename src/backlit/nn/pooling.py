@@ -12,6 +12,7 @@ from .module import Module
 __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -184,6 +185,12 @@ class AdaptiveAvgPool2d(_AdaptivePool):
     """
 
     _pool = staticmethod(F.adaptive_avg_pool2d)
+
+
+class AdaptiveAvgPool3d(_AdaptivePool):
+    """As :class:`AdaptiveAvgPool2d`, for volumes: ``output_size`` is (depth, height, width)."""
+
+    _pool = staticmethod(F.adaptive_avg_pool3d)
 
 
 def _single(size: Size) -> tuple[int, ...]:

@@ -120,7 +120,7 @@ class _Layers(_Recurrent):
 
         Args:
             input: (length, batch, input_size), or as ``batch_first`` says; or (length, input_size) without a batch.
-            hx: the initial state (layers · directions, batch, hidden_size), for LSTM a pair of them; zeros unless given.
+            hx: the initial state (layers · directions, batch, hidden_size), a pair of them for LSTM; zeros by default.
 
         Returns:
             The last layer's outputs (length, batch, directions · hidden_size), and the final state.
