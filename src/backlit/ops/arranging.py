@@ -90,9 +90,9 @@ class Triu(Op):
         Sample(rng.normal(size=(2, 3)), 0, 2),
     ],
 )
-def repeat(x: Any, *repeats: Any) -> Tensor:
-    """The tensor laid out ``repeats[d]`` times along dimension d; more numbers than dimensions add leading ones."""
-    x, counts = operand(x), sizes(repeats)
+def repeat(x: Any, *counts: Any, repeats: Any = None) -> Tensor:
+    """The tensor laid out ``counts[d]`` times along dimension d; more numbers than dimensions add leading ones."""
+    x, counts = operand(x), sizes(counts, repeats)
     if len(counts) < x.ndim or min(counts, default=0) < 0:
         raise misuse(
             "repeat",
@@ -103,9 +103,9 @@ def repeat(x: Any, *repeats: Any) -> Tensor:
 
 
 @operation(Repeat, samples=lambda rng: [Sample(rng.normal(size=(2, 3)), 2), Sample(rng.normal(size=(3,)), (2, 2))])
-def tile(x: Any, *dims: Any) -> Tensor:
+def tile(x: Any, *counts: Any, dims: Any = None) -> Tensor:
     """As :func:`repeat`, with 1 for leading dimensions that are not given."""
-    x, counts = operand(x), sizes(dims)
+    x, counts = operand(x), sizes(counts, dims)
     return repeat(x, (1,) * (x.ndim - len(counts)) + counts)
 
 
@@ -154,10 +154,10 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_si
         Sample(rng.normal(size=()), ()),
     ],
 )
-def flip(x: Any, *dims: Any) -> Tensor:
+def flip(x: Any, *given: Any, dims: Any = None) -> Tensor:
     """A copy with the given dimensions read backwards."""
     x = operand(x)
-    return apply(Flip, (x,), {"dims": wrap_dims(sizes(dims), x.ndim, "flip")})
+    return apply(Flip, (x,), {"dims": wrap_dims(sizes(given, dims), x.ndim, "flip")})
 
 
 @operation(Flip, samples=lambda rng: [Sample(rng.normal(size=(2, 3)))])

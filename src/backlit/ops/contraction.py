@@ -298,7 +298,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
         dims = (list(range(a.ndim - dims, a.ndim)), list(range(dims)))
     of_a, of_b = (d.tolist() if hasattr(d, "tolist") else d for d in dims)
     first, second = wrap_dims(of_a, a.ndim, "tensordot"), wrap_dims(of_b, b.ndim, "tensordot")
-    if [a.shape[d] for d in first] != [b.shape[d] for d in second]:
+    paired = [(a.shape[d], b.shape[e]) for d, e in zip(first, second, strict=False)]
+    if len(first) != len(second) or any(n != m and 1 not in (n, m) for n, m in paired):
         raise misuse(
             "tensordot",
             f"dimensions {first} of a tensor with shape {tuple(a.shape)} and {second} of one with shape "
@@ -307,4 +308,6 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     left = tuple(range(a.ndim))
     right = tuple(first[second.index(d)] if d in second else a.ndim + d for d in range(b.ndim))
     kept = (*[n for n in left if n not in first], *[n for n in right if n >= a.ndim])
+    if any(n != m for n, m in paired):  # a size of 1 is stretched
+        return _evaluate([a, b], [left, right], kept)
     return apply(Contract, (a, b), {"labels": (left, right, kept)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import numpy as np
 from ..errors import UnsupportedError
 from .definition import Op, Sample, Tensor, apply, constant, operation
 from .elementwise import match, operand
-from .indexing import Index, check_range, integer_index
+from .indexing import Index, check_range, integer_index, wrap_index
 from .misuse import misuse
 from .scatter_sum import last_writers
-from .shape import expand, reshape, wrap_dim
+from .shape import clone, expand, reshape, wrap_dim
 from .slicing import Slice
 
 
@@ -105,8 +106,8 @@ def _along_dim(x: Any, dim: int, index: Any, name: str, like: Any = None) -> tup
     dim = wrap_dim(dim, x.ndim, name)
     if x.ndim == 0 or index.ndim == 0:
         x, index = (reshape(t, (1,)) if t.ndim == 0 else t for t in (x, index))
-    small = index.ndim != x.ndim or any(d != dim and n > x.shape[d] for d, n in enumerate(index.shape))
-    if index.size and (small or (like is not None and (like.ndim != index.ndim or _exceeds(index, like)))):
+    unfit = index.ndim != x.ndim or any(d != dim and n > x.shape[d] for d, n in enumerate(index.shape))
+    if unfit or (like is not None and (like.ndim != index.ndim or _exceeds(index, like))):
         beside = "" if like is None else f" and src {tuple(like.shape)}"
         raise misuse(
             name,
@@ -152,6 +153,8 @@ def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Tensor
     if sparse_grad:
         raise UnsupportedError("gather: sparse gradients are not supported; leave sparse_grad=False.")
     shape = integer_index(index, x, "gather").shape
+    if 0 in shape:  # nothing to look up, whatever the shape
+        return reshape(apply(Slice, (reshape(operand(x), (-1,)),), {"key": (slice(0, 0), ...)}), shape)
     x, dim, index = _along_dim(x, dim, index, "gather")
     out = apply(Gather, (x, index), {"dim": dim})
     return out if out.shape == shape else reshape(out, shape)
@@ -191,15 +194,19 @@ def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None,
     if reduce not in (None, "add"):
         raise UnsupportedError(f"scatter: reduce={reduce!r} is not supported; use 'add', or leave it out.")
     x = operand(x)
-    single = not hasattr(src, "dtype") or src.ndim == 0
-    if single and x.ndim:
-        src = operand(src) if isinstance(x, Tensor) else np.asarray(getattr(src, "_data", src))
+    index = integer_index(index, x, "scatter")
+    if not hasattr(src, "dtype"):
+        src = wrap_index(np.asarray(src, x.dtype), x)
+    single = src.ndim == 0 and index.ndim > 0
     if src.dtype != x.dtype:
         src = src.astype(x.dtype)
     if reduce == "add":
-        index = integer_index(index, x, "scatter")
         return scatter_add(x, dim, index, expand(src, index.shape) if single else src)
+    if 0 in index.shape:
+        return clone(x)
     shape = x.shape
+    if src.ndim == 0 and not single:
+        src = reshape(src, (1,))
     x, dim, index = _along_dim(x, dim, index, "scatter", None if single else src)
     out = apply(Scatter, (x, src if single else _cropped(src, index.shape), index), {"dim": dim})
     return out if out.shape == shape else reshape(out, shape)
@@ -214,11 +221,12 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of ``x`` with ``out[index[i][j]][j] += src[i][j]`` for ``dim`` 0, and so on; duplicates add up."""
     x, src = match(x, src)
     shape = x.shape
+    index = integer_index(index, x, "scatter_add")
+    if 0 in index.shape:
+        return clone(x)
     if src.ndim == 0:
         src = reshape(src, (1,))
     x, dim, index = _along_dim(x, dim, index, "scatter_add", src)
-    if not index.size:
-        return reshape(x + 0, shape)
     out = x + apply(GatherSum, (_cropped(src, index.shape), index), {"shape": x.shape, "dim": dim})
     return out if out.shape == shape else reshape(out, shape)
 
@@ -240,10 +248,18 @@ def take(x: Any, index: Any) -> Tensor:
     return apply(Index, (reshape(x, (-1,)), index), {"dims": (0,)})
 
 
+def _from_front(index: Any, x: Any, dim: int | None) -> Any:
+    """An index in which negative positions along a dimension are counted from the front."""
+    array = getattr(index, "_data", index)
+    size = math.prod(x.shape) if dim is None else x.shape[wrap_dim(dim, x.ndim, "take_along_dim")] if x.ndim else 1
+    check_range(array, size, 0 if dim is None else dim, "take_along_dim", -size)
+    return index if 0 in array.shape or array.min() >= 0 else wrap_index(np.where(array < 0, array + size, array), x)
+
+
 @operation(
     Gather,
     samples=lambda rng: [
-        Sample(rng.normal(size=(3, 4)), rng.integers(0, 3, size=(2, 1)).reshape(1, 2)[:, :1], 0),
+        Sample(rng.normal(size=(3, 4)), np.array([[-2]]), 0),
         Sample(rng.normal(size=(3, 4)), np.array([[2], [0], [1]]), 1),
         Sample(rng.normal(size=(3, 4)), np.array([5, 0, 5])),
         Sample(rng.normal(size=(1, 4)), rng.integers(0, 4, size=(3, 2)), 1),
@@ -255,7 +271,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     Without ``dim``, positions in the flattened tensor.
     """
     x = operand(x)
-    indices = integer_index(indices, x, "take_along_dim")
+    indices = _from_front(integer_index(indices, x, "take_along_dim"), x, dim)
     if dim is None:
         return gather(reshape(x, (-1,)), 0, reshape(indices, (-1,)))
     dim = wrap_dim(dim, x.ndim, "take_along_dim")

@@ -227,7 +227,7 @@ def integer_index(index: Any, x: Any, name: str) -> Any:
     """An index of an integer dtype, an array only beside arrays."""
     if not hasattr(index, "dtype"):
         index = wrap_index(np.asarray(index), x)
-    if index.dtype.kind not in "iu" and index.size:
+    if index.dtype.kind not in "iu" and 0 not in index.shape:
         raise misuse(name, f"indices must be integers, these are {index.dtype.name}; convert with .long().")
     return index if index.dtype.kind in "iu" else index.astype(np.int64)
 

@@ -63,8 +63,9 @@ def _source(mode: str, dim: int, size: int, before: int, after: int) -> np.ndarr
         )
     if mode == "replicate":
         return np.clip(place, 0, size - 1)
-    if mode == "circular":
-        return place % max(size, 1)
+    if mode == "circular":  # what is cut off does not come back
+        kept = np.arange(max(-before, 0), size - max(-after, 0))
+        return kept[np.arange(-max(before, 0), len(kept) + max(after, 0)) % max(len(kept), 1)]
     place = np.abs(place)
     return np.where(place < size, place, 2 * (size - 1) - place)
 

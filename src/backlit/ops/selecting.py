@@ -26,9 +26,9 @@ def index_select(x: Any, dim: int, index: Any) -> Tensor:
     """The slices of a dimension at the positions in ``index`` (one-dimensional, not negative); a copy."""
     x = operand(x)
     dim, index = wrap_dim(dim, x.ndim, "index_select"), _vector(index, x, "index_select")
-    check_range(index, x.shape[dim] if x.ndim else 1, dim, "index_select")
     if x.ndim == 0:
-        return reshape(apply(Index, (reshape(x, (1,)), index), {"dims": (0,)}), ())
+        return reshape(index_select(reshape(x, (1,)), dim, index), ())
+    check_range(index, x.shape[dim], dim, "index_select")
     return apply(Index, (x, index), {"dims": (dim,)})
 
 
@@ -51,6 +51,8 @@ def _vector(index: Any, x: Any, name: str) -> Any:
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """A copy of ``x`` with ``alpha * source`` added to the slices at ``index`` along ``dim``; duplicates add up."""
     x, source = match(x, source)
+    if x.ndim == 0:
+        return reshape(index_add(reshape(x, (1,)), dim, index, reshape(source, (-1,)), alpha=alpha), ())
     dim, index = wrap_dim(dim, x.ndim, "index_add"), _vector(index, x, "index_add")
     wanted = (*x.shape[:dim], index.shape[0], *x.shape[dim + 1 :])
     if source.shape != wanted:
@@ -72,6 +74,8 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
 def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
     """A copy of ``x`` with the slices at ``index`` along ``dim`` replaced by those of ``source``."""
     x = operand(x)
+    if x.ndim == 0:
+        return reshape(index_copy(reshape(x, (1,)), dim, index, source), ())
     dim, index = wrap_dim(dim, x.ndim, "index_copy"), _vector(index, x, "index_copy")
     check_range(index, x.shape[dim], dim, "index_copy")
     return index_put(x, (*[slice(None)] * dim, index), source)
@@ -87,6 +91,8 @@ def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
     """A copy of ``x`` with the slices at ``index`` along ``dim`` filled with one value."""
     x = operand(x)
+    if x.ndim == 0:
+        return reshape(index_fill(reshape(x, (1,)), dim, index, value), ())
     dim, index = wrap_dim(dim, x.ndim, "index_fill"), _vector(index, x, "index_fill")
     check_range(index, x.shape[dim], dim, "index_fill", -x.shape[dim])
     value = value if hasattr(value, "dtype") else wrap_index(np.asarray(value, x.dtype), x)

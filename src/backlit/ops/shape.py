@@ -13,8 +13,10 @@ from .elementwise import operand, unbroadcast
 from .misuse import misuse, out_of_range
 
 
-def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """``(2, 3)`` from ``f(2, 3)`` and from ``f((2, 3))``."""
+def sizes(given: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    """``(2, 3)`` from ``f(2, 3)``, from ``f((2, 3))`` and from ``f(name=(2, 3))``."""
+    if named is not None:
+        given = (*given, named)
     if len(given) == 1 and isinstance(given[0], (tuple, list)):
         given = tuple(given[0])
     return tuple(int(n) for n in given)
@@ -109,16 +111,16 @@ class Clone(Op):
         Sample(rng.normal(size=(0, 3)), (3, 0)),
     ],
 )
-def reshape(x: Any, *shape: Any) -> Tensor:
+def reshape(x: Any, *sizes_: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where the memory layout allows it."""
-    return apply(Reshape, (operand(x),), {"shape": sizes(shape)})
+    return apply(Reshape, (operand(x),), {"shape": sizes(sizes_, shape)})
 
 
 @operation(
     Reshape,
     samples=lambda rng: [Sample(rng.normal(size=()), (1, 1))],
 )
-def view(x: Any, *shape: Any) -> Tensor:
+def view(x: Any, *shape: Any, size: Any = None) -> Tensor:
     """The same elements in another shape, always sharing memory.
 
     Raises:
@@ -129,8 +131,8 @@ def view(x: Any, *shape: Any) -> Tensor:
         raise UnsupportedError(
             "view(dtype): reading memory as another dtype is not supported; convert with .to(dtype)."
         )
-    out = apply(Reshape, (x,), {"shape": sizes(shape)})
-    if out.size and not np.may_share_memory(getattr(out, "_data", out), getattr(x, "_data", x)):
+    out = apply(Reshape, (x,), {"shape": sizes(shape, size)})
+    if 0 not in out.shape and not np.may_share_memory(getattr(out, "_data", out), getattr(x, "_data", x)):
         raise misuse(
             "view",
             f"a tensor with shape {tuple(x.shape)} and this memory layout cannot be seen as "
@@ -224,9 +226,9 @@ def unsqueeze(x: Any, dim: int) -> Tensor:
     Permute,
     samples=lambda rng: [Sample(rng.normal(size=(2, 3, 4)), (2, 0, 1)), Sample(rng.normal(size=(2, 3)), (-1, 0))],
 )
-def permute(x: Any, *dims: Any) -> Tensor:
+def permute(x: Any, *order: Any, dims: Any = None) -> Tensor:
     """Dimensions in the given order; a view."""
-    return apply(Permute, (operand(x),), {"dims": sizes(dims)})
+    return apply(Permute, (operand(x),), {"dims": sizes(order, dims)})
 
 
 @operation(Permute, samples=lambda rng: [Sample(rng.normal(size=(2, 3, 4)), 0, -1), Sample(rng.normal(size=()), 0, 0)])
@@ -292,10 +294,10 @@ def T(x: Any) -> Tensor:
         Sample(rng.normal(size=(2, 1)), (-1, 0)),
     ],
 )
-def expand(x: Any, *shape: Any) -> Tensor:
+def expand(x: Any, *shape: Any, size: Any = None) -> Tensor:
     """Dimensions of size 1 stretched to ``shape`` without copying; -1 keeps a size. Read-only memory: writes raise."""
     x = operand(x)
-    target = sizes(shape)
+    target = sizes(shape, size)
     lead = len(target) - x.ndim
     if -1 in target:
         target = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(target))
