@@ -1,5 +1,6 @@
 """What can be computed. One definition per operation, one file per family."""
 
+from . import methods as _methods  # noqa: F401  (puts the operations on Tensor)
 from .activations import (
     clamp,
     elu,
@@ -44,6 +45,7 @@ from .average_pooling import (
     avg_pool2d,
     avg_pool3d,
 )
+from .batch_normalization import batch_norm
 from .comparison import (
     allclose,
     bitwise_and,
@@ -78,11 +80,11 @@ from .linalg import linear, matmul
 from .losses import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .margin_losses import hinge_embedding_loss, hinge_loss, margin_ranking_loss, multi_margin_loss
 from .max_pooling import max_pool1d, max_pool2d, max_pool3d
-from .methods import attach
 from .norms import norm
 from .ordering import argsort, kthvalue, median, sort, topk
 from .padding import pad
 from .products import addmm, addmv, baddbmm, bmm, dot, inner, kron, mm, mv, outer, vdot
+from .normalization import group_norm, instance_norm, layer_norm, rms_norm
 from .reduction import all, any, count_nonzero, mean, prod, sum
 from .rounding import ceil, floor, round, trunc
 from .scan import cumprod, cumsum, logcumsumexp
@@ -138,3 +140,6 @@ from .transcendental import (
     tanh,
 )
 from .transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
+
+# Everything imported above, and not the files of this folder.
+__all__ = [name for name, value in list(globals().items()) if callable(value) and not name.startswith("_")]

@@ -20,6 +20,7 @@ cross-correlation: kernels are not flipped.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -134,9 +135,7 @@ def spread_back(g: Array, weight: Array, windows: Windows, groups: int) -> Array
 def correlate(x: Array, g: Array, windows: Windows, groups: int) -> Array:
     """Columns again, multiplied by the upstream gradient and summed over blocks."""
     channels, outputs = x.shape[1], g.shape[1]
-    total = np.zeros(
-        (groups, outputs // groups, channels // groups * int(np.prod(windows.kernel))), np.result_type(x, g)
-    )
+    total = np.zeros((groups, outputs // groups, channels // groups * prod(windows.kernel)), np.result_type(x, g))
     for part, cols in columns(x, windows):
         total += np.matmul(_grouped(g[part], groups), cols.reshape((groups, total.shape[2], -1)).mT)
     return total.reshape((outputs, channels // groups, *windows.kernel))

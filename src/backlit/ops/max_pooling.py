@@ -6,6 +6,7 @@ as the number of the winning tap within the window, one byte an output for kerne
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def largest(x: Array, windows: Windows) -> tuple[Array, Array]:
     if windows.overhang:
         lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
         x = pad(x, np.full((*lead, *windows.span), lowest, x.dtype), windows)
-    winners = np.empty((*lead, *windows.output), np.uint8 if np.prod(windows.kernel) <= 256 else np.int32)
+    winners = np.empty((*lead, *windows.output), np.uint8 if prod(windows.kernel) <= 256 else np.int32)
     winners[...] = _first(windows)
     (_, part), *rest = views(x, windows)
     best = part.copy()
@@ -113,8 +114,8 @@ def flat_winners(winners: Array, windows: Windows) -> Array:
 
 def _places(winners: Array, windows: Windows) -> Array:
     """The winners as positions in the whole flattened input."""
-    flat = flat_winners(winners, windows).reshape((-1, int(np.prod(windows.output))))
-    flat += np.arange(len(flat))[:, None] * int(np.prod(windows.input))
+    flat = flat_winners(winners, windows).reshape((-1, prod(windows.output)))
+    flat += np.arange(len(flat))[:, None] * prod(windows.input)
     return flat.reshape(-1)
 
 
@@ -133,7 +134,7 @@ def _max_pool(
 
 def _distinct(rng: np.random.Generator, *shape: int) -> Array:
     """Values at least 0.1 apart, so that small steps change no winner."""
-    return 0.1 * rng.permutation(int(np.prod(shape))).reshape(shape).astype(np.float64) - 1.0
+    return 0.1 * rng.permutation(prod(shape)).reshape(shape).astype(np.float64) - 1.0
 
 
 def _samples1d(rng: np.random.Generator) -> Any:

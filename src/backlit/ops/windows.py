@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -184,7 +185,7 @@ def columns(x: Array, windows: Windows) -> Iterator[tuple[slice, Array]]:
         return
     channels, samples = x.shape[1], min(len(x), block_size(x, windows))
     sizes = (channels, *windows.kernel, samples, *windows.output)
-    memory = np.empty(int(np.prod(sizes, dtype=np.int64)), x.dtype)
+    memory = np.empty(prod(sizes), x.dtype)
     padded = np.zeros((samples, x.shape[1], *windows.span), x.dtype) if windows.overhang else None
     for part in blocks(x, windows):
         piece = x[part]
@@ -222,7 +223,7 @@ def fold(cols: Array, out: Array, windows: Windows) -> None:
 
 def block_size(x: Array, windows: Windows) -> int:
     """How many samples to treat at a time."""
-    each = x.shape[1] * int(np.prod(windows.kernel + windows.output, dtype=np.int64))
+    each = x.shape[1] * prod(windows.kernel + windows.output)
     return max(1, BLOCK // max(1, each))
 
 
