@@ -8,6 +8,8 @@ difference counts as a write. Memory that is never exposed pays nothing for this
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,14 +37,7 @@ class Storage:
 
     def wrote(self) -> None:
         """Count a write that went through Backlit and remember the user's line."""
-        self.wrote_at(mark())
-
-    def wrote_at(self, place: Mark | None) -> None:
-        """Count a write made at a place that the caller has already looked up, once for many storages."""
-        self.version += 1
-        self.writer = place
-        if self.fingerprint is not None:
-            self.fingerprint = _fingerprint(self.array)
+        wrote_all((self,), mark())
 
     def expose(self, place: Mark | None, *, saved: bool) -> None:
         """An outside array now shares this memory. ``saved`` says whether a node may already hold values in it."""
@@ -60,6 +55,15 @@ class Storage:
             self.version += 1
             self.writer = "outside"
         self.fingerprint = now
+
+
+def wrote_all(storages: Iterable[Storage], place: Mark | None) -> None:
+    """Count a write to each of several storages, all made from one line, which is looked up only once."""
+    for storage in storages:
+        storage.version += 1
+        storage.writer = place
+        if storage.fingerprint is not None:
+            storage.fingerprint = _fingerprint(storage.array)
 
 
 _CHUNK = 1 << 20

@@ -103,7 +103,7 @@ class Adam(Optimizer):
         np.multiply(np.multiply(g, g, t), rest2, t)
         np.add(v, t, v)
         if largest:
-            v = np.maximum(largest[0], v, largest[0])
+            v = np.maximum(largest[0], v, out=largest[0])
         np.add(np.sqrt(v, t), eps, t)
         np.multiply(np.divide(m, t, t), size, t)
         np.subtract(p, t, p)

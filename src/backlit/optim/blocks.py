@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import OperationError
 from ..source import Mark, describe, mark
+from ..storage import wrote_all
 from ..tensor import Tensor
 
 Array = NDArray[Any]
@@ -31,7 +32,6 @@ CHUNK = 32768
 SMALL = 4096
 """Parameters up to this many elements are gathered: below it, copying is cheaper than calls of their own."""
 
-_ONE = np.array(1.0)
 _array_of = attrgetter("_data")
 
 
@@ -59,10 +59,10 @@ class Block:
 
     __slots__ = (
         "arrays",
+        "copies",
         "ends",
         "flat",
         "grad",
-        "grads",
         "k",
         "last",
         "moments",
@@ -70,7 +70,7 @@ class Block:
         "pieces",
         "scratch",
         "steps",
-        "views",
+        "storages",
     )
 
     def __init__(self, params: list[Tensor], scratch: Array, slots: Mapping[str, float], *, direct: bool) -> None:
@@ -78,14 +78,16 @@ class Block:
         self.params = params
         self.scratch = scratch
         self.arrays = [p._data for p in params]
+        self.storages = [p.storage() for p in params]
         self.ends = list(accumulate(a.size for a in self.arrays))
         total = self.ends[-1]
         self.steps = np.zeros(len(params))
         self.moments = {name: np.full(total, start, dtype) for name, start in slots.items()}
         self.flat = self.arrays[0].reshape(-1) if direct else np.empty(total, dtype)
         self.grad = None if direct else np.empty(total, dtype)
-        self.views = [] if direct else list(self.split(self.flat))
-        self.grads = [] if self.grad is None else list(self.split(self.grad))
+        self.copies: list[tuple[Tensor, Array, Array, Array]] = []
+        if self.grad is not None:
+            self.copies += zip(params, self.arrays, self.split(self.flat), self.split(self.grad), strict=True)
         self.k: list[Array] = []
         self.last: Sequence[float] | None = None
         bounds = [(low, min(low + CHUNK, total)) for low in range(0, max(total, 1), CHUNK)]
@@ -108,44 +110,44 @@ class Block:
         if grad is None or steps.count(steps[0]) != len(steps):
             self.run_singly(rule, group, place)
             return
-        np.add(self.steps, _ONE, self.steps)
-        k = self.constants(rule, group, int(steps[0]) + 1)
+        step = int(steps[0]) + 1
+        self.steps.fill(step)
+        k = self.constants(rule, group, step)
         update = rule.update
         for low, high, piece in self.pieces:
             update(group, k, grad[low:high], *piece)
-        for array, view in zip(self.arrays, self.views, strict=False):
-            array[...] = view
-        for param in self.params:
-            (param._storage or param.storage()).wrote_at(place)
+        for _, array, values, _ in self.copies:
+            array[...] = values
+        wrote_all(self.storages, place)
 
     def gather(self) -> Array | None:
         """The flat gradient (and, where parameters are copied, their values); None when a gradient is missing."""
         if self.grad is None:
             gradient = self.params[0]._grad
             return None if gradient is None else gradient._data.reshape(-1)
-        for param, array, view, grad in zip(self.params, self.arrays, self.views, self.grads, strict=True):
+        for param, array, values, grad in self.copies:
             gradient = param._grad
             if gradient is None:
                 return None
             grad[...] = gradient._data
-            view[...] = array
+            values[...] = array
         return self.grad
 
     def run_singly(self, rule: Rule, group: Group, place: Mark | None) -> None:
         """Update one parameter after the other: some have no gradient this time, or have made fewer steps."""
         if self.grad is None:
             return
-        for i, param in enumerate(self.params):
+        for i, (param, array, values, grad) in enumerate(self.copies):
             if param._grad is None:
                 continue
-            self.grads[i][...] = param._grad._data
-            self.views[i][...] = self.arrays[i]
+            grad[...] = param._grad._data
+            values[...] = array
             self.steps[i] += 1
-            low, high = self.ends[i] - self.arrays[i].size, self.ends[i]
+            low, high = self.ends[i] - array.size, self.ends[i]
             k = self.constants(rule, group, int(self.steps[i]))
             rule.update(group, k, self.grad[low:high], *self.piece(low, high))
-            self.arrays[i][...] = self.views[i]
-            param.storage().wrote_at(place)
+            array[...] = values
+            wrote_all(self.storages[i : i + 1], place)
 
     def constants(self, rule: Rule, group: Group, step: int) -> list[Array]:
         """The rule's numbers for this step as 0-d arrays, which NumPy takes at half the cost of Python floats."""
@@ -205,8 +207,8 @@ class Plan:
             and all(map(is_, params, self.params))
             and all(map(is_, map(_array_of, params), self.arrays))
             and self.slots == rule.slots(group)
-            and all(p._grad is None for p in self.idle)
-            and self._holds_state(rule.state)
+            and (not self.idle or all(p._grad is None for p in self.idle))
+            and (not self.states or self._holds_state(rule.state))
         )
 
     def _holds_state(self, state: Any) -> bool:

@@ -259,7 +259,7 @@ class Optimizer:
             )
         loaded = {}
         for name, value in given.items():
-            array = np.array(value._data if isinstance(value, Tensor) else value)
+            array = np.asarray(value._data if isinstance(value, Tensor) else value).copy()
             if name in expected and name != "step":
                 if array.shape != param.shape:
                     raise OperationError(f"{where} has shape {param.shape}, but its saved {name!r} {array.shape}.")

@@ -96,7 +96,7 @@ class RMSprop(Optimizer):
             np.multiply(mean, alpha, mean)
             np.add(mean, np.multiply(g, rest, t), mean)
             square = np.subtract(v, np.multiply(mean, mean, t), t)
-            np.maximum(square, _ZERO, square)
+            np.maximum(square, _ZERO, out=square)
         np.add(np.sqrt(square, t), eps, t)
         np.divide(g, t, t)
         if group["momentum"]:
