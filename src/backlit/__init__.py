@@ -1,11 +1,49 @@
-"""Backlit: deep learning whose backpropagation you can see through."""
+"""Backlit: deep learning whose backpropagation you can see through.
 
-__version__ = "0.1.0"
+>>> import backlit as bl
+>>> x = bl.tensor(-2.0, requires_grad=True)
+>>> f = (x + 5) * -4
+>>> f.backward()
+>>> x.grad
+tensor(-4.)
+"""
 
-from . import autograd, nn, optim
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import autograd, errors
 from .creation import *
 from .dtypes import *
+from .dtypes import bool_ as bool
+from .dtypes import float16 as half
+from .dtypes import float32 as float
+from .dtypes import float64 as double
+from .dtypes import int16 as short
+from .dtypes import int32 as int
+from .dtypes import int64 as long
 from .graph import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .ops import *
 from .random import *
+from .serialization import load, save
 from .tensor import Tensor, device
+
+if TYPE_CHECKING:
+    from . import datasets, explain, func, keras, nn, optim, train, utils
+
+__version__ = "0.1.0"
+
+_ON_DEMAND = frozenset({"check", "datasets", "explain", "func", "keras", "nn", "optim", "report", "train", "utils"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import the larger parts when they are first used, which keeps ``import backlit`` quick."""
+    if name in _ON_DEMAND:
+        return import_module(f".{name}", __name__)
+    from .datasets.errors import did_you_mean
+
+    hint = did_you_mean(name, [*globals(), *_ON_DEMAND])
+    raise AttributeError(f"module 'backlit' has no attribute {name!r}{hint}", name=name, obj=None)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})

@@ -9,7 +9,8 @@ import numpy as np
 from . import dtypes
 from .errors import OperationError
 from .source import describe, mark
-from .tensor import Tensor, device as check_device
+from .tensor import Tensor
+from .tensor import device as check_device
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
@@ -191,3 +192,24 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     return tuple(Tensor(g.copy()) for g in np.meshgrid(*[as_tensor(t)._data for t in tensors], indexing=indexing))  # type: ignore[call-overload]
+
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "logspace",
+    "meshgrid",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]

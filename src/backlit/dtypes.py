@@ -69,3 +69,18 @@ def promote(a: np.dtype[Any], a_ndim: int, b: np.dtype[Any], b_ndim: int) -> np.
     if (a_ndim == 0) != (b_ndim == 0):
         return b if a_ndim == 0 else a
     return np.promote_types(a, b)
+
+
+__all__ = [
+    "dtype",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_dtype",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "set_default_dtype",
+    "uint8",
+]
