@@ -26,7 +26,9 @@ File = str | os.PathLike[str] | BinaryIO
 TEMPORARY = ".tmp"
 """The ending of a file that is being written; one that lies about was left by a process that was killed."""
 
-_FORMAT = "backlit-1"
+_FORMAT = "backlit structure 1"
+_KEY = "backlit"
+_DAMAGED = "the file is damaged (what it holds does not match its checksum)"
 _MARKS = ("$tensor", "$array", "$number", "$tuple", "$dict", "$float", "$bytes")
 
 
@@ -82,23 +84,26 @@ def dumps(obj: Any) -> bytes:
     from safetensors.numpy import save as pack
 
     writer = _Writer()
-    tree = json.dumps(writer.encode(obj, ""), separators=(",", ":"), allow_nan=False)
-    metadata = {"format": _FORMAT, "tree": tree, "checksum": _checksum(tree, writer.arrays)}
-    return pack(writer.arrays, metadata)
+    tree = writer.encode(obj, "")
+    about = {"format": _FORMAT, "checksum": _checksum(tree, writer.arrays), "tree": tree}
+    # One entry only: safetensors writes several in an order that changes from run to run.
+    return pack(writer.arrays, {_KEY: json.dumps(about, separators=(",", ":"), allow_nan=False)})
 
 
 def loads(content: bytes, name: str = "the file") -> Any:
     """Read the bytes of a saved file; ``name`` is what error messages call it."""
     arrays, metadata = _unpack(content, name)
-    if metadata.get("format") != _FORMAT and not metadata.keys() & {"tree", "checksum"}:
+    if _KEY not in metadata and not any(_FORMAT in value or '"checksum"' in value for value in metadata.values()):
         return {key: Tensor(_storable(array, key, name)) for key, array in arrays.items()}
-    tree = metadata.get("tree", "")
-    if _checksum(tree, arrays) != metadata.get("checksum"):
-        raise CheckpointError(f"{name}: the file is damaged (its checksum does not match); use another copy.")
     try:
-        return _decode(json.loads(tree), arrays)
+        about = json.loads(metadata[_KEY])
+        whole = about["format"] == _FORMAT and about["checksum"] == _checksum(about["tree"], arrays)
+        found = _decode(about["tree"], arrays) if whole else None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{name}: the file was not written by Backlit as it claims; use another copy.") from error
+        raise CheckpointError(f"{name}: {_DAMAGED}; use another copy.") from error
+    if not whole:
+        raise CheckpointError(f"{name}: {_DAMAGED}; use another copy.")
+    return found
 
 
 class _Writer:
@@ -179,11 +184,11 @@ def _decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
             return {_decode(key, arrays): _decode(item, arrays) for key, item in value}
 
 
-def _checksum(tree: str, arrays: dict[str, np.ndarray]) -> str:
+def _checksum(tree: Any, arrays: dict[str, np.ndarray]) -> str:
     """SHA-256 over the structure and over every array's name, dtype, shape and bytes."""
     import hashlib
 
-    digest = hashlib.sha256(tree.encode(errors="surrogatepass"))
+    digest = hashlib.sha256(json.dumps(tree).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
@@ -195,11 +200,6 @@ def _unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str,
     """The arrays and the metadata of a safetensors file."""
     from safetensors import SafetensorError, deserialize
 
-    if content[:2] == b"PK" or content[:1] == b"\x80":
-        raise CheckpointError(
-            f"{name}: this is a pickle (as torch.save writes them), and loading it would run code; "
-            "convert it with safetensors.torch.save_file where it was made."
-        )
     try:
         entries = deserialize(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -208,8 +208,17 @@ def _unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str,
     except CheckpointError:
         raise
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        kind = "empty" if not content else "damaged, cut short, or not a safetensors file"
-        raise CheckpointError(f"{name}: the file is {kind}; use another copy.") from error
+        raise CheckpointError(f"{name}: {_unreadable(content)}.") from error
+
+
+def _unreadable(content: bytes) -> str:
+    """What a file is that safetensors cannot read, and what to do."""
+    if content.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return (
+            "this is a pickle (as torch.save writes them), and loading it would run code; "
+            "convert it with safetensors.torch.save_file where it was made"
+        )
+    return f"the file is {'damaged, cut short, or not a safetensors file' if content else 'empty'}; use another copy"
 
 
 _CODES = {"F": "float", "I": "int", "U": "uint"}

@@ -181,9 +181,9 @@ class R2(Metric):
         self.residual: Any = 0.0
 
     def add(self, output: Array, target: Array) -> None:
-        y = target.reshape(len(target), -1).astype(np.float64)
-        if not len(y):
+        if not len(target):
             return
+        y = target.reshape(len(target), -1).astype(np.float64)
         mean, total = y.mean(axis=0), self.count + len(y)
         shift = mean - self.mean
         self.spread = self.spread + ((y - mean) ** 2).sum(axis=0) + shift**2 * (self.count * len(y) / total)
@@ -277,7 +277,6 @@ class F1(_Macro):
 METRICS: dict[str, Callable[[], Metric]] = {
     "accuracy": Accuracy,
     "binary_accuracy": BinaryAccuracy,
-    "top_k_accuracy": TopKAccuracy,
     "top_5_accuracy": TopKAccuracy,
     "mae": MeanAbsoluteError,
     "mean_absolute_error": lambda: MeanAbsoluteError("mean_absolute_error"),

@@ -250,17 +250,14 @@ class Trainer:
         return value
 
     def _check_gradients(self) -> None:
-        """Raise when a gradient is not finite. The sum of squares of a gradient tells it in one pass over memory."""
+        """Raise when a gradient is not finite."""
         for parameter in self._parameters:
             gradient = parameter._grad
-            if gradient is not None:
-                flat = gradient._data.ravel("K")
-                square = float(np.dot(flat, flat))
-                if square - square != 0.0 and not np.isfinite(flat).all():
-                    raise NonFiniteError(
-                        f"fit: the gradient of {self._name_of(parameter)} is not finite {self._place()}, "
-                        f"though the loss is; {self._advice()}."
-                    )
+            if gradient is not None and _looks_infinite(gradient._data) and not np.isfinite(gradient._data).all():
+                raise NonFiniteError(
+                    f"fit: the gradient of {self._name_of(parameter)} is not finite {self._place()}, "
+                    f"though the loss is; {self._advice()}."
+                )
 
     def _place(self) -> str:
         return f"in epoch {self.epoch}, batch {self.batch} (the weights are those before this batch)"
@@ -370,6 +367,26 @@ def _kind(callback: Callback) -> str:
 def _overriding(callbacks: list[Callback], event: str) -> list[Any]:
     """The callbacks' methods for an event, only of those that define it."""
     return [getattr(c, event) for c in callbacks if getattr(type(c), event) is not getattr(Callback, event)]
+
+
+_LARGE = 4096  # entries from which reading a whole gradient once more would be felt
+
+
+def _looks_infinite(gradient: np.ndarray) -> bool:
+    """Whether a gradient may hold NaN or infinity, by sums of squares, which such entries (or large ones) spoil.
+
+    Of a large matrix one row and one column are looked at: its gradient is a matrix product XᵀdY, in which an entry of
+    dY that is not finite spoils a whole column, and one of X a whole row.
+    """
+    if gradient.ndim > 1 and gradient.size > _LARGE:
+        return _spoiled(gradient[0]) or _spoiled(gradient[:, 0])
+    return _spoiled(gradient)
+
+
+def _spoiled(part: np.ndarray) -> bool:
+    flat = part if part.ndim == 1 else part.ravel("K")
+    square = float(np.dot(flat, flat))
+    return square - square != 0.0
 
 
 def _length(loader: Any) -> int | None:
