@@ -238,12 +238,19 @@ def check_adjoint(operation: Operation, sample: Sample) -> None:
 
 
 def check_shapes(operation: Operation, sample: Sample) -> None:
-    """A gradient has its leaf's shape and dtype, whatever was broadcast; 0-d and empty leaves included."""
+    """A gradient has its leaf's shape and dtype, whatever was broadcast; 0-d and empty leaves included.
+
+    It is the same when the upstream gradient was itself computed: NumPy makes 0-d results scalars, not arrays.
+    """
     call = Call(operation, sample)
-    xs = tensors(call.leaves)
-    for x, g in zip(xs, recorded_pullback(call, xs, tensors(call.cotangents(), False), False), strict=True):
+    xs, us = tensors(call.leaves), tensors(call.cotangents(), False)
+    gradients = recorded_pullback(call, xs, us, False)
+    for x, g in zip(xs, gradients, strict=True):
         assert g.shape == x.shape, f"{call}: an input of shape {x.shape} gets a gradient of shape {g.shape}"
         assert g.dtype == x.dtype, f"{call}: a {x.dtype.name} input gets a {g.dtype.name} gradient"
+    computed = autograd.grad([out * 1.0 for out in call(xs)], xs, us, materialize_grads=True)
+    for direct, through in zip(gradients, computed, strict=True):
+        _same(f"{call}: gradient for an upstream gradient that was computed", through._data, direct._data)
 
 
 def transposed(a: Array) -> Array:

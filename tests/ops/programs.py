@@ -327,7 +327,11 @@ def write_part_of_copy(lib: Any, draw: Draw, x: Any) -> Any:
     return z
 
 
-@instruction(2, lambda a, b: broadcastable(a, b) and np.broadcast_shapes(a, b) == a)
+@instruction(
+    2,
+    lambda a, b: broadcastable(a, b) and np.broadcast_shapes(a, b) == a,
+    decides=lambda lib, x, y: [lib.tensor(x.is_leaf)],  # PyTorch's flatten() and squeeze() may give x itself
+)
 def write(lib: Any, draw: Draw, x: Any, y: Any) -> Any:
     """Write to an earlier result itself. The backward pass may need what was overwritten; then both must refuse."""
     if x.is_leaf or not x.requires_grad:
@@ -372,12 +376,14 @@ class Pair:
 
     libraries: tuple[Any, Any]
     pool: list[tuple[Any, Any]] = field(default_factory=list)
+    leaves: list[tuple[Any, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
     def add_leaf(self, values: np.ndarray) -> None:
         made = tuple(lib.tensor(values, requires_grad=True) for lib in self.libraries)
         self.lines.append(f"t{len(self.pool)} = leaf {values.shape}")
         self.pool.append(made)
+        self.leaves.append(made)
 
     def step(self, draw: Draw) -> None:
         """Draw an instruction and inputs that fit it, run it in both libraries, compare."""
@@ -431,7 +437,6 @@ class Pair:
 
     def backward(self, draw: Draw) -> None:
         """Differentiate a weighted sum of all results; the leaves' gradients agree, or both refuse."""
-        leaves = [pair for pair in self.pool if pair[0].is_leaf and pair[0].requires_grad]
         failures: list[Exception | None] = []
         for side in (0, 1):
             try:
@@ -446,7 +451,7 @@ class Pair:
             if theirs is None or ours is None:
                 raise self.disagree(f"backward: PyTorch {theirs or 'succeeds'}; Backlit {ours or 'succeeds'}")
             return
-        for i, (a, b) in enumerate(leaves):
+        for i, (a, b) in enumerate(self.leaves):
             self.same(f"gradient of leaf {i}", b.grad, a.grad)
 
     def disagree(self, why: str) -> Disagreement:

@@ -34,7 +34,7 @@ class ViewWrite(Op):
     gate = "routes: the region's gradient goes to the new values, the rest to the old tensor"
 
     def forward(base, value, *, chain):
-        out = base.copy()
+        out = np.array(base)  # a copy that can be written to even where NumPy made a 0-d result a scalar
         look(out, chain)[...] = value
         return out
 
@@ -153,7 +153,10 @@ def _take_history(target: Tensor, value: Tensor) -> None:
         if value._requires_grad and value._node is None:
             value = expand(value, value.shape)  # a node between a leaf and the tensor that takes its values
         changed = value._requires_grad or target._requires_grad
-        target._node, target._requires_grad = value._node, value._requires_grad
+        if value._requires_grad or not target._requires_grad:
+            target._node, target._requires_grad = value._node, value._requires_grad
+        else:  # as zero_(): what the tensor was computed from receives zeros
+            record(ViewWrite, (target, value), [target._data, value._data], {"chain": ()}, 1, target, None)
     else:
         base = view.base
         base.refresh()
