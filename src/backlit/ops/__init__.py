@@ -37,6 +37,7 @@ from .arithmetic import (
 )
 from .arranging import flip, fliplr, flipud, repeat_interleave, roll, rot90, tile, tril, triu
 from .binary_losses import binary_cross_entropy, binary_cross_entropy_with_logits
+from .attention import scaled_dot_product_attention
 from .average_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -76,6 +77,7 @@ from .lookup import argwhere, embedding, nonzero, one_hot
 from .gathering import gather, scatter, scatter_add, take, take_along_dim
 from .indexing import index_put
 from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
+from .dropout import dropout, dropout1d, dropout2d, dropout3d
 from .linalg import linear, matmul
 from .losses import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .margin_losses import hinge_embedding_loss, hinge_loss, margin_ranking_loss, multi_margin_loss

@@ -1,0 +1,251 @@
+"""Scaled dot-product attention (Vaswani et al. 2017), fused: scores, mask, softmax, dropout and the weighted sum.
+
+With P = softmax(s Q Kᵀ + M) and O = P V,
+
+    dV = Pᵀ dO,   dS = P ∘ (dP − Σ dP ∘ P),  dP = dO Vᵀ,   dQ = s dS K,   dK = s dSᵀ Q,   dM = dS.
+
+Probabilities are made once, kept for the backward pass on arrays, and made again where it is recorded itself.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from ..errors import OperationError
+from ..random import Generator, default_generator
+from ..source import describe, mark
+from .arithmetic import where
+from .definition import Op, Sample, Tensor, apply, constant, operation
+from .dropout import masked
+from .elementwise import operand, unbroadcast
+from .transcendental import exp
+
+Array = np.ndarray
+
+
+class Attention(Op):
+    """Values averaged with weights that grow with the likeness of query and key."""
+
+    name = "scaled_dot_product_attention"
+    formula = "O = softmax(s Q Kᵀ + M) V"
+    gate = "V receives what its weights pass on; Q and K swap through the scores, softmax makes rows of dS sum to zero"
+    has_extra = True
+
+    def forward(query, key, value, mask=None, *, scale, causal, dropout_p, generator):
+        weights = _probabilities(query, key, mask, scale, causal)
+        kept = None
+        if dropout_p:
+            kept = (generator or default_generator).chances(1.0 - dropout_p, weights.shape)
+        return _thinned(weights, kept, dropout_p) @ value, (weights, kept)
+
+    def vjp(ctx, g, query, key, value, mask):
+        weights, kept = ctx.extra
+        if isinstance(g, Tensor):
+            weights = _probabilities_recorded(query, key, mask, ctx.params)
+        thin = ctx.params["dropout_p"]
+        parts: list[Any] = [None] * len(ctx.edges)
+        if ctx.edges[2] is not None:
+            parts[2] = unbroadcast(_thinned(weights, kept, thin).mT @ g, ctx.shapes[2])
+        if any(edge is not None for i, edge in enumerate(ctx.edges) if i != 2):
+            ds = _through_softmax(weights, _thinned(g @ value.mT, kept, thin))
+            _score_gradients(ctx, ds, query, key, parts)
+        return parts
+
+    def jvp(ctx, tangents, query, key, value, mask):
+        dq, dk, dv, dm = [*tangents, None][:4]
+        scale, thin, kept = ctx.params["scale"], ctx.params["dropout_p"], ctx.extra[1]
+        weights = _probabilities_recorded(query, key, mask, ctx.params)
+        ds = None if dq is None else (dq * scale) @ key.mT
+        if dk is not None:
+            part = (query * scale) @ dk.mT
+            ds = part if ds is None else ds + part
+        if dm is not None:
+            ds = dm if ds is None else ds + dm
+        total = None if dv is None else _thinned(weights, kept, thin) @ dv
+        if ds is not None:
+            part = _thinned(_through_softmax(weights, ds), kept, thin) @ value
+            total = part if total is None else total + part
+        return total
+
+
+def _score_gradients(ctx: Any, ds: Any, query: Any, key: Any, parts: list[Any]) -> None:
+    """From the gradient of the scores, those of query, key and an additive mask."""
+    scale = ctx.params["scale"]
+    if ctx.edges[0] is not None:
+        parts[0] = unbroadcast((ds @ key) * scale, ctx.shapes[0])
+    if ctx.edges[1] is not None:
+        parts[1] = unbroadcast((ds.mT @ query) * scale, ctx.shapes[1])
+    if len(ctx.edges) > 3 and ctx.edges[3] is not None:
+        parts[3] = unbroadcast(ds, ctx.shapes[3])
+
+
+def _through_softmax(weights: Any, d: Any) -> Any:
+    """The softmax's symmetric Jacobian, P ∘ (d − Σ d ∘ P), applied to each row."""
+    if isinstance(d, Tensor):
+        return weights * (d - (weights * d).sum(axis=-1, keepdims=True))
+    return weights * (d - np.vecdot(weights, d)[..., None])
+
+
+def _thinned(weights: Any, kept: Array | None, p: float) -> Any:
+    """Dropout with a mask that was drawn before."""
+    return weights if kept is None else masked(weights, kept, p)
+
+
+def _probabilities(query: Array, key: Array, mask: Array | None, scale: float, causal: bool) -> Array:
+    scores = (query * query.dtype.type(scale)) @ key.mT
+    blocked = _blocked(mask, causal, scores.shape)
+    if blocked is not None:
+        np.copyto(scores, -np.inf, where=blocked)
+    elif mask is not None:
+        scores += mask
+    top, empty = _rows(scores)
+    scores -= top
+    np.exp(scores, out=scores)
+    scores /= np.add.reduce(scores, axis=-1, keepdims=True) + empty
+    return scores
+
+
+def _probabilities_recorded(query: Tensor, key: Tensor, mask: Tensor | None, params: dict[str, Any]) -> Tensor:
+    """The same out of recorded operations."""
+    scores = (query * params["scale"]) @ key.mT
+    blocked = _blocked(None if mask is None else mask._data, params["causal"], scores.shape)
+    if blocked is not None:
+        scores = where(constant(blocked), -np.inf, scores)
+    elif mask is not None:
+        scores = scores + mask
+    top, empty = _rows(scores._data)
+    raised = exp(scores - constant(top))
+    return raised / (raised.sum(axis=-1, keepdims=True) + constant(empty))
+
+
+def _rows(scores: Array) -> tuple[Array, Array]:
+    """What to subtract from each row before exp, and 1 for rows without any key: as in PyTorch they give zeros."""
+    top = np.maximum.reduce(scores, axis=-1, keepdims=True, initial=-np.inf)
+    empty = np.isneginf(top)
+    top[empty] = 0.0
+    return top, empty.astype(scores.dtype)
+
+
+def _blocked(mask: Array | None, causal: bool, shape: tuple[int, ...]) -> Array | None:
+    """Where a query must not look; None if every query sees every key, or an additive mask decides."""
+    if causal:
+        return np.arange(shape[-1]) > np.arange(shape[-2])[:, None]
+    return ~mask if mask is not None and mask.dtype == np.bool_ else None
+
+
+def _samples(rng: np.random.Generator) -> Any:
+    def draw(*shape: int) -> Array:
+        return rng.normal(size=shape)
+
+    some = np.array([[True, False, True, True], [False, True, False, False], [True, True, True, True]])
+    yield Sample(draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 2))
+    yield Sample(draw(3, 2), draw(4, 2), draw(4, 3), some)
+    yield Sample(draw(2, 3, 2), draw(2, 4, 2), draw(2, 4, 3), draw(3, 4))
+    yield Sample(draw(1, 2, 3, 2), draw(1, 2, 4, 2), draw(1, 2, 4, 2), is_causal=True)
+    yield Sample(draw(1, 4, 3, 2), draw(2, 1, 4, 2), draw(2, 1, 4, 2), draw(2, 1, 1, 4), scale=0.3)
+    yield Sample(draw(2, 3, 2), draw(2, 4, 2), draw(2, 4, 3), None, 0.4)
+    yield Sample(draw(1, 4, 3, 2), draw(1, 2, 4, 2), draw(1, 2, 4, 2), draw(4, 3, 4), enable_gqa=True)
+    yield Sample(draw(0, 3, 2), draw(0, 4, 2), draw(0, 4, 3))
+
+
+@operation(Attention, samples=_samples)
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Values averaged with weights ``softmax(scale · query keyᵀ + mask)``.
+
+    Args:
+        query: shape (..., L, E).
+        key: shape (..., S, E).
+        value: shape (..., S, V). Leading dimensions of the three broadcast.
+        attn_mask: broadcast to (..., L, S). Boolean: True where a query may look; floating: added to the scores.
+        dropout_p: the probability of dropping a weight. It applies whenever it is not 0: pass 0 outside training.
+        is_causal: query i looks at keys 0 … i only. Not together with ``attn_mask``.
+        scale: what scores are multiplied by; 1/√E where not given.
+        enable_gqa: dimension −3 holds heads, and neighbouring query heads share one head of key and value.
+        generator: where the dropout mask is drawn from; the default generator where not given.
+
+    Returns:
+        Shape (..., L, V). A query that may look at no key gives zeros.
+
+    Raises:
+        OperationError: shapes or dtypes that do not fit, or a mask together with ``is_causal``.
+    """
+    q, k, v = operand(query), operand(key), operand(value)
+    mask = None if attn_mask is None else operand(attn_mask)
+    _check(q, k, v, mask, dropout_p, is_causal)
+    heads = q.shape[:-1]
+    if enable_gqa:
+        q, k, v, mask = _share_heads(q, k, v, mask)
+    _check_broadcast(q, k, v, mask)
+    if mask is not None and mask.dtype != np.bool_ and mask.dtype != q.dtype:
+        mask = mask.astype(q.dtype)
+    params = {
+        "scale": 1.0 / sqrt(q.shape[-1]) if scale is None else float(scale),
+        "causal": bool(is_causal),
+        "dropout_p": float(dropout_p),
+        "generator": generator,
+    }
+    out = apply(Attention, (q, k, v) if mask is None else (q, k, v, mask), params)
+    return out.reshape((*heads, v.shape[-1])) if enable_gqa else out
+
+
+def _check(q: Any, k: Any, v: Any, mask: Any, dropout_p: float, causal: bool) -> None:
+    def fail(why: str) -> OperationError:
+        return OperationError(f"{Attention.name} at {describe(mark())}: {why}")
+
+    shapes = f"query {tuple(q.shape)}, key {tuple(k.shape)}, value {tuple(v.shape)}"
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise fail(f"needs query (..., L, E), key (..., S, E) and value (..., S, V); got {shapes}.")
+    if not q.dtype == k.dtype == v.dtype or q.dtype.kind != "f":
+        raise fail(f"query, key and value need one floating dtype; got {q.dtype}, {k.dtype} and {v.dtype}.")
+    if mask is not None and (causal or mask.dtype.kind not in "bf"):
+        raise fail(f"attn_mask is boolean or floating, and not given with is_causal=True; got dtype {mask.dtype}.")
+    if not 0.0 <= dropout_p <= 1.0:
+        raise fail(f"dropout_p is a probability between 0 and 1; got {dropout_p!r}.")
+
+
+def _check_broadcast(q: Any, k: Any, v: Any, mask: Any) -> None:
+    """Leading dimensions must broadcast, and the mask to the scores."""
+    try:
+        scores = (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2])
+        np.broadcast_shapes(scores[:-2], v.shape[:-2])
+        fits = mask is None or np.broadcast_shapes(scores, mask.shape) == scores
+    except ValueError:
+        fits = False
+    if not fits:
+        raise OperationError(
+            f"{Attention.name} at {describe(mark())}: leading dimensions of query {tuple(q.shape)}, key "
+            f"{tuple(k.shape)} and value {tuple(v.shape)} must broadcast, and attn_mask "
+            f"{None if mask is None else tuple(mask.shape)} to (..., {q.shape[-2]}, {k.shape[-2]})."
+        )
+
+
+def _share_heads(q: Any, k: Any, v: Any, mask: Any) -> tuple[Any, Any, Any, Any]:
+    """Query heads in groups, one group for each head of key and value, which is broadcast over it."""
+    if min(q.ndim, k.ndim, v.ndim) < 3 or k.shape[-3] != v.shape[-3] or q.shape[-3] % max(1, k.shape[-3]):
+        raise OperationError(
+            f"{Attention.name} at {describe(mark())}: with enable_gqa the heads (dimension −3) of key and value "
+            f"must agree and divide the query's; got {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}."
+        )
+    shared = k.shape[-3]
+    each = q.shape[-3] // shared
+
+    def grouped(x: Any, heads: int, size: int) -> Any:
+        return x.reshape((*x.shape[:-3], heads, size, *x.shape[-2:]))
+
+    if mask is not None and mask.ndim > 2:
+        mask = grouped(mask, 1, 1) if mask.shape[-3] == 1 else grouped(mask, shared, each)
+    return grouped(q, shared, each), grouped(k, shared, 1), grouped(v, shared, 1), mask
