@@ -104,9 +104,9 @@ def test_none_keeps_the_place():
 
 def test_wrong_kinds_are_refused():
     net = Net()
-    with pytest.raises(TypeError, match="Net.scale is a parameter; .* not a Tensor"):
+    with pytest.raises(TypeError, match=r"Net.scale is a parameter; .* not a Tensor"):
         net.scale = bl.ones(1)
-    with pytest.raises(TypeError, match="Net.hidden is a module"):
+    with pytest.raises(TypeError, match=r"Net.hidden is a module"):
         net.hidden = lambda x: x
     with pytest.raises(TypeError, match="expected a Parameter or None"):
         net.register_parameter("p", bl.ones(1))
@@ -149,11 +149,11 @@ def test_parameters_before_init_are_refused_clearly():
 
 
 def test_unknown_attributes_suggest_near_ones():
-    with pytest.raises(AttributeError, match="Net has no attribute 'hiden'. Did you mean 'hidden'?"):
-        Net().hiden
-    with pytest.raises(AttributeError, match="no attribute 'qqq'.$"):
-        Net().qqq
-    with pytest.raises(AttributeError, match="did you mean '1'|no attribute '7'"):
+    with pytest.raises(AttributeError, match=r"Net has no attribute 'hiden'. Did you mean 'hidden'?"):
+        _ = Net().hiden
+    with pytest.raises(AttributeError, match=r"no attribute 'qqq'.$"):
+        _ = Net().qqq
+    with pytest.raises(AttributeError, match=r"did you mean '1'|no attribute '7'"):
         Net().get_submodule("layers.7")
     with pytest.raises(AttributeError, match="is a Linear, not a parameter"):
         Net().get_parameter("hidden")
@@ -166,7 +166,7 @@ def test_errors_inside_properties_are_not_hidden():
             return self.missing_thing
 
     with pytest.raises(AttributeError, match="missing_thing"):
-        Odd().depth
+        _ = Odd().depth
 
 
 def test_wrong_calls_give_pythons_errors():

@@ -69,7 +69,7 @@ def test_shapes_must_fit_even_when_not_strict():
     net = make()
     before = snapshot(net)
     state = {"0.weight": np.ones((4, 3)), "0.bias": np.ones(3)}
-    with pytest.raises(OperationError, match="'0.bias' is"):
+    with pytest.raises(OperationError, match=r"'0.bias' is"):
         net.load_state_dict(state, strict=False)
     assert equal(before, snapshot(net))
 

@@ -45,7 +45,7 @@ def test_norms_beyond_the_range_of_squares():
 def test_not_finite():
     a, b, _ = parameters()
     a.grad = bl.tensor([math.nan, 1.0])
-    with pytest.raises(GradientError, match="2.0-norm of the gradients is nan"):
+    with pytest.raises(GradientError, match=r"2.0-norm of the gradients is nan"):
         utils.clip_grad_norm_([a, b], 1.0, error_if_nonfinite=True)
     assert b.grad.tolist() == [[0.0, 12.0]]
     utils.clip_grad_norm_([a, b], 1.0)

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import ops
 from ..errors import OperationError
 from ..source import describe, mark
@@ -88,9 +90,9 @@ class MultiheadAttention(Module):
         for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
             if getattr(self, name) is not None:
                 init.xavier_uniform_(getattr(self, name))
-        if self.in_proj_bias is not None:
-            init.zeros_(self.in_proj_bias)
-            init.zeros_(self.out_proj.bias)
+        for bias in (self.in_proj_bias, self.out_proj.bias):
+            if bias is not None:
+                init.zeros_(bias)
         for extra in (self.bias_k, self.bias_v):
             if extra is not None:
                 init.xavier_normal_(extra)
@@ -131,9 +133,9 @@ class MultiheadAttention(Module):
         elif not self.batch_first:
             q, k, v = (t.transpose(0, 1) for t in (q, k, v))
         if is_causal and attn_mask is None:
-            attn_mask = ops.triu(ops.ones_like(ops.matmul(q[0], k[0].mT).detach()), 1) > 0
+            attn_mask = Tensor(~np.tri(q.shape[1], k.shape[1], dtype=np.bool_))
         k, v, added = self._lengthened(k, v)
-        mask = self._mask(key_padding_mask, attn_mask, q.shape[0], added)
+        mask = self._mask(key_padding_mask, attn_mask, q, added)
         joined, weights = self._attend(self._heads(q), self._heads(k), self._heads(v), mask, need_weights)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
@@ -178,16 +180,16 @@ class MultiheadAttention(Module):
         """(batch, length, size) as (batch, heads, length, size of a head)."""
         return t.reshape((*t.shape[:2], self.num_heads, self.head_dim)).transpose(1, 2)
 
-    def _mask(self, padding: Tensor | None, attention: Tensor | None, batch: int, added: int) -> Tensor | None:
+    def _mask(self, padding: Tensor | None, attention: Tensor | None, like: Tensor, added: int) -> Tensor | None:
         """Both masks as one, to be added to the scores (batch, heads, queries, keys); added keys are never masked."""
-        parts = []
+        parts, batch = [], like.shape[0]
         if attention is not None:
-            attention = _added(attention, added)
+            attention = _added(attention, added, like.dtype)
             if attention.ndim == 3:
                 attention = attention.reshape((batch, self.num_heads, *attention.shape[1:]))
             parts.append(attention)
         if padding is not None:
-            padding = _added(padding, added)
+            padding = _added(padding, added, like.dtype)
             parts.append(padding.reshape((batch, 1, 1, padding.shape[-1])))
         return None if not parts else parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
@@ -206,10 +208,10 @@ class MultiheadAttention(Module):
         return self.out_proj(joined), weights
 
 
-def _added(mask: Tensor, added: int) -> Tensor:
+def _added(mask: Tensor, added: int, dtype: Any) -> Tensor:
     """A mask in the form that is added to scores, with ``added`` unmasked keys at its end."""
     if mask.dtype.kind == "b":
-        mask = ops.where(mask, _NEVER, 0.0)
+        mask = Tensor(np.where(mask._data, _NEVER, 0.0).astype(dtype))
     return F.pad(mask, (0, added)) if added else mask
 
 

@@ -197,9 +197,9 @@ class _TransposedConv(_Conv):
 
     def _extra(self, input: Tensor, wanted: tuple[int, ...]) -> tuple[int, ...]:
         """The output padding that gives the output its wanted size (spatial sizes, or the whole shape)."""
-        extra = []
+        extra, padding = [], self._sizes(self.padding)
         for i, size in enumerate(wanted[-self._spatial :]):
-            least = (input.shape[i - self._spatial] - 1) * self.stride[i] - 2 * self.padding[i]
+            least = (input.shape[i - self._spatial] - 1) * self.stride[i] - 2 * padding[i]
             least += self.dilation[i] * (self.kernel_size[i] - 1) + 1
             if not 0 <= size - least < self.stride[i]:
                 raise OperationError(

@@ -27,6 +27,11 @@ class Hooks:
 
     __slots__ = KINDS
 
+    forward_pre: dict[int, Any]
+    forward: dict[int, Any]
+    backward_pre: dict[int, Any]
+    backward: dict[int, Any]
+
     def __init__(self) -> None:
         for kind in KINDS:
             setattr(self, kind, {})
@@ -66,7 +71,7 @@ def call(module: Any, hooks: Hooks, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 def _before(module: Any, hooks: Hooks, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    for hook, options in tuple(hooks.forward_pre.values()):  # type: ignore[attr-defined]
+    for hook, options in tuple(hooks.forward_pre.values()):
         if options["with_kwargs"]:
             replaced = hook(module, args, kwargs)
             if replaced is not None:
@@ -82,7 +87,7 @@ def _before(module: Any, hooks: Hooks, args: Any, kwargs: Any) -> tuple[tuple[An
 
 def _after(module: Any, hooks: Hooks, args: Any, kwargs: Any, out: Any, failed: bool) -> Any:
     """Run the forward hooks; after an error only those registered with ``always_call``, with None as the output."""
-    for hook, options in tuple(hooks.forward.values()):  # type: ignore[attr-defined]
+    for hook, options in tuple(hooks.forward.values()):
         if failed and not options["always_call"]:
             continue
         replaced = hook(module, args, kwargs, out) if options["with_kwargs"] else hook(module, args, out)

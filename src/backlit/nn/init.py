@@ -131,7 +131,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """The identity: a linear layer with this weight keeps as many inputs as it can."""
     if tensor.ndim != 2:
         raise OperationError(f"eye_: needs a matrix, got shape {tensor.shape}.")
-    return overwrite(tensor, np.eye(*tensor.shape))
+    return overwrite(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:

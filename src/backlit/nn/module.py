@@ -132,14 +132,14 @@ class Module:
             else:
                 self._put(kind, name, value)
             return
-        kind = self._kind_of(name)
-        if kind is None:
+        held = self._kind_of(name)
+        if held is None:
             object.__setattr__(self, name, value)
-        elif value is None or (kind == "buffer" and isinstance(value, Tensor)):
+        elif value is None or (held == "buffer" and isinstance(value, Tensor)):
             self.__dict__[name] = value
         else:
             raise TypeError(
-                f"{type(self).__name__}.{name} is a {kind}; it can become another {kind} or None, not a "
+                f"{type(self).__name__}.{name} is a {held}; it can become another {held} or None, not a "
                 f"{type(value).__name__}. To make it an ordinary attribute, delete it first: del module.{name}"
             )
 

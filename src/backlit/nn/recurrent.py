@@ -157,7 +157,7 @@ class _Layers(_Recurrent):
 
     def _run(self, x: Tensor, initial: State) -> tuple[Tensor, State]:
         states = list(zip(*[ops.unbind(part, 0) for part in initial], strict=True))
-        finals = []
+        finals: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 x = F.dropout(x, self.dropout)
