@@ -20,7 +20,11 @@ from .scatter_sum import as_integers, flat_positions, index_key, last_writers, r
 from .shape import expand
 from .slicing import Assemble, Slice
 
-LOOKED_UP = {"formula": "y = x[key]", "gate": "routes: each element receives the sum of the gradients of its copies"}
+LOOKED_UP: dict[str, Any] = {
+    "formula": "y = x[key]",
+    "gate": "routes: each element receives the sum of the gradients of its copies",
+}
+_ENDS = (int, type(None))
 _BASIC = (int, slice, type(None), type(...))
 
 
@@ -62,7 +66,7 @@ class IndexPut(Op):
     gate = "routes: replaced elements pass their gradient to the values, the others to x; overwritten values receive 0"
 
     def forward(x, values, *indices, key, dims):
-        out = x.copy()
+        out = np.array(x)  # not x.copy(), which leaves NumPy's 0-d scalars scalars
         region = out[key]
         if indices:
             region[index_key(*_in_order(indices, dims))] = values
@@ -156,6 +160,13 @@ def _read(key: Any, x: Any, check: bool = False) -> tuple[tuple[Any, ...], tuple
             dims.append(place)
             source, place = source + span, place + max(span, 1)
     return (*basic, *(() if ... in basic else (...,))), tuple(indices), tuple(dims)
+
+
+def _plain(part: Any) -> bool:
+    """Whether an entry is an integer or a slice of integers."""
+    if part.__class__ is slice:
+        return part.start.__class__ in _ENDS and part.stop.__class__ in _ENDS and part.step.__class__ in _ENDS
+    return part.__class__ is int
 
 
 def _part(item: Any, x: Any) -> Any:
@@ -277,8 +288,11 @@ def getitem(x: Any, key: Any) -> Tensor:
     Raises:
         OutOfRangeError: an index does not exist (it is also an ``IndexError``).
     """
-    basic, indices, dims = _read(key, x)
+    parts = key if key.__class__ is tuple else (key,)
     try:
+        if all(map(_plain, parts)):  # the common case, without reading it thoroughly
+            return apply(Slice, (x,), {"key": (*parts, ...)})
+        basic, indices, dims = _read(key, x)
         part = x if indices and _whole(basic) else apply(Slice, (x,), {"key": basic})
         return apply(Index, (part, *indices), {"dims": dims}) if indices else part
     except IndexError:

@@ -10,6 +10,7 @@ from ..errors import UnsupportedError
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand
 from .misuse import misuse
+from .slicing import Slice
 
 Widths = tuple[tuple[int, int], ...]
 
@@ -29,7 +30,11 @@ class Pad(Op):
         return out
 
     def vjp_x(ctx, g):
-        return apply(Pad, (g,), {"widths": tuple((-a, -b) for a, b in ctx.params["widths"]), "value": 0})
+        widths = ctx.params["widths"]
+        if min(min(pair) for pair in widths) >= 0:  # the inside can be handed down as a view
+            key = tuple(slice(a, n - b) for n, (a, b) in zip(ctx.shape, widths, strict=True))
+            return apply(Slice, (g,), {"key": (*key, ...)})
+        return apply(Pad, (g,), {"widths": tuple((-a, -b) for a, b in widths), "value": 0})
 
     def jvp_x(ctx, t):
         return apply(Pad, (t,), {**ctx.params, "value": 0})

@@ -129,7 +129,8 @@ def _scaled_sum(name: str, start: Any, a: Any, b: Any, beta: float, alpha: float
     dtype = result_dtype([start, a, b])
     start, a, b = (x if x.dtype == dtype else x.astype(dtype) for x in (start, a, b))
     out = multiply(a, b)
-    if np.broadcast_shapes(start.shape[-out.ndim :], out.shape) != out.shape or start.ndim > out.ndim:
+    fits = all(n in (1, m) for n, m in zip(reversed(start.shape), reversed(out.shape), strict=False))
+    if start.ndim > out.ndim or not fits:
         raise misuse(name, f"the first tensor, {tuple(start.shape)}, does not broadcast to {tuple(out.shape)}.")
     if alpha != 1:
         out = out * alpha
@@ -138,7 +139,7 @@ def _scaled_sum(name: str, start: Any, a: Any, b: Any, beta: float, alpha: float
     return (start if beta == 1 else start * beta) + out
 
 
-_ADDED = {"formula": "Y = β C + α A B", "gate": "adds β dY into C; swaps: dA = α dY Bᵀ, dB = α Aᵀ dY"}
+_ADDED: dict[str, Any] = {"formula": "Y = β C + α A B", "gate": "adds β dY into C; swaps: dA = α dY Bᵀ, dB = α Aᵀ dY"}
 
 
 @operation(

@@ -111,9 +111,9 @@ class Clone(Op):
         Sample(rng.normal(size=(0, 3)), (3, 0)),
     ],
 )
-def reshape(x: Any, *sizes_: Any, shape: Any = None) -> Tensor:
+def reshape(x: Any, *new_shape: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where the memory layout allows it."""
-    return apply(Reshape, (operand(x),), {"shape": sizes(sizes_, shape)})
+    return apply(Reshape, (operand(x),), {"shape": sizes(new_shape, shape)})
 
 
 @operation(

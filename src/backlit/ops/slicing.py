@@ -98,7 +98,10 @@ def narrow(x: Any, dim: int, start: Any, length: int) -> Tensor:
 
 # -- cutting up ---------------------------------------------------------------------------------------------------
 
-_PIECES = {"formula": "yₖ = the k-th part of x", "gate": "routes: the parts' upstream gradients are put side by side"}
+_PIECES: dict[str, Any] = {
+    "formula": "yₖ = the k-th part of x",
+    "gate": "routes: the parts' upstream gradients are put side by side",
+}
 
 
 def _cut(x: Any, dim: int, edges: Sequence[int]) -> tuple[Tensor, ...]:
