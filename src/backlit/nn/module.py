@@ -19,7 +19,7 @@ from ..tensor import device as _check_device
 from . import state as _state
 from .hooks import Hooks
 from .hooks import call as _call_with_hooks
-from .naming import did_you_mean, variable_name
+from .naming import UnknownAttribute, variable_name
 from .parameter import Buffer, Parameter, overwrite
 from .representation import module_repr
 
@@ -159,8 +159,7 @@ class Module:
             raise AttributeError(_not_initialised(self, "used"), name=name)
         if isinstance(getattr(type(self), name, None), property):
             return object.__getattribute__(self, name)  # a property failed inside: raise its own error again
-        hint = "" if name.startswith("_") else did_you_mean(name, dir(self))
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{hint}", name=name)
+        raise UnknownAttribute(self, name)
 
     def _kind_of(self, name: str) -> str | None:
         attributes = self.__dict__

@@ -74,3 +74,19 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """`` Did you mean 'weight'?``, or nothing when no candidate is near."""
     found = near(name, candidates)
     return f" Did you mean {found[0]!r}?" if found else ""
+
+
+class UnknownAttribute(AttributeError):
+    """An attribute that an object does not have. The near match is looked for only when the message is read: most of
+    these errors answer ``hasattr`` and are never seen."""
+
+    def __init__(self, owner: object, name: str) -> None:
+        super().__init__(name=name)
+        self._owner = owner
+
+    def __str__(self) -> str:
+        hint = "" if self.name.startswith("_") else did_you_mean(self.name, dir(self._owner))
+        return f"{type(self._owner).__name__} has no attribute {self.name!r}.{hint}"
+
+    def __reduce__(self) -> Any:
+        return AttributeError, (str(self),)
