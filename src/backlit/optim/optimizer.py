@@ -67,7 +67,7 @@ class Optimizer:
     """
 
     limits: ClassVar[Limits] = {"lr": (0.0, inf)}
-    """Options that must be numbers (or tuples of numbers) with ``low <= value < high``."""
+    """Options that, where a group has them, must be numbers (or tuples of numbers) with ``low <= value < high``."""
 
     counts_steps: ClassVar[bool] = True
     """Whether ``state[p]["step"]`` counts the updates of each parameter."""
@@ -192,7 +192,7 @@ class Optimizer:
     def check(self, group: Group) -> None:
         """Raise when an option is outside its limits. Subclasses add what depends on several options."""
         for name, (low, high) in self.limits.items():
-            value = group[name]
+            value = group.get(name, low)
             for number in value if isinstance(value, tuple | list) else (value,):
                 if not isinstance(number, Real) or not low <= float(number) < high:
                     kind, bounds = type(self).__name__, f"[{low:g}, {high:g})"
