@@ -103,6 +103,13 @@ def _compare(ours, theirs, x, dtype, message):
     np.testing.assert_allclose(mine.grad.numpy(), peer.grad.numpy(), rtol=rtol, atol=rtol, err_msg=message)
 
 
+def _some(*options):
+    """Sixty of all combinations: each value, and nearly each pair of values, occurs."""
+    combinations = list(itertools.product(*options))
+    chosen = np.random.default_rng(0).choice(len(combinations), 60, replace=False)
+    return [combinations[i] for i in sorted(chosen)]
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_max_pool2d_equals_pytorch(dtype):
@@ -110,10 +117,7 @@ def test_max_pool2d_equals_pytorch(dtype):
     x = np.random.default_rng(6).integers(0, 9, size=(2, 3, 9, 8)) * 1.0  # many equal values
     x[0, 0, 3, 2:5] = NAN
     x[1, 1, :4, :4] = -INF
-    for k, s, p, d, ceil, indices in itertools.product(
-        (2, 3, (3, 2)), (None, 1, (2, 3)), (0, 1), (1, 2), (False, True), (False, True)
-    ):
-        settings = (k, s, p, d, ceil, indices)
+    for settings in _some((2, 3, (3, 2)), (None, 1, (2, 3)), (0, 1), (1, 2), (False, True), (False, True)):
         _compare(
             lambda t, a=settings: bl.max_pool2d(t, *a),
             lambda t, a=settings: torch.nn.functional.max_pool2d(
@@ -130,9 +134,7 @@ def test_max_pool2d_equals_pytorch(dtype):
 def test_avg_pool2d_equals_pytorch(dtype):
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(7).normal(size=(2, 3, 9, 8))
-    for settings in itertools.product(
-        (2, 3, (3, 2), 7), (None, 1, (2, 3)), (0, 1), (False, True), (False, True), (None, 5)
-    ):
+    for settings in _some((2, 3, (3, 2), 7), (None, 1, (2, 3)), (0, 1), (False, True), (False, True), (None, 5)):
         _compare(
             lambda t, a=settings: bl.avg_pool2d(t, *a),
             lambda t, a=settings: torch.nn.functional.avg_pool2d(t, *a),
