@@ -1,8 +1,9 @@
-"""Cross-entropy of class scores: with class indices, with class probabilities, and from log-probabilities."""
+"""Cross-entropy of class scores with class indices, and negative log-likelihood of log-probabilities."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -11,17 +12,21 @@ import numpy as np
 from ..errors import OperationError
 from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, constant, operation
-from .elementwise import LIBRARY, operand
-from .labels import Labels, check_labels, check_weight, from_rows, positions, to_rows
+from .elementwise import operand
+from .labels import Labels, check_labels, check_weight, class_axis, from_rows, over_classes, positions, to_rows
 from .pointwise import REDUCTIONS, reduction_of
 from .reduction import floating, kept_shape
-from .softmax import log_softmax, softmax
+from .soft_cross_entropy import SoftCrossEntropy
+from .softmax import softmax
 
 _KEPT = 1 << 18
 """Up to so many scores, exponentials are kept from forward to backward; above, memory counts for more than time."""
 
+_BLOCK = 1 << 16
+"""Above that, rows are worked through in blocks of so many scores, which stay in the cache."""
 
-# -- class indices ------------------------------------------------------------------------------------------------
+
+# -- from scores --------------------------------------------------------------------------------------------------
 
 
 class CrossEntropy(Op):
@@ -35,32 +40,28 @@ class CrossEntropy(Op):
     def forward(x, target, weight=None, *, reduction, ignore_index, smoothing):
         rows = to_rows(x)
         found = Labels("cross_entropy", target, rows.shape[1], weight, x.dtype, ignore_index)
-        z, e, s = _exponentials(rows)
-        log_s = np.log(s)
-        losses = log_s - z[positions(len(rows)), found.labels]
+        losses, uniform, kept = (_whole if rows.size <= _KEPT else _by_blocks)(rows, found.labels, smoothing, weight)
         if found.share is not None:
             losses = found.only_valid(losses * found.share)
         if smoothing:
-            losses = (1.0 - smoothing) * losses + smoothing / z.shape[1] * _uniform(z, log_s, weight, found)
-        kept = (e, s) if e.size <= _KEPT else None
+            losses = (1.0 - smoothing) * losses + smoothing / rows.shape[1] * found.only_valid(uniform)
         return _reduce(losses, reduction, found.total, target.shape), (found, kept)
 
     def vjp_x(ctx, g, x, target, weight):
         if isinstance(g, Tensor):
-            return _kept(ctx, g, x) * _slope(ctx, x, target, weight)
+            return over_classes(ctx, g, x) * _slope(ctx, x, target, weight)
         found, kept = ctx.extra
-        e, s = kept or _exponentials(to_rows(x))[1:]
         reduction, _, smoothing = ctx.params.values()
         g = g / found.total if reduction == "mean" else g.reshape(-1) if reduction == "none" else g
         if found.share is None and not smoothing:
-            d = e * (g / s)[:, None]
+            d = kept.softmax_times(g, x)
             d[positions(len(d)), found.labels] -= g
         else:
-            d = _weighted_rows(g, e, s, weight, found, smoothing)
+            d = _weighted_rows(g, kept, x, weight, found, smoothing)
         return d if x.ndim == 2 else from_rows(d, x.shape)
 
     def jvp_x(ctx, t, x, target, weight):
-        products = (t * _slope(ctx, x, target, weight)).sum(axis=min(1, x.ndim - 1))
+        products = (t * _slope(ctx, x, target, weight)).sum(axis=class_axis(x))
         return products if ctx.params["reduction"] == "none" else products.sum()
 
     def samples(rng):
@@ -81,11 +82,68 @@ class CrossEntropy(Op):
         yield Sample(x[0], probabilities[0])
 
 
-def _exponentials(rows: Any) -> tuple[Any, Any, Any]:
-    """For rows of scores: the scores below their largest, their exponentials, and the exponentials' sums."""
-    z = rows - np.maximum.reduce(rows, axis=1, keepdims=True)
-    e = np.exp(z)
-    return z, e, np.dot(e, _ones(e.shape[1], e.dtype))
+class _Exponentials:
+    """Exponentials ``e`` of rows of scores relative to the largest, ``top``; their sums ``s`` and the logarithm."""
+
+    __slots__ = ("e", "log_s", "s", "top")
+
+    def __init__(self, top: Any, e: Any, s: Any) -> None:
+        self.top, self.e, self.s, self.log_s = top, e, s, np.log(s)
+
+    def softmax_times(self, factor: Any, x: Any) -> Any:
+        """The softmax of each row times its factor (or times one factor for all)."""
+        return self.e * (factor / self.s)[:, None]
+
+
+class _Levels:
+    """For rows too many to keep: the largest score of each and the logarithm of its sum of exponentials."""
+
+    __slots__ = ("log_s", "top")
+
+    def __init__(self, top: Any, log_s: Any) -> None:
+        self.top = top
+        self.log_s = log_s
+
+    def softmax_times(self, factor: Any, x: Any) -> Any:
+        """The softmax of each row of ``x`` times its factor (or times one factor for all)."""
+        rows = to_rows(x)
+        factor = np.broadcast_to(factor, self.log_s.shape)[:, None]
+        out = np.empty(rows.shape, rows.dtype)
+        for block in _blocks(rows):
+            part = np.subtract(rows[block], self.top[block, None], out=out[block])
+            part -= self.log_s[block, None]
+            np.exp(part, out=part)
+            part *= factor[block]
+        return out
+
+
+def _whole(rows: Any, labels: Any, smoothing: float, weight: Any) -> tuple[Any, Any, _Exponentials]:
+    """−ln p of each row's class, Σ_c −w_c ln p_c (None without smoothing), and the exponentials."""
+    top = np.maximum.reduce(rows, axis=1, keepdims=True)
+    z = rows - top
+    right = z[positions(len(z)), labels]
+    together = None if not smoothing else z.sum(axis=1) if weight is None else z @ weight
+    e = np.exp(z, out=z)
+    kept = _Exponentials(top, e, np.dot(e, _ones(e.shape[1], e.dtype)))
+    if smoothing:
+        together = kept.log_s * (e.shape[1] if weight is None else weight.sum()) - together
+    return kept.log_s - right, together, kept
+
+
+def _by_blocks(rows: Any, labels: Any, smoothing: float, weight: Any) -> tuple[Any, Any, _Levels]:
+    """As :func:`_whole`, without an array of the size of ``rows``."""
+    losses, uniform, top, log_s = np.empty((4, len(rows)), rows.dtype)
+    for block in _blocks(rows):
+        losses[block], together, kept = _whole(rows[block], labels[block], smoothing, weight)
+        top[block], log_s[block] = kept.top[:, 0], kept.log_s
+        if smoothing:
+            uniform[block] = together
+    return losses, uniform, _Levels(top, log_s)
+
+
+def _blocks(rows: Any) -> Iterable[slice]:
+    step = max(1, _BLOCK // rows.shape[1])
+    return (slice(start, start + step) for start in range(0, len(rows), step))
 
 
 @lru_cache(maxsize=8)
@@ -94,25 +152,17 @@ def _ones(n: int, dtype: Any) -> Any:
     return np.ones(n, dtype)
 
 
-def _uniform(z: Any, log_s: Any, weight: Any, found: Labels) -> Any:
-    """Σ_c −w_c ln softmax_c for each row: what label smoothing adds."""
-    if weight is None:
-        return found.only_valid(log_s * z.shape[1] - z.sum(axis=1))
-    return found.only_valid(log_s * weight.sum() - z @ weight)
-
-
-def _weighted_rows(g: Any, e: Any, s: Any, weight: Any, found: Labels, smoothing: float) -> Any:
+def _weighted_rows(g: Any, kept: Any, x: Any, weight: Any, found: Labels, smoothing: float) -> Any:
     """The gradient of weighted, partly ignored or smoothed rows: p Σq − q, where q is what each row asks for."""
-    here = positions(len(e)), found.labels
     right = g * (1.0 - smoothing) if found.share is None else g * found.share * (1.0 - smoothing)
     if smoothing:
-        each = found.only_valid(np.broadcast_to(g * (smoothing / e.shape[1]), s.shape))
-        total = right + each * (e.shape[1] if weight is None else weight.sum())
-        d = e * (total / s)[:, None]
+        classes = x.shape[class_axis(x)]
+        each = found.only_valid(np.broadcast_to(g * (smoothing / classes), found.labels.shape))
+        d = kept.softmax_times(right + each * (classes if weight is None else weight.sum()), x)
         d -= each[:, None] if weight is None else np.multiply.outer(each, weight)
     else:
-        d = e * (right / s)[:, None]
-    d[here] -= right
+        d = kept.softmax_times(right, x)
+    d[positions(len(d)), found.labels] -= right
     if found.valid is not None:
         d[~found.valid] = 0.0
     return d
@@ -122,14 +172,14 @@ def _slope(ctx: Any, x: Any, target: Any, weight: Any) -> Any:
     """The derivative of the loss (of each position's loss, unreduced) by the scores, recorded."""
     reduction, ignore_index, smoothing = ctx.params.values()
     q = constant(_asked(x, getattr(target, "_data", target), getattr(weight, "_data", weight), ignore_index, smoothing))
-    axis = min(1, x.ndim - 1)
+    axis = class_axis(x)
     slope = softmax(x, axis) * q.sum(axis=axis, keepdims=True) - q
     return slope / ctx.extra[0].total if reduction == "mean" else slope
 
 
 def _asked(x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float) -> Any:
     """The weight that each position gives to each class's −ln p, in the shape of the scores."""
-    classes = x.shape[min(1, x.ndim - 1)]
+    classes = x.shape[class_axis(x)]
     found = Labels("cross_entropy", target, classes, weight, x.dtype, ignore_index)
     q = np.zeros((len(found.labels), classes), x.dtype)
     if smoothing:
@@ -140,11 +190,6 @@ def _asked(x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float
     return from_rows(q, x.shape)
 
 
-def _kept(ctx: Any, g: Any, x: Any) -> Any:
-    """The upstream gradient ready to be spread over classes."""
-    return g if ctx.params["reduction"] != "none" else g.reshape(kept_shape(x.shape, min(1, x.ndim - 1)))
-
-
 def _reduce(losses: Any, reduction: str, total: Any, shape: tuple[int, ...]) -> Any:
     if reduction == "none":
         return losses.reshape(shape)
@@ -152,85 +197,7 @@ def _reduce(losses: Any, reduction: str, total: Any, shape: tuple[int, ...]) -> 
     return loss if reduction == "sum" else loss / (total or math.nan)
 
 
-# -- class probabilities ------------------------------------------------------------------------------------------
-
-
-class SoftCrossEntropy(Op):
-    """Cross-entropy of the scores' softmax with a distribution for each position."""
-
-    name = "cross_entropy"
-    formula = "L = −1/N Σₙ Σ_c w_c t_nc ln softmax(xₙ)_c"
-    gate = "softmax(x) Σt − t, weighted: what was predicted minus what was asked for"
-    has_extra = True
-
-    def forward(x, target, weight=None, *, reduction, smoothing):
-        axis = min(1, x.ndim - 1)
-        logs = log_softmax(x, axis)
-        losses = -(logs * _mixed(x, target, weight, smoothing)).sum(axis=axis)
-        kept = logs if x.size <= _KEPT else None
-        if reduction == "none":
-            return losses, kept
-        loss = np.add.reduce(losses, axis=None)
-        return loss if reduction == "sum" else loss / (losses.size or math.nan), kept
-
-    def vjp_x(ctx, g, x, target, weight):
-        return _spread_over_classes(ctx, g, x) * _soft_slope(ctx, x, target, weight)
-
-    def vjp_target(ctx, g, x, weight):
-        return _spread_over_classes(ctx, g, x) * _target_slope(ctx, x, weight)
-
-    def jvp_x(ctx, t, x, target, weight):
-        return _sum_over_classes(ctx, t * _soft_slope(ctx, x, target, weight), x)
-
-    def jvp_target(ctx, t, x, weight):
-        return _sum_over_classes(ctx, t * _target_slope(ctx, x, weight), x)
-
-
-def _mixed(x: Any, target: Any, weight: Any, smoothing: float) -> Any:
-    """What is asked for: the target, mixed with the uniform distribution, times the class weights."""
-    axis = min(1, x.ndim - 1)
-    if smoothing:
-        target = target * (1.0 - smoothing) + smoothing / x.shape[axis]
-    return target if weight is None else target * _by_class(x, weight)
-
-
-def _by_class(x: Any, weight: Any) -> Any:
-    return weight.reshape((-1, *[1] * (x.ndim - 2)))
-
-
-def _logs(ctx: Any, x: Any) -> Any:
-    if isinstance(x, Tensor) or ctx.extra is None:
-        return log_softmax(x, min(1, x.ndim - 1))
-    return ctx.extra
-
-
-def _soft_slope(ctx: Any, x: Any, target: Any, weight: Any) -> Any:
-    q = _mixed(x, target, weight, ctx.params["smoothing"])
-    return LIBRARY.exp(_logs(ctx, x)) * q.sum(axis=min(1, x.ndim - 1), keepdims=True) - q
-
-
-def _target_slope(ctx: Any, x: Any, weight: Any) -> Any:
-    slope = _logs(ctx, x) * (ctx.params["smoothing"] - 1.0)
-    return slope if weight is None else slope * _by_class(x, weight)
-
-
-def _count(x: Any) -> int:
-    """How many distributions there are."""
-    return math.prod(x.shape) // max(1, x.shape[min(1, x.ndim - 1)])
-
-
-def _spread_over_classes(ctx: Any, g: Any, x: Any) -> Any:
-    return g / (_count(x) or math.nan) if ctx.params["reduction"] == "mean" else _kept(ctx, g, x)
-
-
-def _sum_over_classes(ctx: Any, products: Any, x: Any) -> Any:
-    if ctx.params["reduction"] == "none":
-        return products.sum(axis=min(1, x.ndim - 1))
-    total = products.sum()
-    return total / (_count(x) or math.nan) if ctx.params["reduction"] == "mean" else total
-
-
-# -- log-probabilities --------------------------------------------------------------------------------------------
+# -- from log-probabilities ---------------------------------------------------------------------------------------
 
 
 class NLLLoss(Op):
@@ -251,17 +218,17 @@ class NLLLoss(Op):
     def vjp_x(ctx, g, target, weight):
         reduction, ignore_index = ctx.params.values()
         shape = ctx.shapes[0]
-        classes = shape[min(1, len(shape) - 1)]
+        axis = 1 if len(shape) > 1 else 0
         plain = getattr(target, "_data", target), getattr(weight, "_data", weight)
-        found = Labels("nll_loss", plain[0], classes, plain[1], g.dtype, ignore_index)
+        found = Labels("nll_loss", plain[0], shape[axis], plain[1], g.dtype, ignore_index)
         entries = -np.ones(len(found.labels), g.dtype) if found.share is None else -found.share
-        if reduction == "mean":
-            entries /= found.total or math.nan
-        d = np.zeros((len(entries), classes), g.dtype)
+        if reduction == "mean" and found.total:
+            entries /= found.total
+        d = np.zeros((len(entries), shape[axis]), g.dtype)
         if isinstance(g, Tensor):
             d[positions(len(d)), found.labels] = entries
             if reduction == "none":
-                g = g.reshape(kept_shape(shape, min(1, len(shape) - 1)))
+                g = g.reshape(kept_shape(shape, axis))
             return g * constant(from_rows(d, shape))
         d[positions(len(d)), found.labels] = entries * (g.reshape(-1) if reduction == "none" else g)
         return from_rows(d, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..errors import OperationError
 from ..source import describe, mark
 from .elementwise import operand
+from .reduction import kept_shape
 
 
 class Labels:
@@ -91,7 +93,9 @@ def check_labels(name: str, x: Any, target: Any) -> None:
             + "class indices have no class dimension. If these are one-hot rows, take target.argmax(1)"
             + (", or give them as probabilities, target.float()." if name == "cross_entropy" else ".")
         )
-    advice = f" Use target.reshape({', '.join(map(str, wanted))})." if target.size == np.prod(wanted, dtype=int) else ""
+    advice = (
+        f" Use target.reshape({', '.join(map(str, wanted))})." if math.prod(target.shape) == math.prod(wanted) else ""
+    )
     raise OperationError(shapes + f"class indices must have shape {wanted}, one for each position.{advice}")
 
 
@@ -102,7 +106,7 @@ def check_weight(name: str, x: Any, weight: Any) -> Any:
         OperationError: there is not one for each class.
     """
     weight = operand(weight)
-    classes = x.shape[1 if x.ndim > 1 else 0]
+    classes = x.shape[class_axis(x)]
     if weight.shape != (classes,):
         raise OperationError(
             f"{name} at {describe(mark())}: weight has shape {tuple(weight.shape)}; there are {classes} classes, "
@@ -115,7 +119,7 @@ def to_rows(x: Any) -> Any:
     """Scores (N, C, d₁, …) or (C,) as rows (M, C), one for each position."""
     if x.ndim == 2:
         return x
-    classes = x.shape[1 if x.ndim > 1 else 0]
+    classes = x.shape[class_axis(x)]
     moved = np.moveaxis(x, 1, -1) if x.ndim > 2 else x
     return moved.reshape((moved.size // max(1, classes), classes))
 
@@ -125,6 +129,16 @@ def from_rows(rows: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) <= 2:
         return rows.reshape(shape)
     return np.moveaxis(rows.reshape((shape[0], *shape[2:], shape[1])), -1, 1)
+
+
+def class_axis(x: Any) -> int:
+    """Which dimension of scores (N, C, d₁, …) or (C,) is the classes'."""
+    return 1 if x.ndim > 1 else 0
+
+
+def over_classes(ctx: Any, g: Any, x: Any) -> Any:
+    """The upstream gradient of a class loss, ready to be stretched over the scores' classes."""
+    return g if ctx.params["reduction"] != "none" else g.reshape(kept_shape(x.shape, class_axis(x)))
 
 
 @lru_cache(maxsize=8)

@@ -188,7 +188,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     x, target = pair("huber_loss", input, target)
     params = {"reduction": reduction_of("huber_loss", reduction), "delta": float(delta)}
     if weight is not None:
-        return weighted("huber_loss", HuberLoss, (x, target), weight, params, by_weight=True)
+        return weighted("huber_loss", HuberLoss, (x, target), weight, params, by_weight=False)
     return apply(HuberLoss, (x, target), params)
 
 

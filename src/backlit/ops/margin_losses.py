@@ -56,6 +56,9 @@ class HingeEmbedding(Pointwise):
         far = s.where((target != 1) & (x <= margin), -g, 0.0)
         return far + s.where(target != -1, g, 0.0)
 
+    def pull_target(s, g, target, *, margin):
+        return s.where(target == target, 0.0, g)  # a choice between two losses: nothing to vary
+
     @classmethod
     def samples(cls, rng):
         for reduction in REDUCTIONS:
@@ -237,6 +240,8 @@ def multi_margin_loss(
         raise OperationError(f"{name} at {describe(mark())}: p={p!r}; only 1 and 2 are defined.")
     if x.ndim > 2:
         raise OperationError(f"{name} at {describe(mark())}: scores have shape (N, C) or (C,), not {tuple(x.shape)}.")
+    x = x if x.ndim else x.reshape((1,))
+    target = target.reshape(()) if x.ndim == 1 and target.shape == (1,) else target
     check_labels(name, x, target)
     params = {"p": p, "margin": float(margin), "reduction": reduction_of(name, reduction, size_average, reduce)}
     inputs = (x, target) if weight is None else (x, target, check_weight(name, x, weight))

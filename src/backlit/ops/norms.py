@@ -48,6 +48,8 @@ class Norm(Op):
 
     def vjp_x(ctx, g, x, out):
         p, axis, keepdims = ctx.params.values()
+        if p == 2 and not isinstance(g, Tensor):  # the zero vector stays zero whatever it is divided by
+            return x * spread(g / (out + (out == 0)), x.shape, axis, keepdims)
         slope = _slope(x, spread(out, x.shape, axis, keepdims), p, axis)
         return spread(g, x.shape, axis, keepdims) * slope
 
@@ -56,7 +58,7 @@ class Norm(Op):
         return (t * _slope(x, spread(out, x.shape, axis, keepdims), p, axis)).sum(axis=axis, keepdims=keepdims)
 
 
-def _euclidean(x: Any, axis: Any, keepdims: bool) -> Any:
+def _euclidean(x: Any, axis: Any, keepdims: Any) -> Any:
     """√Σx², scaled by the largest element where the squares would overflow or vanish (Blue 1978)."""
     if axis is None and not keepdims:
         flat = x.reshape(-1)
@@ -102,7 +104,8 @@ def _order(name: str, p: Any) -> float:
             return 2.0
         if p == "nuc":
             raise UnsupportedError(
-                f"{name} at {describe(mark())}: the nuclear norm is a matrix norm; use linalg.svdvals."
+                f"{name} at {describe(mark())}: the nuclear norm needs singular values, which Backlit does not "
+                "compute; 'fro' is the Euclidean norm."
             )
     try:
         return float(p)

@@ -47,8 +47,8 @@ _UFUNC_NAMES = {
 
 # NumPy functions whose arguments agree with the operation's, once axis, keepdims and ddof are renamed.
 _SAME = (
-    "sum mean prod std var cumsum cumprod argmax argmin any all sort argsort squeeze reshape transpose where stack flip roll "
-    "tile repeat tril triu diag dot outer einsum tensordot trace clip take_along_axis amax amin max min "
+    "sum mean prod std var cumsum cumprod argmax argmin any all sort argsort squeeze reshape transpose where stack "
+    "repeat outer einsum trace clip take_along_axis amax amin max min "
     "expand_dims broadcast_to swapaxes moveaxis concatenate split vstack hstack ravel round linalg.norm"
 ).split()
 
@@ -114,6 +114,10 @@ def _by_name(func: Any) -> Callable[..., Any] | None:
     function = operation.function
     if name in ("std", "var"):
         return lambda x, axis=None, *, ddof=0, keepdims=False: function(x, axis, correction=ddof, keepdim=keepdims)
+    if name == "sort":
+        return lambda x, axis=-1, kind=None, *, stable=None: function(x, axis, stable=bool(stable or kind == "stable"))[
+            0
+        ]
     if name == "transpose":
         return lambda x, axes=None: function(x, axes if axes is not None else tuple(range(x.ndim))[::-1])
 
@@ -126,6 +130,18 @@ def _by_name(func: Any) -> Callable[..., Any] | None:
 def _answer(question: Callable[[np.ndarray], Any]) -> Callable[..., Any]:
     """A question about values or shape that has no gradient."""
     return lambda x, *args, **kwargs: question(operand(x)._data, *args, **kwargs)
+
+
+def _call(name: str, *args: Any) -> Any:
+    return REGISTRY[name].function(*args)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    """``np.dot``: the last dimension of ``a`` with the second last of ``b``; products with 0-d operands."""
+    a, b = operand(a), operand(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    return _call("tensordot", a, b, ([-1], [-min(2, b.ndim)]))
 
 
 _SPECIAL: dict[Any, Callable[..., Any]] = {
@@ -142,6 +158,14 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     np.empty_like: lambda x, dtype=None, **_: Tensor(np.empty(x.shape, dtype or x.dtype)),
     np.copy: lambda x, **_: x.clone(),
     np.matmul: lambda a, b: REGISTRY["matmul"].function(a, b),
+    np.dot: _dot,
+    np.flip: lambda m, axis=None: _call("flip", m, tuple(range(m.ndim)) if axis is None else axis),
+    np.roll: lambda a, shift, axis=None: _call("roll", a, shift, axis),
+    np.tile: lambda A, reps: _call("tile", A, reps),
+    np.diag: lambda v, k=0: _call("diag", v, k),
+    np.tril: lambda m, k=0: _call("tril", m, k),
+    np.triu: lambda m, k=0: _call("triu", m, k),
+    np.tensordot: lambda a, b, axes=2: _call("tensordot", a, b, axes),
 }
 
 

@@ -80,7 +80,7 @@ def _derive_rules(cls: type[Pointwise], index: int, name: str) -> None:
 
     names = getattr(pull, "names", None) or pull.__code__.co_varnames[2 : pull.__code__.co_argcount]
     for kind, rule in (("vjp", vjp), ("jvp", jvp)):
-        rule.names = names  # type: ignore[attr-defined]
+        rule.names = names  # type: ignore[union-attr]
         rule.__qualname__ = f"{cls.__name__}.{kind}_{name}"
         setattr(cls, f"{kind}_{name}", staticmethod(rule))
 
@@ -125,7 +125,7 @@ def pair(name: str, x: Any, target: Any) -> tuple[Any, Any]:
     Raises:
         OperationError: their shapes differ, or neither is floating.
     """
-    dtype = getattr(x, "dtype", None)
+    dtype: Any = getattr(x, "dtype", None)
     if dtype is None or dtype is not getattr(target, "dtype", None):
         x, target = match(operand(x), operand(target))
         dtype = x.dtype

@@ -30,10 +30,10 @@ def axes(name: str, x: Any, dim: Dims) -> Axes:
     if dim is None:
         return None
     if isinstance(dim, (tuple, list)):
-        found = tuple(one_axis(name, x, d) for d in dim)
-        if len(set(found)) != len(found):
+        several = tuple(one_axis(name, x, d) for d in dim)
+        if len(set(several)) != len(several):
             raise OperationError(f"{name} at {describe(mark())}: dim={dim!r} names a dimension twice.")
-        return found if x.ndim and found else None
+        return several if x.ndim and several else None
     found = one_axis(name, x, dim)
     return found if x.ndim else None
 

@@ -29,17 +29,23 @@ class LogSumExp(Op):
         return out if keepdims else out.squeeze(axis)
 
     def vjp_x(ctx, g, x, out):
-        shape = ctx.shapes[0]
-        return spread(g, shape, **ctx.params) * LIBRARY.exp(x - spread(out, shape, **ctx.params))
+        return spread(g, ctx.shapes[0], **ctx.params) * _shares(ctx, x, out)
 
     def jvp_x(ctx, t, x, out):
-        return (t * LIBRARY.exp(x - spread(out, ctx.shapes[0], **ctx.params))).sum(**ctx.params)
+        return (t * _shares(ctx, x, out)).sum(**ctx.params)
 
     def samples(rng):
         return (
             Sample(s.args[0], *(s.args[1:] or [tuple(range(s.args[0].ndim))]), **s.kwargs)
             for s in reduction_samples(rng)
         )
+
+
+def _shares(ctx: Any, x: Any, out: Any) -> Any:
+    """The softmax: exp(x − y), divided by its sum because y, if large, is rounded coarsely."""
+    shares = LIBRARY.exp(x - spread(out, ctx.shapes[0], **ctx.params))
+    total = shares.sum(axis=ctx.params["axis"], keepdims=True)
+    return shares / LIBRARY.where(total != total, 1.0, total)  # NaN stays where it is
 
 
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:
