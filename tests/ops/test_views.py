@@ -74,6 +74,14 @@ def test_copies_do_not_share_memory(make):
     assert not np.shares_memory(make(x).numpy(), x.numpy())
 
 
+def test_a_write_through_a_view_that_only_the_memory_layout_allows():
+    x = bl.Tensor(np.asfortranarray(np.ones((2, 3)))).requires_grad_()
+    y = x * 1.0  # in column-major order, as x
+    y.t().view(6)[:3].mul_(10.0)
+    y.sum().backward()
+    assert y.tolist() == x.grad.tolist() == [[10.0, 10.0, 1.0], [10.0, 1.0, 1.0]]
+
+
 def test_contiguous_is_the_tensor_itself_where_it_can_be():
     x = numbered(3, 4)
     assert x.contiguous() is x
@@ -203,3 +211,37 @@ def test_hooks_on_a_sliced_tensor_see_the_sum():
     x.register_hook(lambda g: seen.append(g.tolist()))
     (x[0] * 3 + x[1] * 4).backward()
     assert seen == [[3.0, 4.0]] and x.grad.tolist() == [3.0, 4.0]
+
+
+# -- NumPy's functions on tensors ---------------------------------------------------------------------------------
+
+BY_NUMPY = {
+    "flip": lambda x: np.flip(x),
+    "flip axis": lambda x: np.flip(x, axis=0),
+    "roll": lambda x: np.roll(x, shift=1),
+    "roll axis": lambda x: np.roll(x, 1, axis=1),
+    "swapaxes": lambda x: np.swapaxes(x, 0, 1),
+    "moveaxis": lambda x: np.moveaxis(x, 0, 1),
+    "split": lambda x: np.split(x, 2, axis=1)[1],
+    "tile": lambda x: np.tile(x, reps=(2, 1)),
+    "repeat": lambda x: np.repeat(x, 2, axis=1),
+    "concatenate": lambda x: np.concatenate([x, x], axis=1),
+    "stack": lambda x: np.stack([x, x], axis=-1),
+    "take_along_axis": lambda x: np.take_along_axis(x, np.array([[-1], [0], [2]]), axis=1),
+    "diag": lambda x: np.diag(x, k=1),
+    "triu": lambda x: np.triu(x, k=1),
+    "trace": lambda x: np.trace(x),
+    "outer": lambda x: np.outer(x[0], x[1]),
+    "tensordot": lambda x: np.tensordot(x, x.T, axes=1),
+    "dot": lambda x: np.dot(x, x.T),
+    "dot of a matrix and a vector": lambda x: np.dot(x, x[0]),
+    "einsum": lambda x: np.einsum("ij->j", x),
+}
+
+
+@pytest.mark.parametrize("function", BY_NUMPY.values(), ids=BY_NUMPY)
+def test_numpy_functions_keep_numpys_meaning(function):
+    x = numbered(3, 4, requires_grad=True)
+    out = function(x)
+    np.testing.assert_array_equal(out.detach().numpy(), function(x.detach().numpy()))
+    assert out.requires_grad

@@ -18,6 +18,7 @@ from ..errors import GradientError, OperationError
 from ..graph import Node, last_id, mode
 from ..numerics import quiet
 from ..source import describe, mark
+from .arithmetic import div
 from .definition import REGISTRY, Op, Tensor, apply, constant, record
 from .elementwise import operand
 from .shape import expand
@@ -34,8 +35,12 @@ class ViewWrite(Op):
     gate = "routes: the region's gradient goes to the new values, the rest to the old tensor"
 
     def forward(base, value, *, chain):
-        out = np.array(base)  # a copy that can be written to even where NumPy made a 0-d result a scalar
-        look(out, chain)[...] = value
+        out = np.array(base, order="C")  # a copy that can be written to even where NumPy made a 0-d result a scalar
+        region = look(out, chain)
+        if np.may_share_memory(region, out):
+            region[...] = value
+        else:  # a reshape that was a view in the tensor's memory layout, but is not in this one
+            out.reshape(-1)[look(np.arange(out.size).reshape(out.shape), chain)] = value
         return out
 
     def vjp_base(ctx, g):
@@ -201,6 +206,17 @@ def arithmetic_write(name: str, ufunc: Any) -> Callable[..., Tensor]:
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"In-place :func:`backlit.{name}`; ``alpha`` scales the operand first."
     return method
+
+
+_divide = arithmetic_write("div", np.divide)
+
+
+def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """In-place :func:`backlit.div`."""
+    if rounding_mode is None:
+        return _divide(self, other)
+    since = last_id()
+    return become(self, div(self, other, rounding_mode=rounding_mode), since)
 
 
 def copy_(self: Tensor, source: Any) -> Tensor:
