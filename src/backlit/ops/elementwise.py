@@ -89,6 +89,8 @@ class _Library:
     """The same names as recorded operations, looked up in the registry when first used."""
 
     def __getattr__(self, name: str) -> Any:
+        if name not in REGISTRY:
+            raise AttributeError(name)
         function = REGISTRY[name].function
         setattr(self, name, function)
         return function
