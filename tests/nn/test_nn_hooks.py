@@ -160,3 +160,12 @@ def test_hooks_are_copied_with_the_module():
     twin = copy.deepcopy(net)
     twin(bl.ones(1, 3))
     assert seen == [twin]
+
+
+def test_forward_mode_passes_gates():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    x = bl.rand(2, 3, dtype=bl.float64)
+    plain = bl.func.jvp(net, (x,), (x,))[1]
+    for module in net:
+        module.register_full_backward_hook(lambda m, gin, gout: None)
+    assert np.allclose(bl.func.jvp(net, (x,), (x,))[1].detach().numpy(), plain.detach().numpy())

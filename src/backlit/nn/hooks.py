@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import mode
 from ..ops.definition import Op, apply
-from ..tensor import Tensor
+from ..tensor import HookHandle, Tensor
 
 _next_key = count().__next__
 KINDS = ("forward_pre", "forward", "backward_pre", "backward")
@@ -216,3 +216,53 @@ def _replaced(returned: Any, before: tuple[Any, ...], kind: str) -> tuple[Any, .
     if len(after) != len(before):
         raise RuntimeError(f"a {kind} returned {len(after)} gradients where there are {len(before)}.")
     return tuple(after)
+
+
+class Hookable:
+    """What gives modules their hooks."""
+
+    _hooks: Hooks | None = None
+
+    def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool, **options: bool) -> HookHandle:
+        if self._hooks is None:
+            self.__dict__["_hooks"] = Hooks()
+        hooks = self.__dict__["_hooks"]
+        key = hooks.add(kind, hook, prepend, options)
+
+        def remove() -> None:
+            hooks.remove(kind, key)
+            if not hooks and self._hooks is hooks:
+                self.__dict__["_hooks"] = None
+
+        return HookHandle(remove)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call ``hook(module, args)`` before ``forward``; what it returns, unless None, replaces the arguments.
+
+        With ``with_kwargs`` it is ``hook(module, args, kwargs)``, which may return ``(args, kwargs)``.
+        """
+        return self._hook("forward_pre", hook, prepend, with_kwargs=with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> HookHandle:
+        """Call ``hook(module, args, output)`` after ``forward``; what it returns, unless None, replaces the output.
+
+        With ``with_kwargs`` it is ``hook(module, args, kwargs, output)``; with ``always_call`` it also runs, with None
+        as the output, when ``forward`` raises.
+        """
+        return self._hook("forward", hook, prepend, with_kwargs=with_kwargs, always_call=always_call)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call ``hook(module, grad_input, grad_output)`` once the gradients of the positional inputs are known.
+
+        Both are tuples with None where there is no gradient. A returned tuple replaces ``grad_input``. Inputs and
+        outputs that require gradients are copied while a gradient hook is registered.
+        """
+        return self._hook("backward", hook, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call ``hook(module, grad_output)`` when the outputs' gradients are known; a returned tuple replaces them."""
+        return self._hook("backward_pre", hook, prepend)

@@ -6,56 +6,24 @@ module keeps, for each of the three kinds, the names in the order in which they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
-
-import numpy as np
 
 from .. import dtypes
 from ..graph import mode as _mode
 from ..source import describe, mark
-from ..tensor import HookHandle, Tensor
-from ..tensor import device as _check_device
+from ..tensor import Tensor
 from . import state as _state
-from .hooks import Hooks
+from .conversion import convert, dtype_of
+from .hooks import Hookable
 from .hooks import call as _call_with_hooks
+from .members import KINDS, Members
 from .naming import UnknownAttribute, variable_name
 from .parameter import Buffer, Parameter, overwrite
 from .representation import module_repr
 
 Self = TypeVar("Self", bound="Module")
-_KINDS = {"parameter": "_parameter_names", "buffer": "_buffer_names", "module": "_module_names"}
 _NOT_COPIED = ("_root_name", "_path")  # what a module is called; a copy will be called something else
-
-
-class Members(MutableMapping[str, Any]):
-    """The members of one kind that a module holds itself, by name. Writing here is assigning the attribute."""
-
-    def __init__(self, module: Module, kind: str) -> None:
-        self._module, self._kind = module, kind
-        self._names: dict[str, Any] = module.__dict__[_KINDS[kind]]
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._module.__dict__[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._module._put(self._kind, name, value)
-
-    def __delitem__(self, name: str) -> None:
-        if name not in self._names:
-            raise KeyError(name)
-        delattr(self._module, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._names))
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 def _no_forward(self: Module, *args: Any, **kwargs: Any) -> Any:
@@ -67,7 +35,7 @@ def _no_forward(self: Module, *args: Any, **kwargs: Any) -> Any:
     raise NotImplementedError(f"{type(self).__name__} does not define forward(); say there what it computes.")
 
 
-class Module:
+class Module(Hookable):
     """Base of all networks and layers.
 
     Assign parameters and submodules as attributes in ``__init__`` (after ``super().__init__()``), and say in
@@ -89,7 +57,6 @@ class Module:
     """
 
     training: bool = True
-    _hooks: Hooks | None = None
     _root_name: str | None = None
     _path: str | None = None
 
@@ -146,7 +113,7 @@ class Module:
     def __delattr__(self, name: str) -> None:
         kind = self._kind_of(name)
         if kind is not None:
-            del self.__dict__[_KINDS[kind]][name]
+            del self.__dict__[KINDS[kind]][name]
         object.__delattr__(self, name)
 
     def __getattr__(self, name: str) -> Any:
@@ -155,7 +122,7 @@ class Module:
         Raises:
             AttributeError: naming the attribute that was probably meant.
         """
-        if name in _KINDS.values():
+        if name in KINDS.values():
             raise AttributeError(_not_initialised(self, "used"), name=name)
         if isinstance(getattr(type(self), name, None), property):
             return object.__getattribute__(self, name)  # a property failed inside: raise its own error again
@@ -164,7 +131,7 @@ class Module:
     def _kind_of(self, name: str) -> str | None:
         attributes = self.__dict__
         if "_module_names" in attributes:
-            for kind, names in _KINDS.items():
+            for kind, names in KINDS.items():
                 if name in attributes[names]:
                     return kind
         return None
@@ -174,10 +141,10 @@ class Module:
         attributes = self.__dict__
         if "_module_names" not in attributes:
             raise AttributeError(_not_initialised(self, f"given the {kind} {name!r}"))
-        for other, names in _KINDS.items():
+        for other, names in KINDS.items():
             if other != kind:
                 attributes[names].pop(name, None)
-        attributes[_KINDS[kind]].setdefault(name, value.persistent if isinstance(value, Buffer) else True)
+        attributes[KINDS[kind]].setdefault(name, value.persistent if isinstance(value, Buffer) else True)
         attributes[name] = value
 
     def _check_name(self, kind: str, name: str) -> None:
@@ -285,7 +252,7 @@ class Module:
 
     def _held(self, kind: str) -> Iterator[tuple[str, Any]]:
         attributes = self.__dict__
-        for name in tuple(getattr(self, _KINDS[kind])):
+        for name in tuple(getattr(self, KINDS[kind])):
             value = attributes[name]
             if value is not None:
                 yield name, value
@@ -368,7 +335,7 @@ class Module:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in self.__dict__.items() if key not in _NOT_COPIED}
-        for names in _KINDS.values():
+        for names in KINDS.values():
             state[names] = dict(state[names])  # a shallow copy can gain and lose members without touching this module
         return state
 
@@ -418,7 +385,7 @@ class Module:
             UnsupportedError: another device.
             TypeError: the dtype is not floating.
         """
-        dtype = _dtype_of(args, kwargs)
+        dtype = dtype_of(args, kwargs)
         if dtype is None:
             return self
         if dtype.kind != "f":
@@ -429,7 +396,7 @@ class Module:
                 for _, tensor in module._held(kind):
                     if id(tensor) not in seen:
                         seen.add(id(tensor))
-                        _convert(tensor, dtype)
+                        convert(tensor, dtype)
         return self
 
     def float(self: Self) -> Self:
@@ -451,52 +418,6 @@ class Module:
     def cuda(self: Self, device: Any = "cuda") -> Self:
         """Raises: Backlit computes on the CPU."""
         return self.to(f"cuda:{device}" if isinstance(device, int) else device)
-
-    # -- hooks --------------------------------------------------------------------------------------------------
-
-    def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool, **options: bool) -> HookHandle:
-        if self._hooks is None:
-            self.__dict__["_hooks"] = Hooks()
-        hooks = self.__dict__["_hooks"]
-        key = hooks.add(kind, hook, prepend, options)
-
-        def remove() -> None:
-            hooks.remove(kind, key)
-            if not hooks and self._hooks is hooks:
-                self.__dict__["_hooks"] = None
-
-        return HookHandle(remove)
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
-        """Call ``hook(module, args)`` before ``forward``; what it returns, unless None, replaces the arguments.
-
-        With ``with_kwargs`` it is ``hook(module, args, kwargs)``, which may return ``(args, kwargs)``.
-        """
-        return self._hook("forward_pre", hook, prepend, with_kwargs=with_kwargs)
-
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
-    ) -> HookHandle:
-        """Call ``hook(module, args, output)`` after ``forward``; what it returns, unless None, replaces the output.
-
-        With ``with_kwargs`` it is ``hook(module, args, kwargs, output)``; with ``always_call`` it also runs, with None
-        as the output, when ``forward`` raises.
-        """
-        return self._hook("forward", hook, prepend, with_kwargs=with_kwargs, always_call=always_call)
-
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
-        """Call ``hook(module, grad_input, grad_output)`` once the gradients of the positional inputs are known.
-
-        Both are tuples with None where there is no gradient. A returned tuple replaces ``grad_input``. Inputs and
-        outputs that require gradients are copied while a gradient hook is registered.
-        """
-        return self._hook("backward", hook, prepend)
-
-    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
-        """Call ``hook(module, grad_output)`` when the outputs' gradients are known; a returned tuple replaces them."""
-        return self._hook("backward_pre", hook, prepend)
 
     # -- text ---------------------------------------------------------------------------------------------------
 
@@ -525,29 +446,3 @@ def _not_initialised(module: Module, verb: str) -> str:
         f"{name} was {verb} at {describe(mark())} before Module.__init__() ran; "
         f"call super().__init__() first in {name}.__init__()."
     )
-
-
-def _dtype_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> np.dtype[Any] | None:
-    """Read the arguments of :meth:`Module.to`; devices are checked and dropped."""
-    unknown = set(kwargs) - {"dtype", "device", "non_blocking", "copy", "memory_format"}
-    if unknown:
-        raise TypeError(f"Module.to: unexpected arguments {', '.join(sorted(unknown))}.")
-    if kwargs.get("device") is not None:
-        _check_device(kwargs["device"])
-    dtype = kwargs.get("dtype")
-    for given in args:
-        if isinstance(given, Tensor):
-            dtype = given.dtype
-        elif isinstance(given, (np.dtype, type)):
-            dtype = given
-        elif given is not None and not isinstance(given, bool):
-            _check_device(given)
-    return None if dtype is None else dtypes.as_dtype(dtype)
-
-
-def _convert(tensor: Tensor, dtype: np.dtype[Any]) -> None:
-    if tensor.dtype.kind == "f" and tensor.dtype != dtype:
-        gradient = tensor.grad
-        tensor.grad = None
-        tensor.data = tensor._data.astype(dtype)  # type: ignore[assignment]
-        tensor.grad = None if gradient is None else Tensor(gradient._data.astype(dtype))

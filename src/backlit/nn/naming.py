@@ -82,11 +82,11 @@ class UnknownAttribute(AttributeError):
 
     def __init__(self, owner: object, name: str) -> None:
         super().__init__(name=name)
-        self._owner = owner
+        self._owner, self._wanted = owner, name
 
     def __str__(self) -> str:
-        hint = "" if self.name.startswith("_") else did_you_mean(self.name, dir(self._owner))
-        return f"{type(self._owner).__name__} has no attribute {self.name!r}.{hint}"
+        hint = "" if self._wanted.startswith("_") else did_you_mean(self._wanted, dir(self._owner))
+        return f"{type(self._owner).__name__} has no attribute {self._wanted!r}.{hint}"
 
     def __reduce__(self) -> Any:
         return AttributeError, (str(self),)
