@@ -172,26 +172,24 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, requir
     return _finish(np.arange(start, end, step).astype(dtype), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
-    return _finish(np.linspace(start, end, steps).astype(_floating(dtype)), requires_grad)
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
 
 
-def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None) -> Tensor:
+def linspace(start: Any, end: Any, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """``steps`` evenly spaced values from ``start`` to ``end`` (numbers or 0-d tensors), both included."""
+    return _finish(np.linspace(_number(start), _number(end), steps).astype(_floating(dtype)), requires_grad)
+
+
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, dtype: Any = None) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
-    return Tensor(np.logspace(start, end, steps, base=base).astype(_floating(dtype)))
+    exponents = np.linspace(_number(start), _number(end), steps)
+    return Tensor(np.power(float(base), exponents).astype(_floating(dtype)))
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """The identity matrix (``n`` rows, ``m`` columns)."""
     return _finish(np.eye(n, m, dtype=_floating(dtype)), requires_grad)
-
-
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinate grids from one-dimensional tensors. The results are constants to the graph."""
-    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
-        tensors = tuple(tensors[0])
-    return tuple(Tensor(g.copy()) for g in np.meshgrid(*[as_tensor(t)._data for t in tensors], indexing=indexing))  # type: ignore[call-overload]
 
 
 __all__ = [
@@ -206,7 +204,6 @@ __all__ = [
     "full_like",
     "linspace",
     "logspace",
-    "meshgrid",
     "ones",
     "ones_like",
     "tensor",

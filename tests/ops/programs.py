@@ -321,6 +321,7 @@ def write_part_of_copy(lib: Any, draw: Draw, x: Any) -> Any:
         view.add_(1.0)
         z = z + view.sum()
     else:
+        z = z.contiguous()  # whether reshape gives a view of other layouts is up to the library
         view = z.reshape(-1)
         view[0] = 0.0
         z = z * 2.0

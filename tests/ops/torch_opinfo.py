@@ -24,6 +24,10 @@ Name = tuple[str, str]
 """An entry's name in PyTorch's database and its variant, such as ``("div", "floor_rounding")``."""
 
 
+DTYPES = (torch.float64, torch.int64, torch.bool)
+"""What samples are asked for: the first of these that an entry supports."""
+
+
 class LeftOut(Exception):
     """A sample that is not compared; the message is the reason."""
 
@@ -48,15 +52,18 @@ def _in_place(name: str) -> Callable[..., Any]:
     return lambda x, *args, **kwargs: getattr(x.clone(), name)(*args, **kwargs)
 
 
-ALIASES: dict[str, Callable[..., Any]] = {
+ALIASES: dict[str | Name, Callable[..., Any]] = {
     "where": lambda x, condition, y: bl.where(condition, x, y),
     "T": lambda x: x.T,
     "mT": lambda x: x.mT,
     "__getitem__": lambda x, index: x[index],
     "fill": _in_place("fill_"),
     "zero_": _in_place("zero_"),
+    "einsum": lambda tensors, equation: bl.einsum(equation, *tensors),
+    "nn.functional.embedding": lambda table, index, **options: bl.nn.functional.embedding(index, table, **options),
+    ("normal", "in_place"): _in_place("normal_"),
 }
-"""Entries whose function in the database is not simply the one of that name."""
+"""Entries (or one variant) whose function in the database is not simply the one of that name."""
 
 
 def named(name: str) -> Callable[..., Any] | None:
@@ -75,7 +82,9 @@ def method(name: str) -> Callable[..., Any] | None:
 
 def ours(entry: Any) -> Callable[..., Any] | None:
     """Backlit's counterpart of an entry, or None where it has none."""
-    return ALIASES.get(entry.name) or named(entry.name)
+    if not any(entry.supports_dtype(dtype, "cpu") for dtype in DTYPES):
+        return None
+    return ALIASES.get((entry.name, entry.variant_test_name)) or ALIASES.get(entry.name) or named(entry.name)
 
 
 Pair = tuple[str, Callable[..., Any], Callable[..., Any]]
@@ -85,7 +94,7 @@ def variants(entry: Any) -> Iterator[Pair]:
     """What to compare for an entry, as (label, ours, theirs): the function, the method, the in-place method, aliases."""
     function = ours(entry)
     yield "", function, entry
-    if entry.name in ALIASES:
+    if function is not named(entry.name):
         return
     as_method, in_place = method(entry.name), method(f"{entry.name}_")
     if entry.method_variant is not None and as_method not in (None, function):
@@ -192,7 +201,7 @@ def compare(name: Name, explained: Explained = lambda name, sample: None, random
     ``random`` says that the numbers come from a generator: then shapes and dtypes are compared, values are not.
     """
     entry, outcome = database()[name], Comparison(name)
-    dtype = torch.float64 if entry.supports_dtype(torch.float64, "cpu") else torch.int64
+    dtype = next(dtype for dtype in DTYPES if entry.supports_dtype(dtype, "cpu"))
     gradients = dtype is torch.float64 and entry.supports_autograd and not random
     pairs = list(variants(entry))
     torch.manual_seed(0)
@@ -255,7 +264,10 @@ def _compare_gradients(mine: list[Any], theirs: list[Any], leaves: list[Tensor],
     if not pairs:
         return None
     seeds = [torch.randn_like(b) for _, b in pairs]
-    right = torch.autograd.grad([b for _, b in pairs], wanted, seeds, allow_unused=True)
+    try:
+        right = torch.autograd.grad([b for _, b in pairs], wanted, seeds, allow_unused=True)
+    except NotImplementedError:  # PyTorch has no gradient for a few in-place forms
+        return None
     found = autograd.grad(
         [a for a, _ in pairs], leaves, [constant(s.detach().numpy().copy()) for s in seeds], allow_unused=True
     )

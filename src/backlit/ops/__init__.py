@@ -35,7 +35,7 @@ from .arithmetic import (
     true_divide,
     where,
 )
-from .arranging import flip, fliplr, flipud, repeat_interleave, roll, rot90, tile, tril, triu
+from .arranging import flip, fliplr, flipud, meshgrid, repeat_interleave, roll, rot90, tile, tril, triu
 from .binary_losses import binary_cross_entropy, binary_cross_entropy_with_logits
 from .attention import scaled_dot_product_attention
 from .average_pooling import (

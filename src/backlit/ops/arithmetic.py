@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import OperationError
+from ..source import describe, mark
 from .definition import Sample, Tensor, apply, operation
 from .elementwise import Elementwise, binary, match, operand, unary
 
@@ -91,8 +93,8 @@ class Div(Elementwise):
     def slope_x(s, y):
         return 1.0 / y
 
-    def slope_y(s, y, out):
-        return -out / y
+    def slope_y(s, x, y):  # not from the quotient, which is often written to in place afterwards
+        return -(x / y) / y
 
 
 class Pow(Elementwise):
@@ -207,17 +209,23 @@ class Fmod(Elementwise):
 
 
 class FloorDivide(Elementwise):
-    """The quotient rounded down: ``x // y``."""
+    """The quotient rounded down: ``x // y``. Connected to the graph with gradient zero, as floor is."""
 
     name = "floor_divide"
     formula = "z = ⌊x/y⌋"
     gate = "blocks: a step function has slope 0"
-    differentiable = False
+    domain = "y ≠ 0; jumps where x/y is a whole number"
     floats = False
-    interval = (1.1, 5.9)
+    interval = (1.1, 1.9)
 
     def value(s, x, y):
         return x // y
+
+    def pull_x(s, g):
+        return g * 0.0
+
+    def pull_y(s, g):
+        return g * 0.0
 
 
 class Where(Elementwise):
@@ -257,10 +265,10 @@ class Neg(Elementwise):
         return -g
 
 
-add = binary(Add)
-sub = binary(Sub)
+plain_add = binary(Add)
+plain_sub = binary(Sub)
 mul = binary(Mul)
-div = binary(Div)
+plain_div = binary(Div)
 gated = binary(GatedMul)
 maximum = binary(Maximum)
 minimum = binary(Minimum)
@@ -270,6 +278,40 @@ fmod = binary(Fmod)
 floor_divide = binary(FloorDivide)
 neg = unary(Neg)
 _power = binary(Pow)
+
+
+@operation(Add)
+def add(x: Any, y: Any, /, *, alpha: Any = None) -> Tensor:
+    """Sum of two tensors, broadcast: ``x + y``, or ``x + alpha * y``."""
+    return plain_add(x, y if alpha is None else mul(y, alpha))
+
+
+@operation(Sub)
+def sub(x: Any, y: Any, /, *, alpha: Any = None) -> Tensor:
+    """Difference of two tensors, broadcast: ``x - y``, or ``x - alpha * y``."""
+    return plain_sub(x, y if alpha is None else mul(y, alpha))
+
+
+@operation(Div)
+def div(x: Any, y: Any, /, *, rounding_mode: str | None = None) -> Tensor:
+    """Quotient of two tensors, broadcast: true division, or rounded to whole numbers.
+
+    Args:
+        rounding_mode: None for ``x / y`` (integers are divided as floats), ``"floor"`` to round down as ``//`` does,
+            ``"trunc"`` to round towards zero; a rounded quotient keeps the dtype and passes no gradient.
+    """
+    if rounding_mode is None:
+        return plain_div(x, y)
+    if rounding_mode == "floor":
+        return floor_divide(x, y)
+    if rounding_mode != "trunc":
+        raise OperationError(
+            f"div at {describe(mark())}: rounding_mode is None, 'floor' or 'trunc', not {rounding_mode!r}."
+        )
+    from .rounding import trunc
+
+    x, y = match(x, y)
+    return trunc(plain_div(x, y)).astype(x.dtype)
 
 
 @operation(Pow)
@@ -320,13 +362,4 @@ def lerp(x: Any, y: Any, weight: Any) -> Tensor:
     return x + (y - x) * weight
 
 
-def true_divide(x: Any, y: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """``x / y``; ``rounding_mode`` may be ``"floor"`` or ``"trunc"``."""
-    if rounding_mode == "floor":
-        return floor_divide(x, y)
-    quotient = div(x, y)
-    if rounding_mode == "trunc":
-        from .rounding import trunc
-
-        return trunc(quotient)
-    return quotient
+true_divide = div

@@ -1,4 +1,4 @@
-"""Repeating and rearranging elements: repeat, tile, flip, roll, rot90, triangles."""
+"""Repeating and rearranging elements: repeat, tile, meshgrid, flip, roll, rot90, triangles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand
 from .misuse import misuse
-from .shape import clone, expand, reshape, sizes, transpose, unsqueeze, wrap_dim, wrap_dims
+from .shape import Expand, clone, expand, reshape, sizes, transpose, unsqueeze, wrap_dim, wrap_dims
 
 
 class Repeat(Op):
@@ -214,6 +214,28 @@ def rot90(x: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     if turns == 1:
         return flip(transpose(x, first, second), first)
     return flip(transpose(x, first, second), second)
+
+
+def _grid_samples(rng: np.random.Generator) -> list[Sample]:
+    a, b = rng.normal(size=(2,)), rng.normal(size=(3,))
+    return [Sample(a, b), Sample([a, b, rng.normal(size=())], indexing="xy")]
+
+
+@operation(formula="yₖ[i₁, i₂, …] = xₖ[iₖ]", gate=Expand.gate, samples=_grid_samples)
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinate grids from vectors: result k has vector k along dimension k and repeats it along the others.
+
+    With ``indexing="xy"`` the first two dimensions are exchanged. The results are views.
+    """
+    if indexing not in ("ij", "xy"):
+        raise misuse("meshgrid", f"indexing must be 'ij' or 'xy', it is {indexing!r}.")
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    vectors = [reshape(operand(x), (-1,)) for x in tensors]
+    shape = tuple(x.shape[0] for x in vectors)
+    lines = (reshape(x, (1,) * k + (-1,) + (1,) * (len(shape) - k - 1)) for k, x in enumerate(vectors))
+    grids = tuple(expand(line, shape) for line in lines)
+    return tuple(transpose(g, 0, 1) for g in grids) if indexing == "xy" and len(shape) > 1 else grids
 
 
 def _triangles(rng: np.random.Generator) -> list[Sample]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import random
 from . import activations, arithmetic, comparison, conversions, extremes, inplace, linalg, norms, numpy_protocol, ordering, reduction, rounding, scan, shape, softmax, statistics, transcendental  # noqa: F401
 from . import arranging, gathering, indexing, joining, lookup, padding, products, selecting, slicing  # noqa: F401
 from .definition import REGISTRY, Tensor
 
 _OPERATORS = {
-    "__add__": arithmetic.add,
+    "__add__": arithmetic.plain_add,
     "__mul__": arithmetic.mul,
-    "__sub__": arithmetic.sub,
-    "__truediv__": arithmetic.div,
+    "__sub__": arithmetic.plain_sub,
+    "__truediv__": arithmetic.plain_div,
     "__pow__": arithmetic.pow,
     "__matmul__": linalg.matmul,
     "__neg__": arithmetic.neg,
@@ -29,10 +30,10 @@ _OPERATORS = {
     "__or__": comparison.bitwise_or,
     "__xor__": comparison.bitwise_xor,
     "__invert__": comparison.bitwise_not,
-    "__radd__": lambda x, y: arithmetic.add(y, x),
+    "__radd__": lambda x, y: arithmetic.plain_add(y, x),
     "__rmul__": lambda x, y: arithmetic.mul(y, x),
-    "__rsub__": lambda x, y: arithmetic.sub(y, x),
-    "__rtruediv__": lambda x, y: arithmetic.div(y, x),
+    "__rsub__": lambda x, y: arithmetic.plain_sub(y, x),
+    "__rtruediv__": lambda x, y: arithmetic.plain_div(y, x),
     "__rpow__": lambda x, y: arithmetic.pow(y, x),
     "__rmatmul__": lambda x, y: linalg.matmul(y, x),
     "__rmod__": lambda x, y: arithmetic.remainder(y, x),
@@ -70,6 +71,11 @@ ALIASES = {
     "swapaxes": shape.transpose,
     "swapdims": shape.transpose,
     "moveaxis": shape.movedim,
+    "bernoulli": random.bernoulli,
+    "multinomial": random.multinomial,
+    "uniform_": random.uniform_,
+    "normal_": random.normal_,
+    "bernoulli_": random.bernoulli_,
     "T": property(shape.T),
     "mT": property(shape.mT),
 }
@@ -85,7 +91,7 @@ _WRITES = {
     "add_": inplace.arithmetic_write("add", np.add),
     "sub_": inplace.arithmetic_write("sub", np.subtract),
     "mul_": inplace.arithmetic_write("mul", np.multiply),
-    "div_": inplace.arithmetic_write("div", np.divide),
+    "div_": inplace.div_,
     "copy_": inplace.copy_,
     "fill_": inplace.fill_,
     "zero_": inplace.zero_,
