@@ -16,10 +16,6 @@ def main(folder, epochs, wait):
     from backlit.datasets.augment import Compose, Noise, Shift
     from backlit.train import Callback, CheckpointEvery, EarlyStopping, LayerStatistics, fit
 
-    class Thin(nn.Module):
-        def forward(self, x):
-            return x * (bl.rand(*x.shape) > 0.3) if self.training else x
-
     class Pause(Callback):
         def on_batch_end(self, trainer):
             time.sleep(wait)
@@ -27,7 +23,9 @@ def main(folder, epochs, wait):
     data = digits()
     x, y = (data.x_train[:300] / 16.0).astype("float32"), data.y_train[:300]
     bl.manual_seed(1)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), Thin(), nn.Linear(24, 10))
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(0.3), nn.Linear(24, 10)
+    )
     statistics = LayerStatistics()
     history = fit(
         model,

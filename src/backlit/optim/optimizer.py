@@ -239,6 +239,7 @@ class Optimizer:
             group = next(g for g in groups if any(p is param for p in g["params"]))
             state[param] = self._loaded(int(key), held, param, group)
         self.param_groups, self.state, self._plans = groups, state, []
+        self._stepped = True  # steps were made before it was saved
 
     def _restored(self, saved: Mapping[str, Any], mine: Group) -> Group:
         group = {name: tuple(v) if isinstance(mine.get(name), tuple) else v for name, v in saved.items()}

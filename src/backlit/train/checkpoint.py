@@ -17,6 +17,10 @@ from ..errors import CheckpointError, OperationError
 from ..serialization import TEMPORARY, dumps, loads, read_bytes, write_atomically
 
 KIND = "training checkpoint 1"
+_PARTS: dict[str, type] = {
+    **dict.fromkeys(("settings", "position", "model", "optimizer", "loader", "random", "running", "history"), dict),
+    "callbacks": list,
+}
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 
 PathLike = str | os.PathLike[str]
@@ -106,6 +110,8 @@ def load_checkpoint(path: PathLike) -> dict[str, Any]:
         raise CheckpointError(f"{str(error).rstrip('.')}{_older(place)}.") from error.__cause__
     if not isinstance(state, dict) or state.get("kind") != KIND:
         raise CheckpointError(f"{place}: this is not a checkpoint of a training run; load weights with backlit.load.")
+    if any(not isinstance(state.get(part), kind) for part, kind in _PARTS.items()):
+        raise CheckpointError(f"{place}: this checkpoint lacks parts; use another one.")
     return state
 
 

@@ -80,7 +80,7 @@ def fit(
             as if it had never stopped, bit for bit.
         seed: seeds the default generator first; orders, dropout and augmentation follow from it.
         progress: ``"auto"`` shows a bar on a terminal and otherwise prints one line an epoch; ``"bar"``, ``"lines"``;
-            False for silence.
+            False for silence; or a display of your own, a subclass of :class:`backlit.train.progress.Silent`.
 
     Returns:
         The :class:`History`. Ctrl-C stops after the running batch, saves a checkpoint if there is a folder for it, says
