@@ -138,7 +138,7 @@ def mse_loss(
 
     >>> import backlit as bl
     >>> bl.mse_loss(bl.tensor([1.0, 2.0]), bl.tensor([0.0, 4.0]))
-    tensor(2.5000)
+    tensor(2.5)
     """
     x, target = pair("mse_loss", input, target)
     params = {"reduction": reduction_of("mse_loss", reduction, size_average, reduce)}
