@@ -57,9 +57,7 @@ def test_values_and_gradients(formula, values, result, expected):
 
 
 def test_sigmoid_neuron_with_every_intermediate():
-    explained = explain_formula(
-        "1/(1+exp(-(w0*x0+w1*x1+w2)))", {"w0": 2, "x0": -1, "w1": -3, "x1": -2, "w2": -3}
-    )
+    explained = explain_formula("1/(1+exp(-(w0*x0+w1*x1+w2)))", {"w0": 2, "x0": -1, "w1": -3, "x1": -2, "w2": -3})
     assert [round(s.value, 2) for s in explained.steps] == [-2, 6, 4, 1, -1, 0.37, 1.37, 0.73]
     assert [round(s.upstream, 2) for s in explained.steps] == [0.20, 0.20, 0.20, 0.20, -0.20, -0.53, -0.53, 1.0]
     rounded = {name: round(gradient, 2) for name, gradient in gradients(explained).items()}
@@ -98,10 +96,7 @@ def test_chain_rule_holds_at_every_step(formula, values):
             if operand.local is None:
                 continue
             local, up = np.asarray(operand.local.value), np.asarray(step.upstream)
-            if operand.local.kind == "jacobian":
-                down = np.tensordot(up, local, axes=up.ndim)
-            else:
-                down = up * local
+            down = np.tensordot(up, local, axes=up.ndim) if operand.local.kind == "jacobian" else up * local
             assert np.allclose(down, operand.downstream), step
     for variable in explained.variables:
         assert np.allclose(sum(np.asarray(g) for _, g in explained.contributions(variable.name)), variable.gradient)

@@ -1,7 +1,7 @@
 """Checks of gradients: numerical differences, and whole networks against them."""
 
 from .network import ParameterCheck, check_network
-from .numerical import Comparison, bends, compare_gradients, numerical_gradient
+from .numerical import Comparison, bends, compare_gradients, numerical_gradient, rounding
 
 __all__ = [
     "Comparison",
@@ -10,4 +10,5 @@ __all__ = [
     "check_network",
     "compare_gradients",
     "numerical_gradient",
+    "rounding",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .numerical import Comparison, Index, bends, compare_gradients, numerical_gradient
+from .numerical import Comparison, Index, bends, compare_gradients, numerical_gradient, rounding
 
 SUSPECT = 1e-5
 EPS = 1e-5
@@ -50,25 +50,24 @@ def check_network(
     double.zero_grad()
     value().backward()
     rng = np.random.default_rng(seed)
+    noise = rounding(float(value()), EPS)
     return [
-        ParameterCheck(name, parameter.shape, _compare(value, parameter, _drawn(parameter.shape, entries, rng)))
+        ParameterCheck(name, parameter.shape, _compare(value, parameter, _drawn(parameter.shape, entries, rng), noise))
         for name, parameter in double.named_parameters()
         if parameter.requires_grad
     ]
 
 
-def _compare(value: Callable[[Any], Tensor], parameter: Tensor, entries: list[Index]) -> Comparison:
+def _compare(value: Callable[[Any], Tensor], parameter: Tensor, entries: list[Index], noise: float) -> Comparison:
     numeric = numerical_gradient(value, parameter, EPS, entries)
     analytic = np.zeros(parameter.shape) if parameter.grad is None else parameter.grad._data
-    scale = max(float(np.abs(analytic).max(initial=0.0)), 1e-12)
     kinks = [
         entry
         for entry in entries
-        if abs(analytic[entry] - numeric[entry])
-        > SUSPECT * max(abs(analytic[entry]), abs(numeric[entry]), 1e-5 * scale)
+        if abs(analytic[entry] - numeric[entry]) > noise + SUSPECT * max(abs(analytic[entry]), abs(numeric[entry]))
         and bends(value, parameter, entry, EPS)
     ]
-    return compare_gradients(analytic, numeric, kinks)
+    return compare_gradients(analytic, numeric, kinks, noise)
 
 
 def _drawn(shape: tuple[int, ...], count: int, rng: np.random.Generator) -> list[Index]:

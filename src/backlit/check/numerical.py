@@ -52,8 +52,9 @@ class Comparison:
     """How well a gradient by backpropagation agrees with one by differences.
 
     ``relative`` is |a - n| / max(|a|, |n|, floor) at the worst entry, where ``floor`` is a hundred-thousandth of the
-    gradient's largest entry, below which differences hold rounding only. ``entry``, ``analytic`` and ``numeric`` are
-    that entry; ``checked`` counts the entries compared, ``kinks`` those left out because the function bends there.
+    gradient's largest entry, or 10,000 times the rounding noise: smaller entries cannot be told from noise.
+    ``entry``, ``analytic`` and ``numeric`` are that entry; ``checked`` counts the entries compared, ``kinks`` those
+    left out because the function bends there.
     """
 
     relative: float
@@ -64,8 +65,18 @@ class Comparison:
     kinks: int
 
 
-def compare_gradients(analytic: Any, numeric: NDArray[np.float64], kinks: Iterable[Index] = ()) -> Comparison:
-    """Compare two gradients of one shape; entries that are NaN in ``numeric`` were not computed and are left out.
+def rounding(value: float, eps: float = EPS) -> float:
+    """How large a central difference of a function of this value can be from rounding alone, with some room."""
+    return 16 * float(np.finfo(np.float64).eps) * abs(value) / eps
+
+
+def compare_gradients(
+    analytic: Any, numeric: NDArray[np.float64], kinks: Iterable[Index] = (), noise: float = 0.0
+) -> Comparison:
+    """Compare two gradients of one shape.
+
+    Entries that are NaN in ``numeric`` were not computed; they and ``kinks`` are left out. Disagreement up to ``noise``
+    (see :func:`rounding`) counts as an error of at most 1e-4.
 
     >>> compare_gradients(np.array([1.0, 2.0]), np.array([1.0, 2.02])).entry
     (1,)
@@ -79,7 +90,7 @@ def compare_gradients(analytic: Any, numeric: NDArray[np.float64], kinks: Iterab
         use[entry] = False
     if not use.any():
         return Comparison(0.0, (), 0.0, 0.0, 0, len(left_out))
-    floor = max(1e-5 * max(np.abs(backward).max(), np.abs(numeric[use]).max()), 1e-12)
+    floor = max(1e-5 * max(np.abs(backward).max(), np.abs(numeric[use]).max()), 1e4 * noise, 1e-12)
     with np.errstate(invalid="ignore"):
         errors = np.abs(backward - numeric) / np.maximum(np.maximum(np.abs(backward), np.abs(numeric)), floor)
     errors = np.where(use, np.where(np.isfinite(errors), errors, np.where(use, np.inf, 0.0)), -1.0)
@@ -96,7 +107,7 @@ def bends(fn: Callable[[Tensor], Any], tensor: Tensor, entry: Index, eps: float 
     """
     below, here, above = _around(fn, tensor, entry, eps)
     left, right = (here - below) / eps, (above - here) / eps
-    return abs(right - left) > 1e-3 * max(abs(left), abs(right)) + 1e-7
+    return abs(right - left) > 1e-3 * max(abs(left), abs(right)) + 4 * rounding(here, eps)
 
 
 def _entries(tensor: Tensor, entries: Iterable[Index] | None) -> list[Index]:

@@ -100,15 +100,19 @@ def _curves(run: Run) -> Report:
         classes=data.classes or (),
         class_counts=counts,
         configuration=_configuration(run),
+        validation_count=len(run.prepared.validation),
         timings=run.timings,
         notes=stopped,
     )
 
 
 def _configuration(run: Run) -> dict[str, Any]:
-    shown = {key: value for key, value in run.settings.to_dict().items() if value not in (None, [], "")}
+    """The settings; what is off is left to ``config.json``."""
+    seed = run.settings.seed
+    shown = {key: value for key, value in run.settings.to_dict().items() if value and key != "seed"}
     shown["layers"] = " → ".join(map(str, (run.prepared.inputs, *run.settings.layers, run.prepared.outputs)))
     shown["batch_size"] = run.settings.batch_size or "full"
+    shown["seed"] = seed
     prepared = run.prepared
     shown["rows"] = f"{len(prepared.train)} training, {len(prepared.validation)} validation, {len(prepared.test)} test"
     return {key.replace("_", " "): value for key, value in shown.items()}

@@ -149,12 +149,13 @@ def _fit(run: Run, every: int, resumed: bool) -> History:
 
 
 def augmentation(data: Data) -> Any:
-    """Small shifts and turns of images that come as flat rows."""
-    from ..datasets.augment import Compose, Rotate, Shift
+    """Small changes to images that come as flat rows. A pixel is too far to move where there are only a few."""
+    from ..datasets.augment import Compose, Noise, Rotate, Shift
 
     assert data.image_shape is not None
     height, width = data.image_shape
-    change = Compose([Rotate(10), Shift(max(1, min(height, width) // 14))])
+    small = min(height, width) < 16
+    change = Compose([Rotate(8), Noise(0.1)] if small else [Rotate(10), Shift(min(height, width) // 14)])
 
     def on_rows(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return change(rows.reshape(-1, height, width), rng).reshape(rows.shape)

@@ -69,9 +69,9 @@ class Settings:
 
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"layers": (128, 64), "epochs": 40, "batch_size": 32, "lr": 2e-3, "dropout": 0.2},
-    "moons": {"layers": (32, 32), "epochs": 60, "batch_size": 32, "lr": 1e-2},
-    "spirals": {"layers": (64, 64), "epochs": 150, "batch_size": 32, "lr": 5e-3},
+    "digits": {"layers": (256,), "epochs": 40, "batch_size": 32, "lr": 2e-3, "weight_decay": 1e-4, "augment": True},
+    "moons": {"layers": (32, 32), "epochs": 60, "batch_size": 32, "lr": 5e-3},
+    "spirals": {"layers": (64, 64), "epochs": 150, "batch_size": 32, "lr": 5e-3, "weight_decay": 1e-4},
     "mnist": {"layers": (256,), "epochs": 10, "batch_size": 64, "lr": 1e-3},
     "csv": {"layers": (64, 32), "epochs": 60, "batch_size": 32, "lr": 3e-3, "weight_decay": 1e-4},
 }
@@ -133,10 +133,10 @@ class Number(click.ParamType):
     def describe(self) -> str:
         """What is allowed, in words."""
         kind = "a whole number" if self.whole else "a number"
-        low = f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
+        low = f"above {self.low:,}" if self.above else f"of at least {self.low:,}"
         if math.isinf(self.high):
             return f"{kind} {low}"
-        return f"{kind} {low} and {'below' if self.below else 'at most'} {self.high:g}"
+        return f"{kind} {low} and {'below' if self.below else 'at most'} {self.high:,}"
 
 
 class Layers(click.ParamType):

@@ -65,7 +65,7 @@ _RESUMABLE = frozenset({"resume", "epochs", "quiet", "checkpoint_every"})
     help="Stop when validation has not improved for so long.",
 )
 @click.option("--clip", type=Number(0), help="Largest norm of the gradient; 0 is no limit.")
-@click.option("--augment", is_flag=True, default=None, help="Shift and turn training images at random.")
+@click.option("--augment/--no-augment", default=None, help="Turn and shift training images at random.")
 @click.option(
     "--checkpoint-every",
     type=Number(1, 10**6, whole=True),

@@ -25,7 +25,11 @@ class Advice:
 def advise(report: Report) -> list[Advice]:
     """The faults found, most urgent first; empty where nothing stands out."""
     diverged = list(_diverged(report))
-    return diverged or [advice for rule in _RULES for advice in rule(report)]
+    if diverged:
+        return diverged
+    causes = [advice for rule in _CAUSES for advice in rule(report)]
+    fit = [] if causes else list(_underfitting(report))
+    return causes + fit + [advice for rule in _CONSEQUENCES for advice in rule(report)]
 
 
 def _diverged(report: Report) -> Iterator[Advice]:
@@ -41,6 +45,12 @@ def _diverged(report: Report) -> Iterator[Advice]:
             "The learning rate is too high",
             f"The training loss grew from {short(loss[0])} to {short(loss[-1])} instead of falling.",
             "Lower the learning rate to a tenth (--lr).",
+        )
+    elif _largest_ratio(report) > 1 and not _learned(report):
+        yield Advice(
+            "The learning rate is far too high",
+            f"Updates were up to {short(_largest_ratio(report))} times as large as the weights, where 0.001 is usual.",
+            "Lower the learning rate to a hundredth (--lr).",
         )
 
 
@@ -78,7 +88,7 @@ def _unfinished(report: Report) -> Iterator[Advice]:
         return
     before, after = _thirds(watched)
     best_late = int(np.argmin(watched)) >= len(watched) - max(1, len(watched) // 10) - 1
-    if best_late and after < 0.93 * before and _accuracy_left(report):
+    if best_late and after < 0.88 * before and _accuracy_left(report):
         yield Advice(
             "It has not converged yet",
             f"The {'validation' if held_out else 'training'} loss still fell from {short(before)} to {short(after)} "
@@ -88,25 +98,23 @@ def _unfinished(report: Report) -> Iterator[Advice]:
 
 
 def _overfitting(report: Report) -> Iterator[Advice]:
-    loss, held_out = report.curves.get("loss", []), report.curves.get("val_loss", [])
-    if len(held_out) < 4:
+    loss, held_out = _smooth(report.curves.get("loss", [])), _smooth(report.curves.get("val_loss", []))
+    if len(held_out) < 4 or not np.isfinite(held_out).all():
         return
     best = int(np.nanargmin(held_out))
-    rising = best < len(held_out) - 2 and held_out[-1] > 1.1 * held_out[best] and loss[-1] < 0.9 * loss[best]
+    turned = best < 0.85 * len(held_out) and held_out[-1] > 1.1 * held_out[best] and loss[-1] < 0.9 * loss[best]
     accuracy, held_out_accuracy = report.curves.get("accuracy", []), report.curves.get("val_accuracy", [])
     gap = accuracy[-1] - held_out_accuracy[-1] if accuracy and held_out_accuracy else 0.0
-    if rising or gap > 0.05:
+    chance = 1.0 / math.sqrt(max(report.validation_count, 1))  # two standard errors of an accuracy, at most
+    if (turned and held_out[-1] > 1.5 * loss[-1]) or gap > max(0.05, chance):
         evidence = (
-            f"The validation loss was lowest in epoch {short(report.epochs[best])} ({short(held_out[best])}) and is "
-            f"{short(held_out[-1])} at the end, while the training loss fell to {short(loss[-1])}."
-            if rising
+            f"The validation loss was lowest around epoch {short(report.epochs[best])} ({short(held_out[best])}) and "
+            f"is {short(held_out[-1])} at the end, while the training loss fell to {short(loss[-1])}."
+            if turned
             else f"Training accuracy is {accuracy[-1]:.1%} and validation accuracy {held_out_accuracy[-1]:.1%}."
         )
-        yield Advice(
-            "It overfits",
-            evidence,
-            "More data (--augment for images), --dropout 0.2, --weight-decay 0.01, fewer units, or --early-stopping 5.",
-        )
+        more = "--augment" if report.mistakes and report.mistakes[0].image is not None else "more rows"
+        yield Advice("It overfits", evidence, f"{more}, --dropout 0.2, --weight-decay 0.01, or --early-stopping 5.")
 
 
 def _underfitting(report: Report) -> Iterator[Advice]:
@@ -148,15 +156,16 @@ def _dead(report: Report) -> Iterator[Advice]:
 def _imbalanced(report: Report) -> Iterator[Advice]:
     if len(report.class_counts) < 2 or report.confusion is None or not report.confusion.sum():
         return
-    counts = np.array(report.class_counts)
-    rare, common = int(counts.argmin()), int(counts.argmax())
-    recall = np.diag(report.confusion) / np.maximum(report.confusion.sum(axis=1), 1)
-    tested = report.confusion[rare].sum()
-    if counts[common] >= 3 * max(counts[rare], 1) and tested and recall[rare] < recall[common] - 0.1:
+    counts, tested = np.array(report.class_counts), report.confusion.sum(axis=1)
+    recall = np.diag(report.confusion) / np.maximum(tested, 1)
+    common = int(counts.argmax())
+    neglected = np.flatnonzero((3 * counts <= counts[common]) & (tested > 0) & (recall < recall[common] - 0.1))
+    if len(neglected):
+        rare = int(neglected[recall[neglected].argmin()])
         yield Advice(
             "A rare class is neglected",
             f"{report.classes[rare]!r} has {counts[rare]} training rows and is recognised in {recall[rare]:.0%} of "
-            f"{tested} test rows; {report.classes[common]!r} has {counts[common]} and {recall[common]:.0%}.",
+            f"{tested[rare]} test rows; {report.classes[common]!r} has {counts[common]} and {recall[common]:.0%}.",
             "Collect more rows of the rare class, or repeat them in the training file.",
         )
 
@@ -172,16 +181,9 @@ def _wrong_gradients(report: Report) -> Iterator[Advice]:
         )
 
 
-_RULES: tuple[Callable[[Report], Iterator[Advice]], ...] = (
-    _wrong_gradients,
-    _unsteady,
-    _slow,
-    _dead,
-    _underfitting,
-    _overfitting,
-    _unfinished,
-    _imbalanced,
-)
+_Rules = tuple[Callable[[Report], Iterator[Advice]], ...]
+_CAUSES: _Rules = (_wrong_gradients, _unsteady, _slow, _dead)
+_CONSEQUENCES: _Rules = (_overfitting, _unfinished, _imbalanced)
 
 
 def _finite(values: Curve) -> list[float]:
@@ -192,6 +194,21 @@ def _median_ratio(report: Report) -> float:
     """The median update-to-weight ratio of all layers; NaN where none was recorded."""
     ratios = [v for flow in report.flow for v in _finite(flow.update_ratio)]
     return float(np.median(ratios)) if ratios else math.nan
+
+
+def _largest_ratio(report: Report) -> float:
+    return max((v for flow in report.flow for v in _finite(flow.update_ratio)), default=0.0)
+
+
+def _learned(report: Report) -> bool:
+    accuracy, loss = report.curves.get("accuracy", []), report.curves.get("loss", [])
+    return accuracy[-1] > 0.9 if accuracy else loss[-1] < 0.5 * loss[0]
+
+
+def _smooth(values: Curve) -> Curve:
+    """The running mean over about a tenth of the curve, to see through the noise of single epochs."""
+    width = max(1, len(values) // 10)
+    return [float(np.mean(values[max(0, i - width + 1) : i + 1])) for i in range(len(values))]
 
 
 def _thirds(values: Curve) -> tuple[float, float]:

@@ -112,6 +112,8 @@ def _curves(report: Report) -> str:
     charts = [line_chart("Loss" + (" (log scale)" if log else ""), loss, x_label="epoch", log=log)]
     if report.curves.get("accuracy") or report.curves.get("val_accuracy"):
         charts.append(line_chart("Accuracy", _both(report, "accuracy"), x_label="epoch"))
+    elif report.curves.get("mae"):
+        charts.append(line_chart("Mean absolute error, in standard deviations", _both(report, "mae"), x_label="epoch"))
     return f'<div class="pair">{"".join(charts)}</div>'
 
 

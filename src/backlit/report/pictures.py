@@ -30,7 +30,7 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     """Counts of true classes (rows) by predicted classes (columns), shaded by share of the row."""
     shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:MAX_CLASSES])
     part, names = counts[np.ix_(shown, shown)], [_clip(classes[i], 14) for i in shown]
-    cell = 44 if len(names) <= 12 else 26
+    cell = min(88, max(26, 440 // len(names)))
     left, top = 32 + 7.2 * max(map(len, names)), 46.0
     long_names = max(map(len, names)) * 7 > cell
     if long_names:
@@ -87,7 +87,7 @@ def mistakes_gallery(mistakes: Sequence[Mistake]) -> str:
 def mistakes_table(mistakes: Sequence[Mistake]) -> str:
     """Wrongly classified rows of a table with their features."""
     names = [name for name, _ in mistakes[0].features]
-    head = "".join(f"<th>{escape(h)}</th>" for h in ("true", "called", "sure", *names))
+    head = "".join(f"<th>{escape(_clip(h, 40))}</th>" for h in ("true", "called", "sure", *names))
     rows = "".join(
         f'<tr><td>{escape(m.truth)}</td><td class="bad">{escape(m.said)}</td><td>{m.confidence:.0%}</td>'
         + "".join(f"<td>{escape(short(value))}</td>" for _, value in m.features)

@@ -82,6 +82,7 @@ class Report:
     configuration: Mapping[str, Any]
     timings: Mapping[str, float]
     checks: tuple[CheckedParameter, ...] = ()
+    validation_count: int = 0
     test_count: int = 0
     confusion: NDArray[np.int64] | None = None
     mistakes: tuple[Mistake, ...] = ()

@@ -96,6 +96,7 @@ def text(x: float, y: float, content: str, kind: str = "", anchor: str = "middle
 
 def short(value: float) -> str:
     """Three significant digits; powers of ten far from 1."""
+    value = value + 0.0  # no negative zero
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
     if value == 0 or 1e-3 <= abs(value) < 1e5:
