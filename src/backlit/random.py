@@ -398,6 +398,10 @@ def multinomial(
             f"multinomial at {describe(mark())}: needs weights of shape (categories,) or (rows, categories) and "
             f"at least one sample; got shape {input.shape} and num_samples={num_samples}."
         )
+    if input.dtype.kind != "f":
+        raise OperationError(
+            f"multinomial at {describe(mark())}: the weights are {input.dtype.name}; convert them, as in input.float()."
+        )
     weights = np.atleast_2d(input._data).astype(np.float64)
     if not np.all(np.isfinite(weights) & (weights >= 0)) or not np.all(weights.sum(axis=-1) > 0):
         raise OperationError(

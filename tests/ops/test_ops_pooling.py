@@ -39,6 +39,12 @@ def test_padding_never_wins_even_against_minus_infinity():
     assert x.grad.numpy().sum() == 4
 
 
+def test_a_single_sample_equals_a_batch_of_one():
+    x = np.random.default_rng(2).normal(size=(2, 5, 4))
+    for pool in (bl.max_pool2d, bl.avg_pool2d):
+        assert np.array_equal(pool(x, 2, 3, (1, 0)), pool(x[None], 2, 3, (1, 0))[0])
+
+
 def test_whole_numbers_can_be_pooled():
     assert bl.max_pool2d(np.array([[[3, -7], [-9, 1]]]), 2, padding=1).tolist() == [[[3, -7], [-9, 1]]]
 
@@ -73,6 +79,7 @@ def test_a_nan_is_averaged_only_into_its_own_windows():
         (bl.max_pool2d, (1, 4, 4), (0,), "kernel_size must be"),
         (bl.max_pool2d, (1, 4, 4), ((2, 2, 2),), "or 2 of them"),
         (bl.max_pool1d, (1, 1), (2, 1, 2, 3), "see nothing"),
+        (bl.max_pool1d, (0, 4), (2,), "only the batch may be empty"),
         (bl.avg_pool2d, (1, 4, 4), (2, 1, 2), "at most half"),
         (bl.avg_pool2d, (1, 4, 4), (2, 1, 0, False, True, 0), "divisor_override"),
         (bl.adaptive_avg_pool2d, (1, 4, 4), ((2, 2, 2),), "output_size"),

@@ -134,6 +134,8 @@ def test_multinomial_follows_the_weights_and_skips_zeros():
     assert 0.65 < np.mean(np.array(first) == 1) < 0.85
     with pytest.raises(OperationError, match="only 2"):
         bl.multinomial(weights, 3)
+    with pytest.raises(OperationError, match="int64"):
+        bl.multinomial(bl.tensor([1, 2]), 1)
     with pytest.raises(OperationError, match="finite"):
         bl.multinomial(bl.tensor([1.0, float("nan")]), 1)
 

@@ -75,7 +75,7 @@ def _batch_normal(ctx: Any, v: Any, statistics: Any, recompute: bool) -> tuple[A
         return normal, scale
     mean, scale = _from_statistics(getattr(statistics, "_data", statistics), layout, eps, v.dtype)
     if isinstance(v, Tensor):
-        mean, scale = constant(mean), constant(scale)
+        return scaled(v, constant(mean), constant(scale)), constant(scale)
     return scaled(v, mean, scale), scale
 
 

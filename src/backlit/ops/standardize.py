@@ -88,6 +88,7 @@ def standardized(v: Any, layout: Layout, eps: float) -> tuple[Any, Any, Any]:
 
 
 def scaled(v: Any, mean: Any, scale: Any) -> Any:
+    """``(v − mean) · scale``; mean may be None."""
     if mean is None:
         return v * scale
     if isinstance(v, Tensor):
@@ -98,6 +99,7 @@ def scaled(v: Any, mean: Any, scale: Any) -> Any:
 
 
 def affine(y: Array, weight: Any, bias: Any, layout: Layout) -> Array:
+    """``y · weight + bias``, written into ``y``; weight and bias may be None."""
     if weight is not None:
         y *= weight.reshape(layout.affine)
     if bias is not None:
@@ -123,6 +125,7 @@ def pull_back(ctx: Any, g: Any, normal: Any, scale: Any, weight: Any, projected:
 def push_forward(
     ctx: Any, tangents: Sequence[Any], normal: Any, scale: Any, weight: Any, projected: bool = True
 ) -> Any:
+    """The output's tangent from those of x, weight and bias, as far as they are not zero."""
     layout = ctx.params["layout"]
     dx, dw, db = [*tangents[:3], None, None][:3]
     total = None
@@ -154,6 +157,7 @@ def project(h: Any, normal: Any, scale: Any, layout: Layout) -> Any:
 
 
 def means(v: Any, layout: Layout) -> Any:
+    """The mean of each group, reduced dimensions kept as 1."""
     if isinstance(v, Tensor):
         return v.sum(axis=layout.axes, keepdims=True) / layout.size
     return np.add.reduce(v, axis=layout.axes, keepdims=True) / layout.size

@@ -6,7 +6,7 @@ Taps that fall into the padding look at nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -81,6 +81,10 @@ def pooling_windows(
 ) -> Windows:
     """Check and normalise the settings of a pooling operation; the stride is the kernel's size where none is given."""
     require_rank(operation, x, dims)
+    if 0 in x.shape[-dims - 1 :]:
+        raise OperationError(
+            f"{operation} at {describe(mark())}: only the batch may be empty; the input has shape {tuple(x.shape)}."
+        )
     kernel = setting(operation, "kernel_size", kernel, dims, 1)
     stride = kernel if stride is None or stride == () else setting(operation, "stride", stride, dims, 1)
     padding = setting(operation, "padding", padding, dims, 0)
@@ -90,9 +94,10 @@ def pooling_windows(
             f"{operation} at {describe(mark())}: padding {padding} may be at most half of the kernel {kernel}, or "
             "windows could lie outside the input."
         )
-    spatial = tuple(x.shape[-dims:])
-    sizes = zip(spatial, kernel, stride, padding, padding, dilation, strict=True)
-    windows = Windows(kernel, stride, padding, dilation, spatial, tuple(output_size(*size, ceil) for size in sizes))
+    positions = tuple(x.shape[-dims:])
+    sizes = zip(positions, kernel, stride, padding, dilation, strict=True)
+    output = tuple(output_size(n, k, s, p, p, d, ceil) for n, k, s, p, d in sizes)
+    windows = Windows(kernel, stride, padding, dilation, positions, output)
     require_room(operation, x.shape, windows)
     if any(padding) and set(dilation) != {1} and not _all_meet(windows):
         raise OperationError(
@@ -135,11 +140,16 @@ def require_room(operation: str, shape: tuple[int, ...], windows: Windows) -> No
         )
 
 
+def spatial(slices: Sequence[slice]) -> Any:
+    """An index of the last dimensions that leaves the leading ones alone."""
+    return (..., *slices)
+
+
 def views(x: Array, windows: Windows) -> Iterator[tuple[int, Array]]:
     """Each tap's row-major number, and the view of the padded input that it sees, one position an output."""
     for number, index in enumerate(product(*[range(k) for k in windows.kernel])):
         sizes = zip(index, windows.dilation, windows.output, windows.stride, strict=True)
-        yield number, x[(..., *[slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in sizes])]
+        yield number, x[spatial([slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in sizes])]
 
 
 @lru_cache(maxsize=512)
@@ -200,17 +210,17 @@ def columns(x: Array, windows: Windows) -> Iterator[tuple[slice, Array]]:
 def pad(x: Array, padded: Array, windows: Windows) -> Array:
     """Copy the input into its place in memory of ``span``, leaving out what no window reaches."""
     inner = tuple(slice(p, p + n) for p, n in zip(windows.padding, windows.input, strict=True))
-    room = padded[(..., *inner)]
-    room[...] = x[(..., *[slice(n) for n in room.shape[2:]])]
+    room = padded[spatial(inner)]
+    room[...] = x[spatial([slice(n) for n in room.shape[-len(windows.input) :]])]
     return padded
 
 
 def _looking(x: Array, windows: Windows) -> Array:
     """A view of the padded input of shape (channels, *kernel, samples, *output): what each output sees by each tap."""
-    samples, channels, *spatial = x.strides
+    samples, channels, *steps = x.strides
     shape = (x.shape[1], *windows.kernel, x.shape[0], *windows.output)
-    by_tap = [d * step for d, step in zip(windows.dilation, spatial, strict=True)]
-    by_output = [s * step for s, step in zip(windows.stride, spatial, strict=True)]
+    by_tap = [d * step for d, step in zip(windows.dilation, steps, strict=True)]
+    by_output = [s * step for s, step in zip(windows.stride, steps, strict=True)]
     return as_strided(x, shape, (channels, *by_tap, samples, *by_output), writeable=False)
 
 
@@ -218,7 +228,8 @@ def fold(cols: Array, out: Array, windows: Windows) -> None:
     """Add columns of shape (channels, *kernel, samples, *output) back to where they were looked up, in ``out``."""
     target = np.moveaxis(out, 1, 0)
     for index, seen, seeing in taps(windows):
-        target[(..., *seen)] += cols[(slice(None), *index, slice(None), *seeing)]
+        taken: Any = (slice(None), *index, slice(None), *seeing)
+        target[spatial(seen)] += cols[taken]
 
 
 def block_size(x: Array, windows: Windows) -> int:
