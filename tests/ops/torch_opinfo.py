@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -294,6 +295,63 @@ def _differ(mine: Any, theirs: Any, values: bool = True) -> str | None:
         place = np.unravel_index(np.argmax(~np.isclose(a, b, rtol=1e-9, atol=1e-11, equal_nan=True)), a.shape)
         return f"{a[place]!r} instead of {b[place]!r} at {tuple(map(int, place))} of shape {a.shape}"
     return None
+
+
+# -- what may be written to afterwards ----------------------------------------------------------------------------
+
+
+def compare_saved(name: Name) -> Iterator[str]:
+    """Values that can be overwritten between forward and backward in PyTorch, but not in Backlit.
+
+    For the first samples of an entry, each input (as a computed tensor) and each result in turn is written to in
+    place after the call, with its own values. PyTorch's backward then refuses exactly where the value was saved.
+    """
+    entry = database()[name]
+    function = ours(entry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sample in itertools.islice(entry.sample_inputs("cpu", torch.float64, requires_grad=True), 4):
+            given = [sample.input, sample.args, sample.kwargs]
+            leaves: list[Tensor] = []
+            try:
+                mirrored = converted(given, leaves)
+            except LeftOut:
+                continue
+            wanted = list(leaves_of(given))
+            places = [("input", i) for i in range(len(wanted))]
+            places += [("result", i) for i in range(len(results(entry(sample.input, *sample.args, **sample.kwargs))))]
+            for place in places:
+                if _survives(entry, given, wanted, place, torch) and not _survives(
+                    function, mirrored, leaves, place, bl
+                ):
+                    yield f"{describe(sample)}: PyTorch allows to write to {place[0]} {place[1]} before backward"
+
+
+def _survives(function: Any, given: Any, leaves: list[Any], place: tuple[str, int], library: Any) -> bool:
+    """Whether backward works after an input or a result was written to in place."""
+    copies = [leaf * 1.0 for leaf in leaves]
+    queue = iter(copies)
+    x, args, kwargs = _replaced(given, lambda leaf: next(queue))
+    outs = [out for out in results(function(x, *args, **kwargs)) if getattr(out, "requires_grad", False)]
+    kind, i = place
+    try:
+        with library.no_grad():
+            (copies if kind == "input" else outs)[i].mul_(1.0)
+        library.autograd.grad([out.sum() for out in outs], leaves, allow_unused=True)
+    except (RuntimeError, IndexError, ValueError):
+        return False
+    return True
+
+
+def _replaced(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Nested arguments with every tensor that requires gradients changed."""
+    if isinstance(value, (torch.Tensor, Tensor)):
+        return change(value) if value.requires_grad else value
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(_replaced(part, change) for part in value)
+    if isinstance(value, dict):
+        return {key: _replaced(part, change) for key, part in value.items()}
+    return value
 
 
 def compare_errors(name: Name) -> Iterator[tuple[str, str]]:

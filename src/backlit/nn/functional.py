@@ -276,9 +276,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``y[..., k] = Σᵢⱼ input1[..., i] weight[k, i, j] input2[..., j] + bias[k]``."""
-    out, _, in2 = weight.shape
+    out, in1, in2 = weight.shape
     rows = linear(input2, weight.reshape((-1, in2)))  # (..., out · in1): Σⱼ weight[k, i, j] input2[..., j]
-    rows = rows.reshape((*input2.shape[:-1], out, -1))
+    rows = rows.reshape((*input2.shape[:-1], out, in1))
     y = (rows @ input1.reshape((*input1.shape, 1))).reshape((*input1.shape[:-1], out))
     return y if bias is None else y + bias
 
@@ -290,6 +290,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along ``dim``; each length counts as at least ``eps``."""
+    x1, x2 = ops.broadcast_tensors(x1, x2)
     lengths = [ops.clamp(ops.norm(x, 2, dim, keepdim=True), min=eps) for x in (x1, x2)]
     return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
 

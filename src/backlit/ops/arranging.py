@@ -138,7 +138,8 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_si
         n = int(counts.reshape(()))
         shape = x.shape
         stretched = expand(unsqueeze(x, dim + 1), (*shape[: dim + 1], n, *shape[dim + 1 :]))
-        return reshape(stretched, (*shape[:dim], shape[dim] * n, *shape[dim + 1 :]))
+        out = reshape(stretched, (*shape[:dim], shape[dim] * n, *shape[dim + 1 :]))
+        return clone(out) if n == 1 or shape[dim] == 1 else out  # reshape copies unless there is nothing to interleave
     if counts.shape != (x.shape[dim],):
         raise misuse("repeat_interleave", f"repeats has shape {counts.shape}, dimension {dim} has size {x.shape[dim]}.")
     from .selecting import index_select

@@ -79,7 +79,8 @@ class Expand(Op):
     is_view = True
 
     def forward(x, *, shape):
-        return np.broadcast_to(x, shape)
+        out = np.broadcast_to(x, shape)
+        return out if out.size != x.size else x.reshape(shape)  # nothing is shown twice: writing stays allowed
 
     def vjp_x(ctx, g):
         return unbroadcast(g, ctx.shapes[0])

@@ -151,8 +151,8 @@ class Rsqrt(Elementwise):
     def value(s, x):
         return 1.0 / s.sqrt(x)
 
-    def slope_x(s, x, out):
-        return -0.5 * out / x
+    def slope_x(s, out):
+        return -0.5 * out * out * out
 
 
 class Square(Elementwise):
