@@ -76,6 +76,9 @@ RUNS = {
         "scheduler": lambda o: schedulers.ReduceLROnPlateau(o, patience=0),
         "validation": VALIDATION,
     },
+    "validation in random order": lambda: {
+        "validation": DataLoader(TensorDataset(*VALIDATION), 3, shuffle=True, generator=bl.Generator().manual_seed(2)),
+    },
     "adamw, cosine": lambda: {
         "optimizer": "adamw",
         "weight_decay": 0.1,
@@ -106,18 +109,21 @@ def test_resuming_with_a_loader_of_the_users_own(tmp_path):
         assert dumps(train(tmp_path / file.stem, batch_size=32, resume=file, **options())) == whole
 
 
-def test_more_epochs_continue_a_finished_run(tmp_path):
+def test_more_epochs_continue_a_finished_run(tmp_path, capsys):
     whole = train(tmp_path / "whole", epochs=5)
     train(tmp_path / "part", epochs=2)
     assert dumps(train(tmp_path / "part", epochs=5, resume="auto")) == dumps(whole)
+    train(tmp_path / "part", epochs=5, resume="auto")
+    assert "all 5 epochs are done" in capsys.readouterr().out
 
 
-def test_a_finished_run_stays_as_it_was(tmp_path):
+def test_a_finished_run_stays_as_it_was(tmp_path, capsys):
     stopping = {"early_stopping": EarlyStopping(patience=1, monitor="loss"), "lr": 0.3, "epochs": 20}
     whole = train(tmp_path / "run", **stopping)
     assert len(whole["columns"]["loss"]) < 20
     stopping["early_stopping"] = EarlyStopping(patience=1, monitor="loss")
     again = train(tmp_path / "run", resume=True, **stopping)
+    assert "This run is over: loss has not improved for 1 epochs" in capsys.readouterr().out
     assert dumps({k: again[k] for k in ("weights", "columns")}) == dumps({k: whole[k] for k in ("weights", "columns")})
 
 

@@ -129,6 +129,8 @@ def test_data_sets_of_the_library():
     data = moons(100)
     model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
     assert len(fit(model, data, epochs=1, **QUIET)) == 1
+    with pytest.raises(OperationError, match="say which one"):
+        evaluate(model, data)
     with pytest.raises(OperationError, match="scaled"):
         fit(model, digits(), epochs=1, **QUIET)
 
@@ -399,7 +401,7 @@ def test_early_stopping_knows_what_is_better():
     history = fit(network(), (X, Y), validation=(X, Y), early_stopping=stopping, epochs=30, **QUIET)
     accuracies = history["val_accuracy"]
     assert stopping.best == max(accuracies)
-    assert all(b > a for a, b in zip(accuracies[:-2], accuracies[1:-1], strict=True))
+    assert accuracies[-1] <= accuracies[-2] and sorted(set(accuracies[:-1])) == accuracies[:-1]
 
 
 def test_schedules_are_stepped_when_they_want_to_be():
@@ -533,11 +535,11 @@ def test_ctrl_c_saves_and_the_resumed_run_is_the_uninterrupted_one(step, tmp_pat
 
 
 def test_a_display_of_the_users_own():
-    class Mine(Silent):
-        seen = []
+    seen = []
 
+    class Mine(Silent):
         def on_epoch(self, trainer):
-            self.seen.append(trainer.epoch)
+            seen.append(trainer.epoch)
 
     fit(network(), (X, Y), epochs=2, progress=Mine())
-    assert Mine.seen == [1, 2]
+    assert seen == [1, 2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ..datasets.errors import did_you_mean
 from ..errors import OperationError
+from ..spelling import did_you_mean
 from ..tensor import Tensor
 from .metrics import METRICS, BinaryAccuracy, Metric
 

@@ -136,7 +136,8 @@ class _MeanError(Metric):
     """The mean over all elements of a function of output − target."""
 
     better = "min"
-    error: ClassVar[Callable[[Array], Array]]
+    error: ClassVar[Any]
+    """The function."""
 
     def start(self) -> None:
         self.total = 0.0

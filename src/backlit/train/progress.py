@@ -79,13 +79,16 @@ class Bar(Silent):
         now = time.perf_counter()
         if now - self._line_at > _LINES or trainer.epoch == trainer.epochs:
             self._line_at = now
-            self._bar.console.print(describe_epoch(trainer), highlight=False)
+            self._print(describe_epoch(trainer))
 
     def say(self, text: str) -> None:
         if self._bar is None:
             print(text, flush=True)
         else:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bar is not None:

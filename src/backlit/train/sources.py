@@ -38,6 +38,10 @@ def as_dataset(data: Any, model: Any) -> Any:
 
 def as_loader(data: Any, model: Any, batch_size: int = EVALUATION_BATCH) -> Any:
     """Data to be looked at in order: a loader as it is, anything else in batches."""
+    if isinstance(data, Data):
+        raise OperationError(
+            f"{data.name} has a training and a test part; say which one is meant: (data.x_test, data.y_test)."
+        )
     return data if isinstance(data, DataLoader) else DataLoader(as_dataset(data, model), batch_size)
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..datasets.errors import did_you_mean
 from ..errors import BacklitError, CheckpointError, NonFiniteError, OperationError
+from ..spelling import did_you_mean
 from ..tensor import Tensor
 from .callbacks import Callback
 from .checkpoint import CheckpointEvery, check_model, check_optimizer
@@ -132,6 +132,7 @@ class Trainer:
             self.model.train()
             self.progress.start(self)
             try:
+                self._say_if_over()
                 self._emit("train_start")
                 while self.done < self.epochs and not self.history.stopped and not interrupt.requested:
                     self._run_epoch()
@@ -231,6 +232,13 @@ class Trainer:
         else:
             self.progress.say(f"{where}. To go on, call fit with resume={str(self.saved)!r}.")
 
+    def _say_if_over(self) -> None:
+        """Explain why a resumed run does nothing."""
+        if self.history.stopped:
+            self.progress.say(f"This run is over: {self.history.stopped}.")
+        elif self.done >= self.epochs:
+            self.progress.say(f"This run is over: all {self.done} epochs are done; to go on, ask for more epochs.")
+
     def _emit(self, event: str) -> None:
         for hook in self._hooks[event]:
             hook(self)
@@ -303,6 +311,7 @@ class Trainer:
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "loader": self.loader.state_dict(),
+            "validation": None if self.validation is None else self.validation.state_dict(),
             "random": random_state(),
             "running": {"sums": list(self._sums), "metrics": [metric.state_dict() for metric in self.metrics]},
             "history": self.history.state_dict(),
@@ -320,6 +329,8 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.loader.load_state_dict(state["loader"])
+            if self.validation is not None:
+                self.validation.load_state_dict(state["validation"])
             for callback, entry in zip(self._stateful(), state["callbacks"], strict=True):
                 callback.load_state_dict(entry["state"])
             for metric, saved in zip(self.metrics, state["running"]["metrics"], strict=True):

@@ -86,7 +86,7 @@ class TensorDataset(Dataset):
 class Subset(Dataset):
     """The samples of a data set at the given indices."""
 
-    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Any, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
         self.indices = indices
         self._array = np.asarray(indices, np.intp)

@@ -84,8 +84,8 @@ class DataLoader:
         if sampler is None and not self._streams:
             sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
         self.sampler: Any = sampler
-        if batch_sampler is None and batch_size is not None and not self._streams:
-            batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
+        if batch_sampler is None and batch_size is not None and sampler is not None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         self.batch_sampler: Any = batch_sampler
         self._pass = _Pass()
         self._resume: _Pass | None = None
