@@ -12,8 +12,6 @@ from .. import __version__
 from ..errors import BacklitError
 from .names import suggestion
 
-INTERRUPTED = 130
-
 
 class Application(click.Group):
     """A group whose mistakes are one sentence on stderr and exit code 2, with a suggestion where a name is near."""
@@ -26,7 +24,7 @@ class Application(click.Group):
             fail(error.format_message())
         except (click.Abort, KeyboardInterrupt):
             click.echo("stopped.", err=True)
-            sys.exit(INTERRUPTED)
+            sys.exit(130)
         except BrokenPipeError:
             # Whoever read our output has gone (| head); nobody is left to tell.
             sys.stderr.close()

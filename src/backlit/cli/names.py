@@ -10,7 +10,7 @@ import click
 
 def suggestion(word: str, options: Iterable[str]) -> str:
     """`" (did you mean 'x'?)"` for options that resemble `word`, or an empty text."""
-    from ..datasets.errors import did_you_mean
+    from ..spelling import did_you_mean
 
     return did_you_mean(word, options)
 

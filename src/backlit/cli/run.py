@@ -23,6 +23,7 @@ from .progress import Screen, progress_for
 from .settings import Settings
 
 DIVERGED = 1
+INTERRUPTED = 130
 
 
 @dataclass
@@ -117,7 +118,7 @@ def _train(run: Run, every: int, *, resumed: bool) -> None:
     write_metrics(run)
     if history.stopped == "interrupted":
         run.screen.interrupted(run.folder, history)
-        raise click.Abort
+        raise click.exceptions.Exit(INTERRUPTED)
     finish(run)
 
 
