@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Any:
     """Import the larger parts when they are first used, which keeps ``import backlit`` quick."""
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
-    from .datasets.errors import did_you_mean
+    from .spelling import did_you_mean
 
     hint = did_you_mean(name, [*globals(), *_ON_DEMAND])
     raise AttributeError(f"module 'backlit' has no attribute {name!r}{hint}", name=name, obj=None)

@@ -62,8 +62,7 @@ def wrote_all(storages: Iterable[Storage], place: Mark | None) -> None:
     for storage in storages:
         storage.version += 1
         storage.writer = place
-        if storage.fingerprint is not None:
-            storage.fingerprint = _fingerprint(storage.array)
+        storage.fingerprint = None  # taken anew when a value here is next saved; what was saved before is stale anyway
 
 
 _CHUNK = 1 << 20

@@ -211,3 +211,22 @@ def test_zero_cuts_history():
     y.add_(x)
     y.sum().backward()
     assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_assigned_values_may_have_extra_dimensions_of_one_in_front():
+    x, v = bl.zeros(2, 3, dtype=bl.float64), leaf([[1.0, 2.0, 3.0]])
+    x[0] = v
+    x[bl.tensor([1])] = v.reshape(1, 1, 3)
+    x.sum().backward()
+    assert v.grad.tolist() == [[2.0, 2.0, 2.0]]
+    with pytest.raises(OperationError):
+        x[0] = bl.zeros(2, 3, dtype=bl.float64)
+
+
+def test_parameter_made_from_a_tensor_shares_its_record_of_writes():
+    d = bl.tensor([1.0, 2.0])
+    p = bl.nn.Parameter(d)
+    loss = (p * p).sum()
+    d.fill_(5.0)
+    with pytest.raises(OverwrittenError):
+        loss.backward()

@@ -74,7 +74,7 @@ def test_gains():
     assert init.calculate_gain("tanh") == 5 / 3
     assert init.calculate_gain("leaky_relu", 1.0) == 1.0
     assert init.calculate_gain("linear") == init.calculate_gain("sigmoid") == 1
-    with pytest.raises(OperationError, match=r"'rely'. Did you mean 'relu'?"):
+    with pytest.raises(OperationError, match=r"'rely' .did you mean 'relu'"):
         init.calculate_gain("rely")
 
 

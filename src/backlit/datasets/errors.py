@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
+
+from ..spelling import did_you_mean
 
 
 class DataError(ValueError):
@@ -37,16 +38,6 @@ def unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, PermissionError):
         return DataError(f"{path}: reading is not permitted; change the file's permissions or copy it.")
     return DataError(f"{path}: the file cannot be read ({error}); check the path and the disk.")
-
-
-def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """`" (did you mean 'x'?)"` for the options that resemble `word`, or an empty text where none does."""
-    import difflib
-
-    by_lower_case = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(word.lower(), by_lower_case, n=3, cutoff=0.6)
-    names = " or ".join(repr(by_lower_case[key]) for key in near)
-    return f" (did you mean {names}?)" if near else ""
 
 
 def shown(value: str, limit: int = 40) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spelling import did_you_mean
 from .data import Data
-from .errors import DataError, did_you_mean, locate, unreadable
+from .errors import DataError, locate, unreadable
 from .idx import read_idx
 
 DIGITS = tuple("0123456789")

@@ -77,7 +77,7 @@ def _leaves(text: str, expression: Expression, values: Mapping[str, Any]) -> dic
     if missing:
         raise ExpressionError(_missing_message(missing[0].name, unused or values), text, missing[0].span)
     if unused:
-        from ..datasets.errors import did_you_mean
+        from ..spelling import did_you_mean
 
         raise ExpressionError(
             f"a value is given for '{unused[0]}', which does not occur in the expression"
@@ -99,7 +99,7 @@ def _leaf(text: str, name: Name, value: Any) -> Tensor:
 
 
 def _missing_message(name: str, given: Iterable[str]) -> str:
-    from ..datasets.errors import did_you_mean
+    from ..spelling import did_you_mean
 
     if name in FUNCTIONS:
         return f"'{name}' is a function; write {name}(...)"
@@ -107,7 +107,7 @@ def _missing_message(name: str, given: Iterable[str]) -> str:
 
 
 def _check_functions(text: str, expression: Expression) -> None:
-    from ..datasets.errors import did_you_mean
+    from ..spelling import did_you_mean
 
     if isinstance(expression, Call):
         known = [name for name in FUNCTIONS if name.isidentifier() and name != "neg"]

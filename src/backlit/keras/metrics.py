@@ -10,7 +10,7 @@ from .names import look_up
 
 
 def _accuracy(name: str) -> Callable[[], Any]:
-    """``"accuracy"`` itself is left to the training loop, which knows whether two classes are told apart by one output."""
+    """``"accuracy"`` itself is left to the training loop, which knows whether one output tells two classes apart."""
     return lambda: "accuracy" if name == "accuracy" else own.Accuracy(name)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from ..datasets.errors import did_you_mean
 from ..errors import OperationError
+from ..spelling import did_you_mean
 
 Thing = TypeVar("Thing")
 

@@ -243,6 +243,8 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x`` moved towards zero by ``lambd``, and zero within ``lambd`` of it."""
+    if lambd < 0:
+        raise OperationError(f"softshrink at {describe(mark())}: lambd must not be negative, it is {lambd}.")
     return input - ops.clamp(input, -lambd, lambd)
 
 

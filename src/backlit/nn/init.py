@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import OperationError
 from ..random import Generator, normal_array, uniform_array
 from ..source import describe, mark
+from ..spelling import did_you_mean
 from ..tensor import Tensor
-from .naming import did_you_mean
 from .parameter import overwrite
 
 __all__ = [
@@ -53,7 +53,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
             raise OperationError(f"calculate_gain: the slope of leaky_relu must be a number, got {slope!r}.")
         return math.sqrt(2.0 / (1.0 + slope**2))
     hint = did_you_mean(str(nonlinearity), [*_GAINS, "leaky_relu"])
-    raise OperationError(f"calculate_gain: no gain is known for the nonlinearity {nonlinearity!r}.{hint}")
+    raise OperationError(f"calculate_gain: no gain is known for the nonlinearity {nonlinearity!r}{hint}.")
 
 
 def _fans(tensor: Tensor, what: str) -> tuple[int, int]:

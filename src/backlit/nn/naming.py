@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from inspect import CO_NEWLOCALS, CO_OPTIMIZED
 from types import FrameType
 from typing import Any
 
 from ..source import inside
+from ..spelling import did_you_mean
 
 _FRAMES = 20  # how far out to look for a variable; deeper call stacks fall back to the class name
 _FUNCTION = CO_OPTIMIZED | CO_NEWLOCALS
@@ -63,19 +63,6 @@ def _given_by_user(name: str) -> bool:
     return name.isidentifier() and name != "self" and not name.startswith("__") and name.strip("_0123456789") != ""
 
 
-def near(name: str, candidates: Iterable[str], most: int = 1) -> list[str]:
-    """Those of ``candidates`` that ``name`` is probably a misspelling of, best first."""
-    from difflib import get_close_matches
-
-    return get_close_matches(name, list(candidates), n=most, cutoff=0.6)
-
-
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """`` Did you mean 'weight'?``, or nothing when no candidate is near."""
-    found = near(name, candidates)
-    return f" Did you mean {found[0]!r}?" if found else ""
-
-
 class UnknownAttribute(AttributeError):
     """An attribute that an object does not have. The near match is looked for only when the message is read: most of
     these errors answer ``hasattr`` and are never seen."""
@@ -86,7 +73,7 @@ class UnknownAttribute(AttributeError):
 
     def __str__(self) -> str:
         hint = "" if self._wanted.startswith("_") else did_you_mean(self._wanted, dir(self._owner))
-        return f"{type(self._owner).__name__} has no attribute {self._wanted!r}.{hint}"
+        return f"{type(self._owner).__name__} has no attribute {self._wanted!r}{hint}"
 
     def __reduce__(self) -> Any:
         return AttributeError, (str(self),)

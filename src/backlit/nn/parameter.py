@@ -24,7 +24,7 @@ def _adopt(target: Tensor, data: Any, kind: str) -> None:
             f"Pass {kind}(x.detach())."
         )
     Tensor.__init__(target, data._data)
-    target._storage = data._storage
+    target._storage = data.storage()
 
 
 class Parameter(Tensor):

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import OperationError
 from ..source import describe, mark
+from ..spelling import near
 from ..tensor import Tensor
-from .naming import near
 from .parameter import Parameter, overwrite
 
 _LISTED = 12  # keys named in an error before "and n more"
@@ -85,7 +85,7 @@ def _list(keys: list[str], others: Iterable[str]) -> str:
 
 
 def _near(key: str, others: Iterable[str]) -> str:
-    found = near(key, others)
+    found = near(key, others, 1)
     return f" (near {found[0]!r})" if found else ""
 
 

@@ -240,14 +240,19 @@ def zero_(self: Tensor) -> Tensor:
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """``x[index] = value``: the value is broadcast; gradients go to the value and to the elements left alone."""
+    """``x[index] = value``: the value is broadcast; gradients go to the value and to the elements left alone.
+
+    Dimensions of 1 that the value has in front of the region's are dropped, as in PyTorch and NumPy.
+    """
     from .indexing import getitem, index_put
 
     region = getitem(self, index)
+    value = operand(value)
+    while value.ndim > region.ndim and value.shape[0] == 1:
+        value = value.reshape(value.shape[1:])
     if region._storage is not None and region._storage is self._storage:
         copy_(region, value)
         return
-    value = operand(value)
     since = last_id()
     become(self, index_put(self, index, value if value.dtype == self.dtype else value.astype(self.dtype)), since)
 

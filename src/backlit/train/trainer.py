@@ -15,6 +15,7 @@ from .callbacks import Callback
 from .checkpoint import CheckpointEvery, check_model, check_optimizer
 from .choices import Loss
 from .evaluation import keeping_modes, run_evaluation
+from .finite import is_finite
 from .history import History
 from .interrupt import Interruptible
 from .metrics import Metric
@@ -261,7 +262,7 @@ class Trainer:
         """Raise when a gradient is not finite."""
         for parameter in self._parameters:
             gradient = parameter._grad
-            if gradient is not None and _looks_infinite(gradient._data) and not np.isfinite(gradient._data).all():
+            if gradient is not None and not is_finite(gradient._data):
                 raise NonFiniteError(
                     f"fit: the gradient of {self._name_of(parameter)} is not finite {self._place()}, "
                     f"though the loss is; {self._advice()}."
@@ -378,26 +379,6 @@ def _kind(callback: Callback) -> str:
 def _overriding(callbacks: list[Callback], event: str) -> list[Any]:
     """The callbacks' methods for an event, only of those that define it."""
     return [getattr(c, event) for c in callbacks if getattr(type(c), event) is not getattr(Callback, event)]
-
-
-_LARGE = 4096  # entries from which reading a whole gradient once more would be felt
-
-
-def _looks_infinite(gradient: np.ndarray) -> bool:
-    """Whether a gradient may hold NaN or infinity, by sums of squares, which such entries (or large ones) spoil.
-
-    Of a large matrix one row and one column are looked at: its gradient is a matrix product XᵀdY, in which an entry of
-    dY that is not finite spoils a whole column, and one of X a whole row.
-    """
-    if gradient.ndim > 1 and gradient.size > _LARGE:
-        return _spoiled(gradient[0]) or _spoiled(gradient[:, 0])
-    return _spoiled(gradient)
-
-
-def _spoiled(part: np.ndarray) -> bool:
-    flat = part if part.ndim == 1 else part.ravel("K")
-    square = float(np.dot(flat, flat))
-    return square - square != 0.0
 
 
 def _length(loader: Any) -> int | None:
