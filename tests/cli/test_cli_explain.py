@@ -15,11 +15,11 @@ def run(*arguments):
 def test_table_shows_every_number():
     result = run("(x+y)*z", "x=-2", "y=5", "z=-4")
     assert result.exit_code == 0 and result.stderr == ""
-    for shown in ("(x+y)*z = −12", "x + y", "q1 * z", "distributes", "swaps", "∂q1/∂x = 1", "∂f/∂q1 = −4", "∂f/∂z = 3"):
+    for shown in ("(x+y)*z = -12", "x + y", "q1 * z", "distributes", "swaps", "∂q1/∂x = 1", "∂f/∂q1 = -4", "∂f/∂z = 3"):
         assert shown in result.stdout, shown
     gradients = result.stdout.split("Gradients of the inputs")[1]
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in gradients.splitlines() if line.startswith("│")]
-    assert rows[1:] == [["x", "−2", "−4"], ["y", "5", "−4"], ["z", "−4", "3"]]
+    assert rows[1:] == [["x", "-2", "-4"], ["y", "5", "-4"], ["z", "-4", "3"]]
 
 
 def test_non_scalar_results_are_summed_and_said_so():

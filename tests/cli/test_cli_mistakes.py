@@ -1,5 +1,6 @@
 """Whatever users get wrong with `backlit train`: one sentence, exit code 2, a near match, nothing written."""
 
+import os
 import subprocess
 import sys
 
@@ -107,6 +108,15 @@ def test_commands_and_help():
         assert shown.exit_code == 0
         assert "backlit explain" in shown.stdout or "backlit train digits" in shown.stdout
     assert runner.invoke(main, ["--nope"]).exit_code == 2
+
+
+def test_terminals_that_know_little():
+    code = "from backlit.cli import main; main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "explain", "x*y", "x=-2", "y=3"],
+        capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}, check=True,
+    )  # fmt: skip
+    assert b"-6" in shown.stdout and shown.stdout.isascii()
 
 
 def test_help_imports_nothing_heavy():

@@ -18,6 +18,7 @@ class Application(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command line; user mistakes never show a traceback."""
+        _print_anywhere()
         try:
             code = super().main(args, standalone_mode=False, **extra)
         except click.ClickException as error:
@@ -31,7 +32,7 @@ class Application(click.Group):
             sys.exit(1)
         except OSError as error:
             fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        except (BacklitError, *_data_errors()) as error:
+        except _user_mistakes() as error:
             fail(str(error))
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -45,10 +46,17 @@ class Application(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _data_errors() -> tuple[type[Exception], ...]:
-    """`DataError`, where the module that defines it was loaded at all."""
+def _print_anywhere() -> None:
+    """Let a terminal that lacks a character show a question mark instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _user_mistakes() -> tuple[type[Exception], ...]:
+    """The errors that say what a user got wrong; `DataError` counts where its module was loaded at all."""
     module = sys.modules.get("backlit.datasets.errors")
-    return (module.DataError,) if module else ()
+    return (BacklitError, module.DataError) if module else (BacklitError,)
 
 
 def fail(message: str) -> None:

@@ -55,7 +55,7 @@ class Prepared:
 
     def statistics(self) -> dict[str, NDArray[np.float64]]:
         """The constants of both scalers, as they are stored beside the weights."""
-        found = {}
+        found: dict[str, NDArray[np.float64]] = {}
         for name, scaler in (("features", self.features), ("targets", self.targets)):
             if scaler is not None:
                 found |= {f"scaling.{name}.{key.strip('_')}": value for key, value in scaler.state_dict().items()}

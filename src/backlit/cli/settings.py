@@ -59,7 +59,7 @@ class Settings:
         expected = {f.name for f in fields(cls)}
         if set(saved) != expected:
             raise ValueError(", ".join(sorted(set(saved) ^ expected)))
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         made = cls(**values)
         for field, like in ((f.name, getattr(cls("digits"), f.name)) for f in fields(cls)):
             value = getattr(made, field)

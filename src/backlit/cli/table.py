@@ -23,7 +23,8 @@ def show(explanation: Explanation, console: Console | None = None) -> None:
     console = console or Console(width=None, highlight=False)
     console.print(Text(explanation.expression, style="bold"), Text("="), Text(number(explanation.value)))
     for name, value in ((v.name, v.value) for v in explanation.variables):
-        console.print(Text(f"  {name} = {number(value)}", style="dim"))
+        rows = number(value).replace("\n", "\n" + " " * (len(name) + 5))
+        console.print(Text(f"  {name} = {rows}", style="dim"))
     if explanation.summed:
         shape = "×".join(map(str, explanation.shape))
         console.print(
@@ -40,26 +41,25 @@ def show(explanation: Explanation, console: Console | None = None) -> None:
 
 
 def number(value: Any) -> str:
-    """A number with up to six digits; arrays row by row; long ones by their shape."""
+    """A number with six digits, arrays row by row with four, long ones by their shape."""
     if value is None:
         return "—"
     array = np.asarray(value)
     if array.size > _SHOWN:
         return f"{'×'.join(map(str, array.shape))} values"
     if array.ndim == 0:
-        return _digits(float(array))
+        return _digits(float(array), 6)
     if array.ndim == 1:
-        return "[" + ", ".join(number(item) for item in array) + "]"
+        return "[" + ", ".join(_digits(float(item), 4) for item in array) + "]"
     return "[" + ",\n ".join(number(item).replace("\n", "\n ") for item in array) + "]"
 
 
-def _digits(x: float) -> str:
+def _digits(x: float, count: int) -> str:
     if math.isnan(x):
         return "not a number"
     if math.isinf(x):
-        return "∞" if x > 0 else "−∞"
-    text = f"{x + 0.0:.6g}"
-    return text.replace("-", "−") if "e" not in text else text
+        return "∞" if x > 0 else "-∞"
+    return f"{x + 0.0:.{count}g}"
 
 
 def _steps(explanation: Explanation) -> Table:
@@ -67,7 +67,7 @@ def _steps(explanation: Explanation) -> Table:
         box=box.ROUNDED, title="Steps: values forward ↓, gradients back ↑", title_justify="left", title_style=""
     )
     table.add_column("step", style="cyan", no_wrap=True)
-    table.add_column("computes", overflow="fold")
+    table.add_column("computes", overflow="fold", min_width=13)
     table.add_column("value", justify="right", overflow="fold")
     table.add_column("upstream", justify="right", style="magenta", overflow="fold")
     table.add_column("local gradients", overflow="fold")
@@ -118,7 +118,7 @@ def _local(step: Step, operand: Operand) -> str:
 
 
 def _local_value(local: Local) -> str:
-    if local.kind == "large" or math.prod(local.shape) > _SHOWN:
+    if local.kind == "large" or math.prod(local.shape) > _SHOWN or len(local.shape) > 2:
         what = "slopes, one for each element" if local.kind in ("elementwise", "gradient") else "Jacobian"
         return f"{'×'.join(map(str, local.shape))} {what}"
     return number(local.value) + (" each" if local.kind == "elementwise" else "")
