@@ -60,7 +60,9 @@ def run(name, model, optimizer, loss_of, x, y, x_test, y_test, batch, epochs, se
 def adam(x, y, x_test, y_test):
     model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
     optimizer = bl.optim.Adam(model.parameters())
-    return run("784-256-10 ReLU, Adam", model, optimizer, nn.CrossEntropyLoss(), x, y, x_test, y_test, 32, 10)
+    return run(
+        "784-256-10 ReLU, Adam, batch 128", model, optimizer, nn.CrossEntropyLoss(), x, y, x_test, y_test, 128, 10
+    )
 
 
 def quadratic(x, y, x_test, y_test):
@@ -102,7 +104,7 @@ def main():
         configuration, wanted = CONFIGURATIONS[name]
         last, best = configuration(data.x_train, data.y_train, data.x_test, data.y_test)
         print(f"{name}: test accuracy {last:.4f} after the last epoch, {best:.4f} at best; wanted {wanted}")
-        if best < wanted:
+        if last < wanted:
             failed.append(name)
     if failed:
         raise SystemExit(f"below the published results: {', '.join(failed)}")

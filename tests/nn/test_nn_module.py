@@ -151,7 +151,7 @@ def test_parameters_before_init_are_refused_clearly():
 def test_unknown_attributes_suggest_near_ones():
     with pytest.raises(AttributeError, match=r"Net has no attribute 'hiden' .did you mean 'hidden' or"):
         _ = Net().hiden
-    with pytest.raises(AttributeError, match=r"no attribute 'qqq'.$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'qqq'$"):
         _ = Net().qqq
     with pytest.raises(AttributeError, match=r"did you mean '1'|no attribute '7'"):
         Net().get_submodule("layers.7")

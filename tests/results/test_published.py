@@ -1,0 +1,58 @@
+"""Published training results, reproduced by the scripts in examples/."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+MNIST = pathlib.Path(os.environ.get("BACKLIT_DATA", ROOT.parent / "shared" / "data")) / "mnist"
+
+
+def example(name):
+    """A script of examples/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_spiral_and_moons():
+    tasks = example("small_tasks")
+    assert 0.42 < tasks.spiral(0, 200, 1.0) < 0.62
+    assert tasks.two_moons() == 1.0
+
+
+def test_gradients_three_ways(capsys):
+    example("gradients_three_ways").main()
+    assert "by hand ms" in capsys.readouterr().out
+
+
+def test_worked_examples_print_their_numbers(capsys):
+    examples = example("worked_examples")
+    examples.sum_and_product()
+    examples.two_two_one_network()
+    assert "∂/∂x = -4.0   ∂/∂y = -4.0   ∂/∂z = 3.0" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_spiral_with_a_hidden_layer():
+    assert example("small_tasks").spiral(100, 10_000, 1.0) >= 0.98
+
+
+@pytest.mark.slow
+def test_kinds_of_descent_differ_as_they_should(tmp_path, monkeypatch):
+    compared = example("descent_compared")
+    monkeypatch.setattr(sys, "argv", ["descent_compared.py", str(tmp_path / "picture.png")])
+    compared.main()
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MNIST.is_dir(), reason=f"no MNIST in {MNIST}; set BACKLIT_DATA to its parent folder")
+@pytest.mark.parametrize("configuration", ["adam", "quadratic", "cross-entropy"])
+def test_mnist(configuration, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["mnist.py", str(MNIST), configuration])
+    example("mnist").main()  # exits with an error below the wanted accuracy
