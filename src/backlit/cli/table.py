@@ -14,13 +14,16 @@ from rich.text import Text
 from ..explain import Explanation, Local, Operand, Step
 
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "matmul": "@"}
+_PIPED = 110
 _SHOWN = 16
 """Arrays with more elements are described by their shape."""
 
 
 def show(explanation: Explanation, console: Console | None = None) -> None:
     """Print the steps, the gradients of the variables, and what is worth knowing about them."""
-    console = console or Console(width=None, highlight=False)
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPED)  # files and pipes have no width of their own
     console.print(Text(explanation.expression, style="bold"), Text("="), Text(number(explanation.value)))
     for name, value in ((v.name, v.value) for v in explanation.variables):
         rows = number(value).replace("\n", "\n" + " " * (len(name) + 5))
@@ -67,7 +70,7 @@ def _steps(explanation: Explanation) -> Table:
         box=box.ROUNDED, title="Steps: values forward ↓, gradients back ↑", title_justify="left", title_style=""
     )
     table.add_column("step", style="cyan", no_wrap=True)
-    table.add_column("computes", overflow="fold", min_width=13)
+    table.add_column("computes", overflow="fold")
     table.add_column("value", justify="right", overflow="fold")
     table.add_column("upstream", justify="right", style="magenta", overflow="fold")
     table.add_column("local gradients", overflow="fold")
@@ -114,7 +117,8 @@ def _locals(step: Step) -> str:
 def _local(step: Step, operand: Operand) -> str:
     local = operand.local
     assert local is not None
-    return f"∂{step.name}/∂{_short(operand)} = {_local_value(local)}"
+    value = _local_value(local)
+    return f"∂{step.name}/∂{_short(operand)} =" + ("\n" if "\n" in value else " ") + value
 
 
 def _local_value(local: Local) -> str:
