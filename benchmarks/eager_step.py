@@ -9,16 +9,18 @@ from harness import interleaved, one_thread, report
 
 one_thread()
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+from itertools import pairwise
 
-import backlit as bl  # noqa: E402
+import numpy as np
+import torch
+
+import backlit as bl
 
 
 def perceptron(library, sizes):
     """A stack of linear layers with ReLU between them, in either library."""
     layers = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         layers += [library.nn.Linear(fan_in, fan_out), library.nn.ReLU()]
     return library.nn.Sequential(*layers[:-1])
 
@@ -44,7 +46,11 @@ def step_of(library, sizes, batch, criterion, optimizer, target, seed=0):
 
 def main():
     torch.set_num_threads(1)
-    small = dict(sizes=(16, 32, 32, 1), batch=32, target=lambda rng: rng.normal(size=(32, 1)).astype(np.float32))
+    small = {
+        "sizes": (16, 32, 32, 1),
+        "batch": 32,
+        "target": lambda rng: rng.normal(size=(32, 1)).astype(np.float32),
+    }
     times = interleaved(
         {
             "Backlit": step_of(bl, criterion=bl.nn.MSELoss, optimizer=lambda p: bl.optim.SGD(p, lr=0.01), **small),
@@ -54,7 +60,7 @@ def main():
         }
     )
     report("16-32-32-1, batch 32, SGD (target: at most 0.50)", times, "PyTorch")
-    large = dict(sizes=(784, 256, 10), batch=32, target=lambda rng: rng.integers(0, 10, size=32))
+    large = {"sizes": (784, 256, 10), "batch": 32, "target": lambda rng: rng.integers(0, 10, size=32)}
     times = interleaved(
         {
             "Backlit": step_of(bl, criterion=bl.nn.CrossEntropyLoss, optimizer=lambda p: bl.optim.Adam(p), **large),

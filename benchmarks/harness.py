@@ -1,4 +1,4 @@
-"""Side-by-side timing: contestants take turns in one process, so that a change of the machine's speed hits all of them."""
+"""Side-by-side timing: contestants take turns in one process, so that a slower moment hits them all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def one_thread() -> None:
 def interleaved(
     contestants: dict[str, Callable[[], object]], rounds: int = 200, inner: int = 5
 ) -> dict[str, np.ndarray]:
-    """Seconds of every timed call: in each round every contestant runs ``inner`` times in a row, after one untimed call."""
+    """Seconds of every timed call: in each round each runs ``inner`` times in a row, after an untimed call."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for run in contestants.values():
         for _ in range(10):
@@ -38,7 +38,7 @@ def interleaved(
 
 
 def report(title: str, times: dict[str, np.ndarray], baseline: str) -> float:
-    """Print median and 10th percentile, as times and as ratios to the baseline; return the ratio of the first contestant's medians."""
+    """Print median and 10th percentile as times and as ratios to the baseline; return the first ratio of medians."""
     table = Table(
         "contestant", "median µs", "10th percentile µs", f"median / {baseline}", f"10th pct / {baseline}", title=title
     )

@@ -9,10 +9,10 @@ from harness import interleaved, one_thread, report
 
 one_thread()
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import torch
 
-import backlit as bl  # noqa: E402
+import backlit as bl
 
 NETWORKS = {
     "16-32-32-1": [(32, 16), (32,), (32, 32), (32,), (1, 32), (1,)],

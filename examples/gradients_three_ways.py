@@ -73,10 +73,10 @@ def numerical(loss, w, h=1e-5):
     return gradient
 
 
-def timed(function):
-    function()
+def timed(function, *args):
+    function(*args)
     start = time.perf_counter()
-    result = function()
+    result = function(*args)
     return result, (time.perf_counter() - start) * 1e3
 
 
@@ -86,9 +86,9 @@ def main():
     )
     w = rng.normal(size=(D, C)) * 0.3
     for name, (loss, by_hand) in PROBLEMS.items():
-        exact, t_hand = timed(lambda: by_hand(w))
-        auto, t_auto = timed(lambda: automatic(loss, w))
-        numeric, t_num = timed(lambda: numerical(loss, w))
+        exact, t_hand = timed(by_hand, w)
+        auto, t_auto = timed(automatic, loss, w)
+        numeric, t_num = timed(numerical, loss, w)
         errors = [np.abs(g - exact).max() / np.abs(exact).max() for g in (auto, numeric)]
         table.add_row(name, f"{t_hand:.3f}", f"{t_auto:.3f}", f"{errors[0]:.0e}", f"{t_num:.1f}", f"{errors[1]:.0e}")
         if errors[0] > 1e-12 or errors[1] > 1e-6:

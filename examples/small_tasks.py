@@ -1,4 +1,5 @@
-"""Two classics: the three-arm spiral (softmax classifier against one hidden layer) and two moons with a max-margin loss.
+"""Two classics:
+the three-arm spiral (softmax classifier against one hidden layer), and two moons with a max-margin loss.
 
 Run it: python examples/small_tasks.py
 """
@@ -28,7 +29,7 @@ def spiral(hidden, steps, rate, seed=0, penalty=1e-3):
 
 
 def two_moons(steps=100, seed=1337):
-    """Training accuracy of a 2-16-16-1 network on two moons with max(0, 1 − t·s) and an L2 penalty, full-batch steps."""
+    """Training accuracy of a 2-16-16-1 network on two moons: max(0, 1 − t·s) and an L2 penalty, full-batch steps."""
     bl.manual_seed(seed)
     data = moons(n=100, noise=0.1, seed=1, test_fraction=0.0)
     x, t = bl.tensor(data.x_train, dtype=bl.float32), bl.tensor(2.0 * data.y_train - 1.0, dtype=bl.float32)

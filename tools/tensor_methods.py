@@ -15,7 +15,7 @@ from backlit.tensor import Tensor
 
 TARGET = Path(__file__).parent.parent / "src" / "backlit" / "_methods.pyi"
 
-HEAD = '''"""Methods that ops/methods.py attaches to Tensor, for type checkers. Made by tools/tensor_methods.py; do not edit."""
+HEAD = '''"""Methods that ops/methods.py attaches to Tensor, for type checkers. Made by tools/tensor_methods.py."""
 
 from typing import Any
 

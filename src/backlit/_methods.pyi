@@ -1,4 +1,4 @@
-"""Methods that ops/methods.py attaches to Tensor, for type checkers. Made by tools/tensor_methods.py; do not edit."""
+"""Methods that ops/methods.py attaches to Tensor, for type checkers. Made by tools/tensor_methods.py."""
 
 from typing import Any
 

@@ -117,8 +117,8 @@ def _roots(tensors: Tensors, gradients: Any, create_graph: bool) -> list[tuple[A
     for tensor, seed in zip(outputs, seeds, strict=True):
         if not tensor.requires_grad:
             raise GradientError(
-                "backward: this tensor does not require gradients: nothing it was computed from has requires_grad=True, "
-                "or it was detached or computed under no_grad()."
+                "backward: this tensor does not require gradients: nothing it was computed from has "
+                "requires_grad=True, or it was detached or computed under no_grad()."
             )
         roots.append((tensor._node or tensor, _seed(tensor, seed, create_graph)))
     return roots

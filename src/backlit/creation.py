@@ -169,6 +169,11 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, requir
     if dtype is None:
         whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
         dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
+    start, end, step = _number(start), _number(end), _number(step)
+    if step == 0 or (end - start) * step < 0:
+        raise OperationError(
+            f"arange at {describe(mark())}: steps of {step} never lead from {start} to {end}; change the step's sign."
+        )
     return _finish(np.arange(start, end, step).astype(dtype), requires_grad)
 
 

@@ -77,10 +77,10 @@ __all__ = [
     "float32",
     "float64",
     "get_default_dtype",
+    "int8",
     "int16",
     "int32",
     "int64",
-    "int8",
     "set_default_dtype",
     "uint8",
 ]

@@ -15,7 +15,7 @@ from .tensor import Tensor
 
 
 class Tangents:
-    """The tangents of one level, kept by the array that holds the value (a saved output comes back as another tensor)."""
+    """The tangents of one level, kept by the array that holds the value: a saved output is another tensor."""
 
     def __init__(self) -> None:
         self._outer = mode.observers

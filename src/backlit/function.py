@@ -36,7 +36,7 @@ class FunctionContext:
         self._node: Node | None = None
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors for ``backward``; overwriting one in between is noticed. Inputs and outputs should be kept so."""
+        """Keep tensors for ``backward``; overwriting one in between is noticed. Keep inputs and outputs so."""
         self._saved = list(tensors)
 
     @property
@@ -138,7 +138,7 @@ class _Own(Op):
             if gradient.shape != shape:
                 raise GradientError(
                     f"{cls.name}.backward returned a gradient of shape {gradient.shape} for input {i}, which has shape "
-                    f"{shape} (applied at {describe(node.mark)}). Sum over broadcast axes, or transpose, as the rule requires."
+                    f"{shape} (applied at {describe(node.mark)}). Sum over broadcast axes, or transpose, as needed."
                 )
             out.append(gradient if create_graph else gradient._data)
         return out
@@ -299,7 +299,7 @@ def custom_vjp(function: Callable[..., Any]) -> Callable[..., Tensor]:
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a ``backward`` that cannot itself be differentiated; doing so raises instead of giving a wrong result."""
+    """Decorate a ``backward`` that cannot itself be differentiated: doing so raises instead of being wrong."""
 
     @wraps(backward)
     def guarded(ctx: Any, *upstream: Any) -> Any:

@@ -46,7 +46,7 @@ class Leaf(Protocol):
 
 
 class WalkObserver:
-    """Sees the reverse walk without being able to change it. Explanation, statistics and anomaly tracing subclass it."""
+    """Sees the reverse walk without changing it. Explanation, statistics and anomaly tracing subclass it."""
 
     def enter(self, node: Node, upstream: Gradient) -> None:
         """Called with the complete upstream gradient, before the node's rule runs."""

@@ -20,7 +20,7 @@ except (ImportError, AttributeError):  # another NumPy: the public way will do
 
 
 def hush() -> Any:
-    """Stop NumPy's floating-point warnings; give the result to :func:`unhush`. For hot paths, where a block costs more."""
+    """Stop NumPy's floating-point warnings; give the result to :func:`unhush`. A block costs more."""
     if _state is not None:
         return _state.set(_ignore_all)
     block = np.errstate(all="ignore")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def tensor_repr(tensor: Tensor) -> str:
-    """``tensor([...], dtype=float64, grad_fn=<add at train.py:3: …>)``; large tensors are summarised with their shape."""
+    """``tensor([...], dtype=float64, grad_fn=<add at train.py:3: …>)``; large ones are summarised."""
     text = np.array2string(tensor._data, separator=", ", prefix="tensor(", precision=4, threshold=1000, edgeitems=3)
     notes = []
     if tensor._data.size > 1000 or tensor._data.size == 0:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 Mark = tuple[CodeType, int]
-"""A place in running code: the code object and the instruction offset. Resolving it to a line is put off until asked."""
+"""A place in running code: the code object and the instruction offset, resolved to a line when asked."""
 
 
 class _Inside(dict[str, bool]):
@@ -38,7 +38,7 @@ def mark() -> Mark | None:
 
 
 class Source(NamedTuple):
-    """A resolved place in the user's program: ``file``, ``line``, the enclosing ``function``, and the line's ``text``."""
+    """A resolved place in the user's program: ``file``, ``line``, enclosing ``function``, and the line's ``text``."""
 
     file: str
     line: int

@@ -32,7 +32,7 @@ class Storage:
         self.version = 0
         self.history = 0
         self.writer: Mark | str | None = None
-        self.exposed_at: Mark | None | bool = False
+        self.exposed_at: Mark | bool | None = False
         self.fingerprint: int | None = None
 
     def wrote(self) -> None:

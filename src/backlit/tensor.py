@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import dtypes
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
 from .source import mark
@@ -296,7 +295,7 @@ class Tensor(TensorMethods):
     def __bool__(self) -> bool:
         if self._data.size != 1:
             raise OperationError(
-                f"the truth value of a tensor with shape {self.shape} is ambiguous; use .any(), .all() or backlit.where."
+                f"the truth value of a tensor with shape {self.shape} is ambiguous; use .any(), .all() or where."
             )
         return bool(self._data)
 

@@ -113,7 +113,7 @@ def test_quiet_prints_the_result_only():
         "--layers none --validation-fraction 0 --optimizer adagrad",
         "--dropout 0.3 --early-stopping 2 --optimizer adadelta --activation gelu",
         "--batch-size 1 --activation sigmoid --l2 0.01",
-        "--batch-size 100000 --activation leaky_relu",
+        "--batch-size 100000 --activation leaky_relu --threads 2",
     ],
 )
 def test_options(options):

@@ -78,8 +78,8 @@ def array(x: Any) -> np.ndarray:
 # -- elementwise --------------------------------------------------------------------------------------------------
 
 SMOOTH = [
-    *("tanh sin cos sigmoid atan asinh erf neg square").split(),
-    *("softplus silu gelu mish logsigmoid").split(),
+    *["tanh", "sin", "cos", "sigmoid", "atan", "asinh", "erf", "neg", "square"],
+    *["softplus", "silu", "gelu", "mish", "logsigmoid"],
 ]
 KINKED = ["relu", "abs", "leaky_relu", "elu", "hardtanh", "hardswish", "sign"]
 

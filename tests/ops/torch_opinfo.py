@@ -92,7 +92,7 @@ Pair = tuple[str, Callable[..., Any], Callable[..., Any]]
 
 
 def variants(entry: Any) -> Iterator[Pair]:
-    """What to compare for an entry, as (label, ours, theirs): the function, the method, the in-place method, aliases."""
+    """What to compare, as (label, ours, theirs): the function, the method, the in-place method, aliases."""
     function = ours(entry)
     yield "", function, entry
     if function is not named(entry.name):
@@ -194,27 +194,35 @@ class Comparison:
 
 
 Explained = Callable[[Name, Any], "str | None"]
+Random = Callable[[Name, Any], bool]
 
 
-def compare(name: Name, explained: Explained = lambda name, sample: None, random: bool = False) -> Comparison:
-    """Run every float64 sample of an entry through both; ``explained(name, sample)`` may give a reason to leave it out.
+def compare(
+    name: Name,
+    explained: Explained = lambda name, sample: None,
+    random: Random = lambda name, sample: False,
+    tolerance: float = 1e-9,
+) -> Comparison:
+    """Run every float64 sample of an entry through both.
 
-    ``random`` says that the numbers come from a generator: then shapes and dtypes are compared, values are not.
+    ``explained(name, sample)`` may give a reason to leave a sample out; where ``random(name, sample)`` says that the
+    numbers come from a generator, shapes and dtypes are compared, values are not.
     """
     entry, outcome = database()[name], Comparison(name)
     dtype = next(dtype for dtype in DTYPES if entry.supports_dtype(dtype, "cpu"))
-    gradients = dtype is torch.float64 and entry.supports_autograd and not random
+    gradients = dtype is torch.float64 and entry.supports_autograd
     pairs = list(variants(entry))
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for sample in entry.sample_inputs("cpu", dtype, requires_grad=gradients):
+            rtol = None if random(name, sample) else tolerance
             try:
                 reason = explained(name, sample)
                 if reason is not None:
                     raise LeftOut(reason)
                 for pair in pairs:
-                    _compare(outcome, pair, sample, random)
+                    _compare(outcome, pair, sample, rtol)
             except LeftOut as reason:
                 outcome.left_out[str(reason)] += 1
             else:
@@ -222,8 +230,11 @@ def compare(name: Name, explained: Explained = lambda name, sample: None, random
     return outcome
 
 
-def _compare(outcome: Comparison, pair: Pair, sample: Any, random: bool) -> None:
-    """Compare one call. In place, what PyTorch refuses (another dtype, a broadcast target) is not compared."""
+def _compare(outcome: Comparison, pair: Pair, sample: Any, rtol: float | None) -> None:
+    """Compare one call, without values where ``rtol`` is None.
+
+    What PyTorch refuses in place (a result of another dtype or a larger shape) is not compared.
+    """
     label, function, reference = pair
     given = [sample.input, sample.args, sample.kwargs]
     try:
@@ -237,26 +248,28 @@ def _compare(outcome: Comparison, pair: Pair, sample: Any, random: bool) -> None
     outcome.compared += 1
     try:
         mine = results(function(x, *args, **kwargs))
-        difference = _differ_all(mine, theirs, values=not random)
-        if difference is None and not random:
-            difference = _compare_gradients(mine, theirs, leaves, list(leaves_of(given)))
+        difference = _differ_all(mine, theirs, rtol)
+        if difference is None and rtol is not None:
+            difference = _compare_gradients(mine, theirs, leaves, list(leaves_of(given)), rtol)
     except Exception as error:
         difference = f"raises {type(error).__name__}: {error}"
     if difference is not None:
         outcome.differences.append(f"{describe(sample)}{f' {label}' if label else ''}: {difference}")
 
 
-def _differ_all(mine: list[Any], theirs: list[Any], values: bool) -> str | None:
+def _differ_all(mine: list[Any], theirs: list[Any], rtol: float | None) -> str | None:
     if len(mine) != len(theirs):
         return f"{len(mine)} results instead of {len(theirs)}"
     for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
-        difference = _differ(a, b, values)
+        difference = _differ(a, b, rtol)
         if difference is not None:
             return f"result {i}: {difference}"
     return None
 
 
-def _compare_gradients(mine: list[Any], theirs: list[Any], leaves: list[Tensor], wanted: list[Any]) -> str | None:
+def _compare_gradients(
+    mine: list[Any], theirs: list[Any], leaves: list[Tensor], wanted: list[Any], rtol: float
+) -> str | None:
     pairs = [(a, b) for a, b in zip(mine, theirs, strict=True) if isinstance(b, torch.Tensor)]
     for i, (a, b) in enumerate(pairs):
         if bool(getattr(a, "requires_grad", False)) != b.requires_grad:
@@ -274,16 +287,16 @@ def _compare_gradients(mine: list[Any], theirs: list[Any], leaves: list[Tensor],
     )
     for i, (leaf, a, b) in enumerate(zip(wanted, found, right, strict=True)):
         zeros = torch.zeros_like(leaf)
-        difference = _differ(constant(zeros.numpy()) if a is None else a, zeros if b is None else b)
+        difference = _differ(constant(zeros.numpy()) if a is None else a, zeros if b is None else b, rtol)
         if difference is not None:
             return f"gradient {i}: {difference}"
     return None
 
 
-def _differ(mine: Any, theirs: Any, values: bool = True) -> str | None:
+def _differ(mine: Any, theirs: Any, rtol: float | None) -> str | None:
     """How two results differ in kind, dtype, shape or value, or None."""
     if not isinstance(theirs, torch.Tensor):
-        return None if mine == theirs or not values else f"{mine!r} instead of {theirs!r}"
+        return None if mine == theirs or rtol is None else f"{mine!r} instead of {theirs!r}"
     if not isinstance(mine, Tensor):
         return f"a {type(mine).__name__} instead of a tensor"
     a, b = mine._data, theirs.detach().resolve_neg().numpy()
@@ -291,26 +304,33 @@ def _differ(mine: Any, theirs: Any, values: bool = True) -> str | None:
         return f"dtype {a.dtype} instead of {b.dtype}"
     if a.shape != b.shape:
         return f"shape {a.shape} instead of {b.shape}"
-    if values and not np.allclose(a, b, rtol=1e-9, atol=1e-11, equal_nan=True):
-        place = np.unravel_index(np.argmax(~np.isclose(a, b, rtol=1e-9, atol=1e-11, equal_nan=True)), a.shape)
-        return f"{a[place]!r} instead of {b[place]!r} at {tuple(map(int, place))} of shape {a.shape}"
-    return None
+    if rtol is None or a.size == 0:
+        return None
+    apart = ~np.isclose(a, b, rtol=rtol, atol=rtol / 100, equal_nan=True)
+    if not apart.any():
+        return None
+    place = np.unravel_index(np.argmax(apart), a.shape)
+    return f"{a[place]!r} instead of {b[place]!r} at {tuple(map(int, place))} of shape {a.shape}"
 
 
 # -- what may be written to afterwards ----------------------------------------------------------------------------
 
 
-def compare_saved(name: Name) -> Iterator[str]:
+def compare_saved(name: Name, left_out: Random = lambda name, sample: False) -> Iterator[str]:
     """Values that can be overwritten between forward and backward in PyTorch, but not in Backlit.
 
     For the first samples of an entry, each input (as a computed tensor) and each result in turn is written to in
     place after the call, with its own values. PyTorch's backward then refuses exactly where the value was saved.
     """
     entry = database()[name]
+    if not (entry.supports_autograd and entry.supports_dtype(torch.float64, "cpu")):
+        return
     function = ours(entry)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for sample in itertools.islice(entry.sample_inputs("cpu", torch.float64, requires_grad=True), 4):
+            if left_out(name, sample):
+                continue
             given = [sample.input, sample.args, sample.kwargs]
             leaves: list[Tensor] = []
             try:
@@ -354,8 +374,8 @@ def _replaced(value: Any, change: Callable[[Any], Any]) -> Any:
     return value
 
 
-def compare_errors(name: Name) -> Iterator[tuple[str, str]]:
-    """Calls that PyTorch refuses and Backlit answers: the call and PyTorch's reason."""
+def compare_errors(name: Name) -> Iterator[tuple[Any, str]]:
+    """Calls that PyTorch refuses and Backlit answers: the sample and PyTorch's reason."""
     entry = database()[name]
     if entry.error_inputs_func is None:
         return
@@ -366,13 +386,13 @@ def compare_errors(name: Name) -> Iterator[tuple[str, str]]:
             sample = error.sample_input
             try:
                 x, args, kwargs = converted([sample.input, sample.args, sample.kwargs], [])
-            except (LeftOut, TypeError):
+            except (LeftOut, TypeError, ValueError):  # ValueError: more dimensions than NumPy has
                 continue
             try:
                 function(x, *args, **kwargs)
             except Exception:
                 continue
-            yield describe(sample), str(error.error_regex)
+            yield sample, str(error.error_regex)
 
 
 def describe(sample: Any) -> str:

@@ -21,6 +21,7 @@ from .network import build_loss, build_network, build_optimizer, check_size, res
 from .prepare import Prepared, fingerprint, load, prepare
 from .progress import Screen, progress_for
 from .settings import Settings
+from .threads import limit_threads
 
 DIVERGED = 1
 INTERRUPTED = 130
@@ -124,6 +125,7 @@ def _train(run: Run, every: int, *, resumed: bool) -> None:
 
 def _fit(run: Run, every: int, resumed: bool) -> History:
     settings, prepared = run.settings, run.prepared
+    limit_threads(settings, len(prepared.train), prepared.inputs, prepared.outputs)
     random.manual_seed(settings.seed)
     run.model = build_network(settings, prepared.inputs, prepared.outputs)
     run.loss = build_loss(settings.loss, None if prepared.data.classes is None else prepared.outputs)

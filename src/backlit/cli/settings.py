@@ -20,7 +20,8 @@ MAX_LAYERS, MAX_WIDTH = 64, 16384
 
 @dataclass(frozen=True)
 class Settings:
-    """One training run. ``batch_size`` 0 is all training rows at once; ``early_stopping`` and ``clip`` 0 are off."""
+    """One training run. ``batch_size`` 0 is all training rows at once; ``early_stopping`` and ``clip`` 0 are off, and
+    ``threads`` 0 is as many as pay."""
 
     dataset: str
     file: str | None = None
@@ -44,6 +45,7 @@ class Settings:
     clip: float = 0.0
     augment: bool = False
     seed: int = 0
+    threads: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -143,7 +143,7 @@ class ReduceLROnPlateau:
         min_lr: float = 0.0,
     ) -> None:
         self.monitor = monitor
-        self.options = {"factor": factor, "patience": patience, "min_lr": min_lr}
+        self.options: dict[str, Any] = {"factor": factor, "patience": patience, "min_lr": min_lr}
         self.options["mode"] = "max" if mode == "max" or (mode == "auto" and monitor.endswith("accuracy")) else "min"
 
     def for_optimizer(self, optimizer: optim.Optimizer) -> train.LearningRateScheduler:

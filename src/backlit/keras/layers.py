@@ -266,7 +266,7 @@ class BatchNormalization(Layer):
         self.momentum, self.epsilon = momentum, epsilon
 
     def build(self, shape: Shape) -> tuple[list[nn.Module], Shape]:
-        options = {"eps": self.epsilon, "momentum": 1.0 - self.momentum}
+        options: dict[str, Any] = {"eps": self.epsilon, "momentum": 1.0 - self.momentum}
         if len(shape) == 3:
             return [ChannelsFirst(), nn.BatchNorm2d(shape[2], **options), ChannelsLast()], shape
         self._needs(shape, 1, "features, or images (height, width, channels)")

@@ -92,7 +92,9 @@ LOSSES = {
 
 def _from(loss: Loss) -> Callable[..., Loss]:
     def make(from_logits: bool = False) -> Loss:
-        return loss._replace(function=loss.on_logits, on_logits=None, activation=None) if from_logits else loss
+        if not from_logits or loss.on_logits is None:
+            return loss
+        return loss._replace(function=loss.on_logits, on_logits=None, activation=None)
 
     return make
 

@@ -20,6 +20,7 @@ from .losses import resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 
+_PROGRESS: dict[int | str, str | bool] = {"auto": "auto", 0: False, 1: "bar", 2: "lines"}
 _WAITING = "the model has no weights yet: give its first layer input_shape=, start with keras.Input(shape), or fit it."
 
 
@@ -139,7 +140,7 @@ class Sequential:
             else (_floats(validation_data[0]), np.asarray(validation_data[1])),
             metrics=metrics,
             callbacks=[self._carried(callback, optimizer) for callback in callbacks],
-            progress={"auto": "auto", 0: False, 1: "bar", 2: "lines"}[verbose],
+            progress=_PROGRESS[verbose],
         )
 
     def _carried(self, callback: Any, optimizer: Any) -> train.Callback:

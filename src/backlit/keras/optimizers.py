@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import optim
@@ -11,7 +12,7 @@ from .names import look_up
 class Optimizer:
     """A recipe for one of :mod:`backlit.optim`, which is made once there are parameters."""
 
-    def __init__(self, kind: type[optim.Optimizer], learning_rate: float, **options: Any) -> None:
+    def __init__(self, kind: Any, learning_rate: float, **options: Any) -> None:
         self.kind, self.options = kind, options
         self.made: optim.Optimizer | None = None
         self._rate = learning_rate
@@ -76,7 +77,7 @@ def Adadelta(learning_rate: float = 0.001, rho: float = 0.95, epsilon: float = 1
     return Optimizer(optim.Adadelta, learning_rate, rho=rho, eps=epsilon)
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad, "adadelta": Adadelta,
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """What can be computed. One definition per operation, one file per family."""
 
-from . import methods as _methods  # noqa: F401  (puts the operations on Tensor)
+from . import methods as _methods
 from .activations import (
     clamp,
     elu,
@@ -36,7 +36,6 @@ from .arithmetic import (
     where,
 )
 from .arranging import flip, fliplr, flipud, meshgrid, repeat_interleave, roll, rot90, tile, tril, triu
-from .binary_losses import binary_cross_entropy, binary_cross_entropy_with_logits
 from .attention import scaled_dot_product_attention
 from .average_pooling import (
     adaptive_avg_pool1d,
@@ -47,6 +46,7 @@ from .average_pooling import (
     avg_pool3d,
 )
 from .batch_normalization import batch_norm
+from .binary_losses import binary_cross_entropy, binary_cross_entropy_with_logits
 from .comparison import (
     allclose,
     bitwise_and,
@@ -72,21 +72,21 @@ from .comparison import (
 from .contraction import einsum, tensordot
 from .convolution import conv1d, conv2d, conv3d
 from .cross_entropy import cross_entropy, nll_loss
+from .dropout import dropout, dropout1d, dropout2d, dropout3d
 from .extremes import amax, amin, argmax, argmin, max, min
-from .lookup import argwhere, embedding, nonzero, one_hot
 from .gathering import gather, scatter, scatter_add, take, take_along_dim
 from .indexing import index_put
 from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
-from .dropout import dropout, dropout1d, dropout2d, dropout3d
 from .linalg import linear, matmul
+from .lookup import argwhere, embedding, nonzero, one_hot
 from .losses import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .margin_losses import hinge_embedding_loss, hinge_loss, margin_ranking_loss, multi_margin_loss
 from .max_pooling import max_pool1d, max_pool2d, max_pool3d
+from .normalization import group_norm, instance_norm, layer_norm, rms_norm
 from .norms import norm
 from .ordering import argsort, kthvalue, median, sort, topk
 from .padding import pad
 from .products import addmm, addmv, baddbmm, bmm, dot, inner, kron, mm, mv, outer, vdot
-from .normalization import group_norm, instance_norm, layer_norm, rms_norm
 from .reduction import all, any, count_nonzero, mean, prod, sum
 from .rounding import ceil, floor, round, trunc
 from .scan import cumprod, cumsum, logcumsumexp

@@ -9,6 +9,7 @@ import numpy as np
 
 from .definition import Sample, Tensor, apply, operation
 from .elementwise import Elementwise, to_float, unary
+from .misuse import misuse
 
 _SQRT_HALF, _SQRT_2_OVER_PI, _INV_SQRT_2PI = math.sqrt(0.5), math.sqrt(2.0 / math.pi), 1.0 / math.sqrt(2.0 * math.pi)
 _GELU_CUBIC = 0.044715  # Hendrycks & Gimpel 2016, the tanh approximation
@@ -302,6 +303,8 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
 )
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """Limit values to ``[min_val, max_val]``."""
+    if min_val > max_val:
+        raise misuse("hardtanh", f"min_val is {min_val}, which is more than max_val, {max_val}.")
     return clamp(to_float(x), float(min_val), float(max_val))
 
 

@@ -118,7 +118,7 @@ class Pow(Elementwise):
 
 
 class Maximum(Elementwise):
-    """The larger of two tensors, element by element; NaN wins. Where both are equal the gradient is split in halves."""
+    """The larger of two tensors, element by element; NaN wins. Where both are equal the gradient is halved."""
 
     formula = "z = max(x, y)"
     gate = "routes the upstream gradient to the larger input"
@@ -135,7 +135,7 @@ class Maximum(Elementwise):
 
 
 class Minimum(Elementwise):
-    """The smaller of two tensors, element by element; NaN wins. Where both are equal the gradient is split in halves."""
+    """The smaller of two tensors, element by element; NaN wins. Where both are equal the gradient is halved."""
 
     formula = "z = min(x, y)"
     gate = "routes the upstream gradient to the smaller input"

@@ -188,6 +188,8 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
     """
     x = operand(x)
     by = tuple(int(s) for s in (shifts if isinstance(shifts, (tuple, list)) else (shifts,)))
+    if not by:
+        raise misuse("roll", "needs at least one shift.")
     if dims is None:
         return reshape(apply(Roll, (reshape(x, (-1,)),), {"shifts": by, "dims": (0,) * len(by)}), x.shape)
     given = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)

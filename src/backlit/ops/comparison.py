@@ -8,6 +8,7 @@ import numpy as np
 
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import match, operand
+from .misuse import misuse
 
 _BLOCKS = "blocks: the result is not a number that varies smoothly"
 
@@ -50,7 +51,9 @@ ge = _comparison("ge", "≥", np.greater_equal)
 
 def _logic(name: str, symbol: str, ufunc: Any, inputs: int) -> Any:
     """A logical or bitwise function of one or two inputs."""
-    forward: Any = staticmethod((lambda x: ufunc(x)) if inputs == 1 else (lambda x, y: ufunc(x, y)))
+    one: Any = lambda x: ufunc(x)  # noqa: E731
+    two: Any = lambda x, y: ufunc(x, y)  # noqa: E731
+    forward: Any = staticmethod(one if inputs == 1 else two)
 
     def samples(rng: np.random.Generator) -> Any:
         yield Sample(*[rng.random((3, 4)) < 0.5 for _ in range(inputs)])
@@ -116,8 +119,10 @@ isfinite = _test("isfinite", "a finite number", np.isfinite)
 
 def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether each pair is equal within ``atol + rtol * |y|``."""
+    if not (rtol >= 0 and atol >= 0):
+        raise misuse("isclose", f"tolerances must not be negative, they are rtol={rtol}, atol={atol}.")
     x, y = match(x, y)
-    return Tensor(np.isclose(operand(x)._data, getattr(y, "_data", y), rtol, atol, equal_nan))
+    return Tensor(np.isclose(getattr(x, "_data", x), getattr(y, "_data", y), rtol, atol, equal_nan))
 
 
 def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:

@@ -13,8 +13,10 @@ from .definition import Tensor
 from .elementwise import operand
 
 
-def to(self: Any, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, non_blocking: bool = False) -> Any:
-    """This tensor with another dtype (or another tensor's), itself when nothing changes; the device is always the CPU."""
+def to(
+    self: Any, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, non_blocking: bool = False
+) -> Any:
+    """This tensor with another dtype (or another tensor's), itself when nothing changes; devices are the CPU."""
     del non_blocking  # transfers do not exist on one device
     for arg in args:
         if isinstance(arg, Tensor):

@@ -296,7 +296,7 @@ def _unpack(node: Node, create_graph: bool) -> list[Any]:
     saved = node.saved
     if saved is None:
         raise freed(node)
-    values = []
+    values: list[Any] = []
     for value in saved:
         storage = getattr(value, "_storage", None)
         if storage is not None and (storage.version or storage.exposed_at is not False):
@@ -348,7 +348,8 @@ class View:
     def __init__(self, source: Tensor, op: type[Op], params: dict[str, Any], history: int) -> None:
         outer = source._view
         self.base: Tensor = source if outer is None else outer.base
-        self.chain: tuple[tuple[type[Op], dict[str, Any]], ...] = (*(() if outer is None else outer.chain), (op, params))
+        before = () if outer is None else outer.chain
+        self.chain: tuple[tuple[type[Op], dict[str, Any]], ...] = (*before, (op, params))
         self.frozen = not mode.recording or (outer is not None and outer.frozen)
         self.history = history
 
@@ -381,7 +382,7 @@ def _describe(value: Any) -> str:
 
 
 class Operation:
-    """A registry entry: the public function and what defines it (an :class:`Op`, or a composition of other operations)."""
+    """A registry entry: the public function and what defines it, an :class:`Op` or a composition of others."""
 
     def __init__(
         self, name: str, function: Callable[..., Any], definition: type[Op] | None, about: dict[str, Any]
@@ -452,9 +453,9 @@ __all__ = [
     "Operation",
     "Sample",
     "Tensor",
+    "View",
     "apply",
     "check_version",
-    "View",
     "constant",
     "operation",
     "record",

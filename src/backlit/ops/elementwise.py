@@ -27,13 +27,12 @@ from ..errors import OperationError
 from ..source import describe, mark
 from .definition import NOTHING, REGISTRY, Array, Op, Sample, Tensor, apply, operation
 
-
 _LARGE = 8192  # from here on, four vectorised passes over bits are quicker than one pass of branches (3 ns an element)
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
 def _select(condition: Any, x: Any, y: Any) -> Any:
-    """``np.where`` as ``y ^ ((x ^ y) & mask)`` on the bits of floats, exact for every value, NaN and infinity included."""
+    """``np.where`` as ``y ^ ((x ^ y) & mask)`` on the bits of floats, exact for every value, also NaN and infinity."""
     kinds = {a.dtype for a in (x, y) if isinstance(a, np.ndarray)}
     if len(kinds) != 1 or condition.dtype != np.bool_ or next(iter(kinds)).kind != "f":
         return np.where(condition, x, y)
@@ -91,7 +90,7 @@ class _NumPy:
 
     @staticmethod
     def where(condition: Any, x: Any, y: Any) -> Any:
-        """``np.where``; on large floating arrays by masking bits, which does not stumble over unpredictable branches."""
+        """``np.where``; on large floating arrays by masking bits, which does not stumble over branches."""
         if getattr(condition, "size", 1) < _LARGE:
             return np.where(condition, x, y)
         return _select(condition, x, y)
@@ -129,7 +128,7 @@ LIBRARY = _Library()
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Sum a gradient over the axes along which an input of ``shape`` was broadcast (the transpose of copying is adding)."""
+    """Sum a gradient over the axes along which an input of ``shape`` was broadcast: copies forward, sums backward."""
     if g.shape == shape:
         return g
     lead = g.ndim - len(shape)
@@ -257,7 +256,7 @@ def binary(op: type[Elementwise]) -> Callable[[Any, Any], Tensor]:
 
     def function(x: Any, y: Any, /) -> Any:
         dtype = getattr(x, "dtype", None)
-        if dtype is None or dtype is not getattr(y, "dtype", None) or (floats and dtype.kind != "f"):
+        if dtype is None or dtype is not getattr(y, "dtype", None) or (floats and x.dtype.kind != "f"):
             x, y = match(x, y, floats)
         return apply(op, (x, y))
 

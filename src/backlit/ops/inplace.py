@@ -23,7 +23,6 @@ from .definition import REGISTRY, Op, Tensor, apply, constant, record
 from .elementwise import operand
 from .shape import expand
 
-
 _FOREVER = 1 << 62
 
 
@@ -108,8 +107,8 @@ def _fit(target: Tensor, value: Tensor) -> Tensor:
 def _check_writable(target: Tensor) -> None:
     if not target._data.flags.writeable:
         raise OperationError(
-            f"in-place write at {describe(mark())}: this tensor shows one memory location several times (it was expanded), "
-            "or wraps a read-only array. Write to a copy: x = x.clone()."
+            f"in-place write at {describe(mark())}: this tensor shows one memory location several times (it was "
+            "expanded), or wraps a read-only array. Write to a copy: x = x.clone()."
         )
 
 
@@ -119,8 +118,8 @@ def _check_history(target: Tensor, value: Tensor) -> None:
     if base._requires_grad and base._node is None:
         what = "a view of a leaf tensor" if base is not target else "a leaf tensor"
         raise GradientError(
-            f"in-place write at {describe(mark())} to {what} that requires gradients. Its gradient would be for a value "
-            "that no longer exists. Do it under backlit.no_grad(), or on a copy: x = x.clone()."
+            f"in-place write at {describe(mark())} to {what} that requires gradients. Its gradient would be for a "
+            "value that no longer exists. Do it under backlit.no_grad(), or on a copy: x = x.clone()."
         )
     if target._view is not None and target._view.frozen and (value._requires_grad or base._requires_grad):
         raise GradientError(
@@ -130,7 +129,7 @@ def _check_history(target: Tensor, value: Tensor) -> None:
 
 
 def _keep_old_value(target: Tensor, value: Tensor, since: int) -> None:
-    """Give the nodes of this very write a copy of the old value where they saved it: ``x *= w`` needs the old x for w."""
+    """Give the nodes of this very write a copy of the old value where they saved it: ``x *= w`` needs the old x."""
     snapshot = None
     stack = [value._node]
     while stack:
@@ -181,7 +180,7 @@ def write(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
         return become(self, function(self, *args, **kwargs), since)
 
     method.__name__ = method.__qualname__ = name
-    method.__doc__ = f"In-place :func:`backlit.{name.rstrip('_')}`: the result is written into this tensor, which is returned."
+    method.__doc__ = f"In-place :func:`backlit.{name.rstrip('_')}`: writes the result into this tensor and returns it."
     return method
 
 
@@ -193,13 +192,11 @@ def arithmetic_write(name: str, ufunc: Any) -> Callable[..., Tensor]:
         if alpha is not None:
             other = operand(other) * alpha
         array = other._data if isinstance(other, Tensor) else other
-        plain = not mode.recording and not mode.observers and self._data.dtype.kind == "f" and self._data.flags.writeable
-        if plain and (type(array) in (float, int) or getattr(array, "dtype", None) == self._data.dtype):
-            if getattr(array, "ndim", 0) <= self._data.ndim:
-                with quiet():
-                    ufunc(self._data, array, out=self._data)
-                self.storage().wrote()
-                return self
+        if not mode.recording and not mode.observers and _fits_in_place(self._data, array):
+            with quiet():
+                ufunc(self._data, array, out=self._data)
+            self.storage().wrote()
+            return self
         since = last_id()
         return become(self, function(self, other), since)
 
@@ -217,6 +214,12 @@ def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
         return _divide(self, other)
     since = last_id()
     return become(self, div(self, other, rounding_mode=rounding_mode), since)
+
+
+def _fits_in_place(target: Any, operand: Any) -> bool:
+    """Whether NumPy may write the result straight into the target: floats of one dtype, the target not broadcast."""
+    same = type(operand) in (float, int) or getattr(operand, "dtype", None) == target.dtype
+    return same and target.dtype.kind == "f" and target.flags.writeable and getattr(operand, "ndim", 0) <= target.ndim
 
 
 def copy_(self: Tensor, source: Any) -> Tensor:
@@ -255,4 +258,3 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         return
     since = last_id()
     become(self, index_put(self, index, value if value.dtype == self.dtype else value.astype(self.dtype)), since)
-

@@ -5,8 +5,34 @@ from __future__ import annotations
 import numpy as np
 
 from .. import random
-from . import activations, arithmetic, comparison, conversions, extremes, inplace, linalg, norms, numpy_protocol, ordering, reduction, rounding, scan, shape, softmax, statistics, transcendental  # noqa: F401
-from . import arranging, gathering, indexing, joining, lookup, padding, products, selecting, slicing  # noqa: F401
+from . import (  # noqa: F401
+    activations,
+    arithmetic,
+    arranging,
+    comparison,
+    conversions,
+    extremes,
+    gathering,
+    indexing,
+    inplace,
+    joining,
+    linalg,
+    lookup,
+    norms,
+    numpy_protocol,
+    ordering,
+    padding,
+    products,
+    reduction,
+    rounding,
+    scan,
+    selecting,
+    shape,
+    slicing,
+    softmax,
+    statistics,
+    transcendental,
+)
 from .definition import REGISTRY, Tensor
 
 _OPERATORS = {
@@ -45,8 +71,8 @@ _OPERATORS = {
 
 # One line a family. A name is a registered operation whose first argument is the tensor.
 METHODS = (
-    "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh acosh "
-    "atanh erf sign neg floor ceil trunc round",
+    "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh "
+    "acosh atanh erf sign neg floor ceil trunc round",
     "sigmoid logsigmoid relu clamp",
     "add sub mul div pow maximum minimum atan2 remainder fmod floor_divide lerp",
     "eq ne lt le gt ge logical_and logical_or logical_xor logical_not isnan isinf isfinite",
@@ -55,7 +81,8 @@ METHODS = (
     "cumsum cumprod logcumsumexp logsumexp softmax log_softmax",
     "matmul mm bmm mv dot outer inner kron addmm addmv baddbmm",
     "reshape view view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose movedim t",
-    "expand expand_as broadcast_to repeat tile repeat_interleave flip fliplr flipud roll rot90 tril triu clone contiguous",
+    "expand expand_as broadcast_to repeat tile repeat_interleave flip fliplr flipud roll rot90 tril triu clone "
+    "contiguous",
     "select narrow split chunk tensor_split unbind diagonal diag_embed diag trace",
     "index_put index_select index_add index_copy index_fill masked_fill masked_select",
     "gather scatter scatter_add take take_along_dim argwhere nonzero",
@@ -83,8 +110,8 @@ ALIASES = {
 
 # Methods that have an in-place form, written with a trailing underscore.
 IN_PLACE = (
-    "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh acosh "
-    "atanh erf sign neg floor ceil trunc round sigmoid relu clamp pow remainder fmod floor_divide lerp atan2"
+    "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh "
+    "acosh atanh erf sign neg floor ceil trunc round sigmoid relu clamp pow remainder fmod floor_divide lerp atan2"
 )
 
 _WRITES = {

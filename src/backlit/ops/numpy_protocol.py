@@ -46,11 +46,47 @@ _UFUNC_NAMES = {
 }
 
 # NumPy functions whose arguments agree with the operation's, once axis, keepdims and ddof are renamed.
-_SAME = (
-    "sum mean prod std var cumsum cumprod argmax argmin any all sort argsort squeeze reshape transpose where stack "
-    "repeat outer einsum trace clip take_along_axis amax amin max min "
-    "expand_dims broadcast_to swapaxes moveaxis concatenate split vstack hstack ravel round linalg.norm"
-).split()
+_SAME = [
+    "sum",
+    "mean",
+    "prod",
+    "std",
+    "var",
+    "cumsum",
+    "cumprod",
+    "argmax",
+    "argmin",
+    "any",
+    "all",
+    "sort",
+    "argsort",
+    "squeeze",
+    "reshape",
+    "transpose",
+    "where",
+    "stack",
+    "repeat",
+    "outer",
+    "einsum",
+    "trace",
+    "clip",
+    "take_along_axis",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "expand_dims",
+    "broadcast_to",
+    "swapaxes",
+    "moveaxis",
+    "concatenate",
+    "split",
+    "vstack",
+    "hstack",
+    "ravel",
+    "round",
+    "linalg.norm",
+]
 
 _OTHER_NAMES = {
     "clip": "clamp",

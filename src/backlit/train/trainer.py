@@ -15,7 +15,7 @@ from .callbacks import Callback
 from .checkpoint import CheckpointEvery, check_model, check_optimizer
 from .choices import Loss
 from .evaluation import keeping_modes, run_evaluation
-from .finite import is_finite
+from .finite import first_not_finite
 from .history import History
 from .interrupt import Interruptible
 from .metrics import Metric
@@ -260,13 +260,12 @@ class Trainer:
 
     def _check_gradients(self) -> None:
         """Raise when a gradient is not finite."""
-        for parameter in self._parameters:
-            gradient = parameter._grad
-            if gradient is not None and not is_finite(gradient._data):
-                raise NonFiniteError(
-                    f"fit: the gradient of {self._name_of(parameter)} is not finite {self._place()}, "
-                    f"though the loss is; {self._advice()}."
-                )
+        parameter = first_not_finite(self._parameters)
+        if parameter is not None:
+            raise NonFiniteError(
+                f"fit: the gradient of {self._name_of(parameter)} is not finite {self._place()}, "
+                f"though the loss is; {self._advice()}."
+            )
 
     def _place(self) -> str:
         return f"in epoch {self.epoch}, batch {self.batch} (the weights are those before this batch)"

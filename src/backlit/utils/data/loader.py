@@ -170,9 +170,22 @@ class DataLoader:
     def _made(self, now: _Pass) -> Iterator[Any]:
         places = self._places(now)
         numbered = enumerate(places, now.batches)
-        if not self.num_workers:
-            return (self._fetch(indices, now.seed, number) for number, indices in numbered)
-        return self._prefetched(numbered, now.seed)
+        if self.num_workers:
+            return self._prefetched(numbered, now.seed)
+        if self._takes_plainly():
+            return map(self.dataset.take, places)
+        return (self._fetch(indices, now.seed, number) for number, indices in numbered)
+
+    def _takes_plainly(self) -> bool:
+        """Whether a batch is nothing but the data set's ``take``, which then is called without a detour."""
+        plain = self.collate_fn is None or self.collate_fn is default_collate
+        dataset = self.dataset
+        return (
+            plain
+            and self.batch_sampler is not None
+            and getattr(dataset, "takes_batches", False)
+            and not getattr(dataset, "random", False)
+        )
 
     def _places(self, now: _Pass) -> Iterator[Any]:
         """The indices of each batch, from the pass's position on."""
