@@ -43,6 +43,7 @@ RETURNS = {
     "allclose": "_bool",
     "equal": "_bool",
     "__setitem__": "None",
+    "backward": "None",
     "__iter__": "Any",
     "__array_ufunc__": "Any",
     "__array_function__": "Any",

@@ -35,7 +35,7 @@ def backward(
     create_graph: bool = False,
     inputs: Tensors | None = None,
 ) -> None:
-    """Add the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on; see :meth:`Tensor.backward`."""
+    """Add the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on; see ``Tensor.backward``."""
     roots = _roots(tensors, grad_tensors, create_graph)
     keep = create_graph if retain_graph is None else retain_graph
     if inputs is not None:
@@ -45,6 +45,32 @@ def backward(
                 tensor.accumulate(gradient)
         return
     _walk(roots, create_graph=create_graph, keep=keep)
+
+
+def _backward_of_tensor(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensors | None = None,
+) -> None:
+    """Compute the gradient of this tensor with respect to every leaf it depends on, and add it to their ``.grad``.
+
+    Args:
+        gradient: the upstream gradient; may be left out when the tensor has one element.
+        retain_graph: keep saved values for another backward (default: the value of ``create_graph``).
+        create_graph: record the backward pass, so that gradients can be differentiated.
+        inputs: collect only into these tensors.
+
+    Raises:
+        GradientError: nothing here requires gradients, or a gradient must be given and is not.
+        OverwrittenError: a needed value was overwritten in place; both lines are named.
+    """
+    backward(self, gradient, retain_graph, create_graph, inputs)
+
+
+_backward_of_tensor.__name__ = "backward"
+setattr(Tensor, "backward", _backward_of_tensor)  # noqa: B010  (the walk stands above Tensor, which must not import it)
 
 
 def grad(

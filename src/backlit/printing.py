@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
 
-
-def tensor_repr(tensor: Tensor) -> str:
+def tensor_repr(tensor: Any) -> str:
     """``tensor([...], dtype=float64, grad_fn=<add at train.py:3: …>)``; large ones are summarised."""
     text = np.array2string(tensor._data, separator=", ", prefix="tensor(", precision=4, threshold=1000, edgeitems=3)
     notes = []

@@ -1,7 +1,7 @@
 """Tensor: an array and its place in the graph.
 
-Arithmetic and the other operations are attached to the class by :mod:`backlit.ops.methods`; this file holds what makes
-a tensor a tensor: its array, its gradient, where it came from, and who shares its memory.
+Arithmetic and the other operations are attached to the class by :mod:`backlit.ops.methods`, and ``backward`` by
+:mod:`backlit.autograd`; this file holds what makes a tensor a tensor: its array, its gradient, where it came from, and who shares its memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
+from .printing import tensor_repr
 from .source import mark
 from .storage import Storage
 
@@ -204,29 +205,6 @@ class Tensor(TensorMethods):
         if view is not None and view.history != self._storage.history:  # type: ignore[union-attr]
             view.replay(self)
 
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Tensor | Sequence[Tensor] | None = None,
-    ) -> None:
-        """Compute the gradient of this tensor with respect to every leaf it depends on, and add it to their ``.grad``.
-
-        Args:
-            gradient: the upstream gradient; may be left out when the tensor has one element.
-            retain_graph: keep saved values for another backward (default: the value of ``create_graph``).
-            create_graph: record the backward pass, so that gradients can be differentiated.
-            inputs: collect only into these tensors.
-
-        Raises:
-            GradientError: nothing here requires gradients, or a gradient must be given and is not.
-            OverwrittenError: a needed value was overwritten in place; both lines are named.
-        """
-        from .autograd import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
-
     def accumulate(self, gradient: Any, owned: bool = False) -> None:
         """Take a contribution from the reverse walk; ``owned`` says that nobody else holds the array."""
         hooks = self._hooks
@@ -316,8 +294,6 @@ class Tensor(TensorMethods):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        from .printing import tensor_repr
-
         return tensor_repr(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
