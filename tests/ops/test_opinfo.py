@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -80,6 +80,16 @@ def row(table: Table, name: tuple[str, str], sample: Any) -> str | None:
     return None
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Samples are small: handing them to several threads would take longer than computing them."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test an entry; the database is read only where these tests are selected, as that takes seconds."""
     if "entry" in metafunc.fixturenames:
@@ -133,7 +143,6 @@ def test_allows_the_writes_that_torch_allows(entry: tuple[str, str]) -> None:
 
 
 def test_the_tables_name_shared_operations() -> None:
-    pytest.importorskip("torch")
     import torch_opinfo
 
     names = {name for name, _ in torch_opinfo.shared()} | {"*"}
