@@ -75,7 +75,9 @@ _RESUMABLE = frozenset({"resume", "epochs", "quiet", "checkpoint_every"})
     help="How often to save what --resume needs.",
 )
 @click.option("--seed", type=Number(0, 2**32 - 1, whole=True), help="The same seed gives the same run.")
-@click.option("--threads", type=Number(1, 1024, whole=True), help="Threads for matrix products (default: as many as pay).")
+@click.option(
+    "--threads", type=Number(1, 1024, whole=True), help="Threads for matrix products (default: as many as pay)."
+)
 @click.option("--out", metavar="FOLDER", help="Where to write (default: runs/NAME-N).")
 @click.option("--force", is_flag=True, help="Replace the run that is in the --out folder.")
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted run.")
