@@ -7,9 +7,10 @@ machine that made a run ten times slower. NumPy has no setting for it, so the li
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _SETTERS = ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads
 
 
 def limit_threads(settings: Settings, rows: int, inputs: int, outputs: int) -> None:
-    """Use the threads that were asked for, or, where nothing was asked, one for a network that is too small for more."""
+    """Use the threads that were asked for; where nothing was asked, one if the network is too small for more."""
     threads = settings.threads
     if not threads:
         widths = (inputs, *settings.layers, outputs)
@@ -34,7 +35,7 @@ def limit_threads(settings: Settings, rows: int, inputs: int, outputs: int) -> N
         setter(threads)
 
 
-def _setters() -> Iterator[ctypes._CFuncPtr]:
+def _setters() -> Iterator[Callable[[int], Any]]:
     """The function that sets the number of threads, of each OpenBLAS that NumPy brought along."""
     root = Path(np.__file__).parent
     pattern = "*openblas*"
