@@ -26,6 +26,7 @@ from .ops import *
 from .random import *
 from .serialization import load, save
 from .tensor import Tensor, device
+from .threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from . import datasets, explain, func, keras, nn, optim, train, utils

@@ -249,24 +249,3 @@ def test_the_plane_is_learned():
     shown = train("moons --quiet").stdout + train("spirals --quiet").stdout
     accuracies = [float(a) for a in re.findall(r"test accuracy\s+([\d.]+)%", shown)]
     assert min(accuracies) >= 95
-
-
-def test_small_networks_use_one_thread():
-    import ctypes
-
-    from backlit.cli.threads import _setters, limit_threads
-
-    libraries = list((Path(np.__file__).parent.with_name("numpy.libs")).glob("*openblas64*"))
-    if not libraries or not list(_setters()):
-        pytest.skip("this NumPy brings no OpenBLAS")
-    count = ctypes.CDLL(str(libraries[0])).scipy_openblas_get_num_threads64_
-    before = count()
-    try:
-        limit_threads(settle("digits", {"threads": 2}), 1000, 64, 10)
-        assert count() == 2
-        limit_threads(settle("digits", {"layers": (4000,), "batch_size": 500}), 1000, 64, 10)
-        assert count() == 2, "large products are left alone"
-        limit_threads(settle("digits", {}), 1000, 64, 10)
-        assert count() == 1
-    finally:
-        limit_threads(settle("digits", {"threads": before}), 1000, 64, 10)

@@ -25,7 +25,7 @@ from ..report.collect import (
 from ..serialization import write_atomically
 from ..tensor import Tensor
 from . import folder as files
-from .run import Run, write_metrics, write_weights
+from .record import Run, write_metrics, write_weights
 
 
 def finish(run: Run) -> None:

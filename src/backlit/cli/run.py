@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -14,47 +12,18 @@ import numpy as np
 from .. import random
 from ..datasets import Data
 from ..errors import NonFiniteError
-from ..serialization import save, write_atomically
-from ..train import Callback, CheckpointEvery, EarlyStopping, History, LayerStatistics, Trainer, fit
+from ..threads import set_num_threads
+from ..train import Callback, CheckpointEvery, EarlyStopping, History, Trainer, fit
 from . import folder as files
 from .network import build_loss, build_network, build_optimizer, check_size, resolve_loss
-from .prepare import Prepared, fingerprint, load, prepare
+from .prepare import fingerprint, load, prepare
 from .progress import Screen, progress_for
+from .record import Run, write_metrics
+from .result import finish, tell_failure
 from .settings import Settings
-from .threads import limit_threads
 
 DIVERGED = 1
 INTERRUPTED = 130
-
-
-@dataclass
-class Run:
-    """A run on its way: settings and data, and in time the network, its history and how long each part took."""
-
-    settings: Settings
-    prepared: Prepared
-    folder: Path
-    screen: Screen
-    timings: dict[str, float] = field(default_factory=dict)
-    statistics: LayerStatistics = field(default_factory=LayerStatistics)
-    watch: Watch = field(default_factory=lambda: Watch())
-    model: Any = None
-    loss: Any = None
-
-    @property
-    def history(self) -> History:
-        """What happened so far, epoch by epoch."""
-        return self.watch.trainer.history if self.watch.trainer is not None else History()
-
-
-class Watch(Callback):
-    """Holds on to the trainer, so that its history can be told even when training fails."""
-
-    def __init__(self) -> None:
-        self.trainer: Trainer | None = None
-
-    def on_train_start(self, trainer: Trainer) -> None:
-        self.trainer = trainer
 
 
 class MetricsFile(Callback):
@@ -105,8 +74,6 @@ def resume(given: str, *, epochs: int | None, every: int, quiet: bool) -> None:
 
 
 def _train(run: Run, every: int, *, resumed: bool) -> None:
-    from .result import finish, tell_failure
-
     run.screen.opening(run.settings, run.prepared, run.folder)
     started = time.perf_counter()
     try:
@@ -125,7 +92,8 @@ def _train(run: Run, every: int, *, resumed: bool) -> None:
 
 def _fit(run: Run, every: int, resumed: bool) -> History:
     settings, prepared = run.settings, run.prepared
-    limit_threads(settings, len(prepared.train), prepared.inputs, prepared.outputs)
+    if settings.threads:
+        set_num_threads(settings.threads)
     random.manual_seed(settings.seed)
     run.model = build_network(settings, prepared.inputs, prepared.outputs)
     run.loss = build_loss(settings.loss, None if prepared.data.classes is None else prepared.outputs)
@@ -164,21 +132,3 @@ def augmentation(data: Data) -> Any:
         return change(rows.reshape(-1, height, width), rng).reshape(rows.shape)
 
     return on_rows
-
-
-def write_metrics(run: Run) -> None:
-    """``metrics.csv``, a line an epoch, and ``layers.csv``, a line for each epoch and layer."""
-    history = run.history
-    lines = [",".join(["epoch", *history.columns])]
-    lines += [",".join(_cell(value) for value in row.values()) for row in history.rows()]
-    write_atomically(run.folder / files.METRICS, ("\n".join(lines) + "\n").encode())
-    run.statistics.to_csv(run.folder / files.LAYERS)
-
-
-def _cell(value: float) -> str:
-    return "" if isinstance(value, float) and math.isnan(value) else repr(value)
-
-
-def write_weights(run: Run) -> None:
-    """``weights.safetensors``: the parameters, and what scales the rows that the network expects."""
-    save({**run.model.state_dict(), **run.prepared.statistics()}, run.folder / files.WEIGHTS)

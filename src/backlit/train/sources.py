@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,20 @@ def unpack(batch: Any) -> tuple[tuple[Any, ...], Any]:
             "make the data set's samples tuples, with the target last."
         )
     return tuple(batch[:-1]), batch[-1]
+
+
+def largest_product(loader: Any, parameters: list[Any]) -> int:
+    """About how many multiplications a batch's largest matrix product has; very many where that cannot be told.
+
+    Each row of a sample meets each weight once. Kernels (weights of more than two dimensions) meet every pixel. No
+    sample is looked at, for that may draw random numbers.
+    """
+    size = getattr(loader, "batch_size", None)
+    dataset = getattr(loader, "dataset", None)
+    while dataset is not None and not hasattr(dataset, "tensors"):
+        dataset = getattr(dataset, "dataset", None)
+    if dataset is None or not size or any(p.ndim > 2 for p in parameters):
+        return 1 << 62
+    shape = dataset.tensors[0].shape
+    rows = min(size, shape[0]) * math.prod(shape[1:-1])
+    return rows * max((p.numel() for p in parameters if p.ndim == 2), default=0)

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import BacklitError, CheckpointError, NonFiniteError, OperationError
 from ..spelling import did_you_mean
 from ..tensor import Tensor
+from ..threads import as_many_as_pay
 from .callbacks import Callback
 from .checkpoint import CheckpointEvery, check_model, check_optimizer
 from .choices import Loss
@@ -21,7 +22,7 @@ from .interrupt import Interruptible
 from .metrics import Metric
 from .progress import Silent
 from .randomness import random_state, set_random_state
-from .sources import unpack
+from .sources import largest_product, unpack
 
 _EVENTS = ("train_start", "epoch_start", "batch_start", "gradients", "batch_end", "epoch_end", "train_end")
 
@@ -129,7 +130,7 @@ class Trainer:
         if self.checkpoint is not None:
             self.checkpoint.prepare(fresh=not self.step)
         interrupt = self._interrupt
-        with keeping_modes(self.model), interrupt:
+        with keeping_modes(self.model), interrupt, as_many_as_pay(largest_product(self.loader, self._parameters)):
             self.model.train()
             self.progress.start(self)
             try:
