@@ -206,7 +206,8 @@ def triangle(lib: Any, draw: Draw, x: Any) -> Any:
 @instruction(1, lambda shape: filled(shape) and shape[0] >= 2)
 def parted(lib: Any, draw: Draw, x: Any) -> Any:
     parts = one_of(draw, lambda: lib.chunk(x, 2), lambda: lib.split(x, 1), lambda: lib.unbind(x))
-    return parts[0] * 2.0 + parts[1] if parts[0].shape == parts[1].shape else parts[1]
+    # Not a part itself: PyTorch refuses to write to one of several views, Backlit does not.
+    return parts[0] * 2.0 + parts[1] if parts[0].shape == parts[1].shape else parts[1] * 2.0
 
 
 @instruction(2, lambda a, b: len(a) == len(b) > 0 and a[1:] == b[1:])
@@ -330,13 +331,15 @@ def write_part_of_copy(lib: Any, draw: Draw, x: Any) -> Any:
 
 @instruction(
     2,
-    lambda a, b: broadcastable(a, b) and np.broadcast_shapes(a, b) == a,
+    lambda a, b: 0 not in a and broadcastable(a, b) and np.broadcast_shapes(a, b) == a,
     decides=lambda lib, x, y: [lib.tensor(x.is_leaf)],  # PyTorch's flatten() and squeeze() may give x itself
 )
 def write(lib: Any, draw: Draw, x: Any, y: Any) -> Any:
     """Write to an earlier result itself. The backward pass may need what was overwritten; then both must refuse."""
     if x.is_leaf or not x.requires_grad:
         return x * y
+    if 0 in array(x).strides:  # PyTorch lets zero_ write to memory that is shown several times, Backlit does not
+        return x.mul_(0.5)
     return one_of(draw, lambda: x.mul_(0.5), lambda: x.add_(y), lambda: x.zero_() + y)
 
 
@@ -437,7 +440,10 @@ class Pair:
             raise self.disagree(f"{what}: {a} instead of {b}")
 
     def backward(self, draw: Draw) -> None:
-        """Differentiate a weighted sum of all results; the leaves' gradients agree, or both refuse."""
+        """Differentiate a weighted sum of all results; the leaves' gradients agree, or PyTorch refuses.
+
+        It refuses where a value that it saved was overwritten; Backlit saves fewer (no input of masked_select).
+        """
         failures: list[Exception | None] = []
         for side in (0, 1):
             try:
@@ -448,10 +454,10 @@ class Pair:
             except RuntimeError as error:
                 failures.append(error)
         theirs, ours = failures
-        if theirs is not None or ours is not None:
-            if theirs is None or ours is None:
-                raise self.disagree(f"backward: PyTorch {theirs or 'succeeds'}; Backlit {ours or 'succeeds'}")
+        if theirs is not None:
             return
+        if ours is not None:
+            raise self.disagree(f"backward: PyTorch succeeds; Backlit {ours}") from ours
         for i, (a, b) in enumerate(self.leaves):
             self.same(f"gradient of leaf {i}", b.grad, a.grad)
 
