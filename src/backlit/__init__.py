@@ -27,21 +27,27 @@ from .random import *
 from .serialization import load, save
 from .tensor import Tensor, device
 from .threads import get_num_threads, set_num_threads
+from .vocabulary import *
 
 if TYPE_CHECKING:
-    from . import datasets, explain, func, keras, nn, optim, train, utils
+    from . import backends, cuda, datasets, explain, func, keras, linalg, nn, optim, train, utils
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = frozenset({"check", "datasets", "explain", "func", "keras", "nn", "optim", "report", "train", "utils"})
+_ON_DEMAND = frozenset(
+    ("backends", "check", "cuda", "datasets", "explain", "func", "keras", "linalg", "nn", "optim", "report", "train")
+    + ("utils",)
+)
 
 
 def __getattr__(name: str) -> Any:
     """Import the larger parts when they are first used, which keeps ``import backlit`` quick."""
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
+    from . import missing
     from .spelling import did_you_mean
 
+    missing.check(name)
     hint = did_you_mean(name, [*globals(), *_ON_DEMAND])
     raise AttributeError(f"module 'backlit' has no attribute {name!r}{hint}", name=name, obj=None)
 

@@ -142,28 +142,42 @@ def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = "cpu", req
     return _finish(np.full(_shape(size), fill_value, _array(fill_value, dtype, copy=True).dtype), requires_grad)
 
 
-def zeros_like(like: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
-    """Zeros with another tensor's shape and dtype."""
+def zeros_like(
+    like: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
+    """Zeros with another tensor's shape and dtype; the memory is always in order, whatever ``memory_format``."""
     return zeros(like.shape, dtype=dtype or like.dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(like: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
-    """Ones with another tensor's shape and dtype."""
+def ones_like(
+    like: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
+    """Ones with another tensor's shape and dtype; the memory is always in order, whatever ``memory_format``."""
     return ones(like.shape, dtype=dtype or like.dtype, device=device, requires_grad=requires_grad)
 
 
-def empty_like(like: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
-    """An uninitialised tensor with another tensor's shape and dtype."""
+def empty_like(
+    like: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
+    """An uninitialised tensor with another tensor's shape and dtype; the memory is always in order."""
     return empty(like.shape, dtype=dtype or like.dtype, device=device, requires_grad=requires_grad)
 
 
-def full_like(like: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """One repeated value with another tensor's shape and dtype."""
-    return full(like.shape, fill_value, dtype=dtype or like.dtype, requires_grad=requires_grad)
+def full_like(
+    like: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    device: Any = "cpu",
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """One repeated value with another tensor's shape and dtype; the memory is always in order."""
+    return full(like.shape, fill_value, dtype=dtype or like.dtype, device=device, requires_grad=requires_grad)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
     """Evenly spaced values from ``start`` up to but not including ``end``."""
+    check_device(device)
     if end is None:
         start, end = 0, start
     if dtype is None:
@@ -181,19 +195,24 @@ def _number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def linspace(start: Any, end: Any, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def linspace(start: Any, end: Any, steps: int, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end`` (numbers or 0-d tensors), both included."""
+    check_device(device)
     return _finish(np.linspace(_number(start), _number(end), steps).astype(_floating(dtype)), requires_grad)
 
 
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, dtype: Any = None) -> Tensor:
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, dtype: Any = None, device: Any = "cpu"
+) -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
+    check_device(device)
     exponents = np.linspace(_number(start), _number(end), steps)
     return Tensor(np.power(float(base), exponents).astype(_floating(dtype)))
 
 
-def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
     """The identity matrix (``n`` rows, ``m`` columns)."""
+    check_device(device)
     return _finish(np.eye(n, m, dtype=_floating(dtype)), requires_grad)
 
 

@@ -295,6 +295,16 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
     return apply(Clamp, (x,), {"low": min, "high": max})
 
 
+def clamp_min(x: Any, min: Any) -> Tensor:
+    """Values below ``min`` raised to it: ``clamp(x, min=min)``."""
+    return clamp(x, min=min)
+
+
+def clamp_max(x: Any, max: Any) -> Tensor:
+    """Values above ``max`` lowered to it: ``clamp(x, max=max)``."""
+    return clamp(x, max=max)
+
+
 @operation(
     formula="y = min(max(x, lo), hi)",
     gate="passes inside the interval, blocks outside",

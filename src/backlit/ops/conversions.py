@@ -90,6 +90,11 @@ def dim(self: Any) -> int:
     return self.ndim
 
 
+def itself(self: Any) -> Any:
+    """This tensor: its memory can be shared and copied from as it is."""
+    return self
+
+
 def element_size(self: Any) -> int:
     """Bytes an element."""
     return self._data.itemsize
@@ -117,9 +122,10 @@ def is_floating_point(self: Any) -> bool:
 
 
 def _new(name: str) -> Any:
-    def method(self: Any, *shape: Any, dtype: Any = None, requires_grad: bool = False) -> Any:
+    def method(self: Any, *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
         from .. import creation
 
+        _check_device(device)
         maker = getattr(creation, name)
         return maker(*shape, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
@@ -128,18 +134,29 @@ def _new(name: str) -> Any:
     return method
 
 
-def new_tensor(self: Any, data: Any, dtype: Any = None, requires_grad: bool = False) -> Any:
+def new(self: Any, *data: Any) -> Any:
+    """A new tensor of this tensor's dtype: of the given sizes and uninitialised, or from a sequence."""
+    if len(data) == 1 and not isinstance(data[0], int) and not isinstance(data[0], tuple):
+        return new_tensor(self, data[0])
+    return CONVERSIONS["new_empty"](self, *(data or (0,)))
+
+
+def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """A new tensor from data, with this tensor's dtype."""
     from ..creation import tensor
 
+    _check_device(device)
     return tensor(data, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
-def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None) -> Any:
+def new_full(
+    self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Any:
     """As :func:`backlit.full`, with this tensor's dtype."""
     from ..creation import full
 
-    return full(size, fill_value, dtype=self.dtype if dtype is None else dtype)
+    _check_device(device)
+    return full(size, fill_value, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 CONVERSIONS = {
@@ -169,6 +186,14 @@ CONVERSIONS = {
     "is_contiguous": is_contiguous,
     "data_ptr": data_ptr,
     "is_floating_point": is_floating_point,
+    "is_complex": lambda self: False,
+    "is_signed": lambda self: self.dtype.kind in "if",
+    "is_cuda": property(lambda self: False),
+    "is_sparse": property(lambda self: False),
+    "pin_memory": itself,
+    "share_memory_": itself,
+    "get_device": lambda self: -1,
+    "new": new,
     "new_tensor": new_tensor,
     "new_zeros": _new("zeros"),
     "new_ones": _new("ones"),

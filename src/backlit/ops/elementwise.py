@@ -9,9 +9,9 @@ the inputs it needs, or ``out``, and only those are saved. From the slope come
 - the JVP, slope times tangent.
 
 ``indicator = True`` says that slopes are conditions (1 where true, 0 elsewhere): the gradient is routed, not
-multiplied, so an infinite upstream gradient does not become NaN where the gate is closed. ``singular = True`` says that
-a slope can be infinite: then an upstream gradient of exactly zero stays zero, which is what makes
-``where(x > 0, sqrt(x), x)`` differentiable at 0.
+multiplied, so an infinite upstream gradient does not become NaN where the gate is closed. Every other product is
+*gated*: an upstream gradient of exactly zero stays zero, whatever the slope, also where that is infinite or NaN. This is
+what makes ``where(x > 0, sqrt(x), x)`` differentiable at 0 and below; docs/numerics.md says what it costs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from .. import dtypes
 from ..creation import as_tensor
 from ..errors import OperationError
+from ..numerics import surely_finite
 from ..source import describe, mark
 from .definition import NOTHING, REGISTRY, Array, Op, Sample, Tensor, apply, operation
 
@@ -54,6 +55,7 @@ class _NumPy:
 
     abs = np.abs
     exp = np.exp
+    exp2 = np.exp2
     expm1 = np.expm1
     log = np.log
     log1p = np.log1p
@@ -84,6 +86,10 @@ class _NumPy:
     pow = np.power
     remainder = np.remainder
     fmod = np.fmod
+    hypot = np.hypot
+    logaddexp = np.logaddexp
+    sinc = np.sinc
+    nan_to_num = np.nan_to_num
     isnan = np.isnan
     logical_and = np.logical_and
     logical_or = np.logical_or
@@ -103,12 +109,25 @@ class _NumPy:
         return erf(x) if x.dtype != np.float16 else erf(x).astype(np.float16)
 
     @staticmethod
+    def erfc(x: Any) -> Any:
+        """One less the error function."""
+        from scipy.special import erfc
+
+        return erfc(x) if x.dtype != np.float16 else erfc(x).astype(np.float16)
+
+    @staticmethod
+    def erfinv(x: Any) -> Any:
+        """The inverse of the error function."""
+        from scipy.special import erfinv
+
+        return erfinv(x) if x.dtype != np.float16 else erfinv(x).astype(np.float16)
+
+    @staticmethod
     def gated(g: Any, slope: Any) -> Any:
-        """``g * slope`` where zero times infinity is zero: nothing flows through a gate that nobody asks."""
+        """``g * slope`` where zero times infinity or NaN is zero: nothing flows through a gate that nobody asks."""
         product = g * slope
-        total = np.add.reduce(product, axis=None)
-        if total - total != 0:  # some entry is infinite or NaN
-            product = np.where(np.equal(g, 0), np.where(np.isnan(slope), slope, product.dtype.type(0)), product)
+        if not surely_finite(product):
+            product = np.where(np.equal(g, 0), product.dtype.type(0), product)
         return product
 
 
@@ -143,7 +162,6 @@ class Elementwise(Op):
     floats: ClassVar[bool] = True
     """Integer inputs are converted to the default floating dtype first."""
     indicator: ClassVar[bool] = False
-    singular: ClassVar[bool] = False
     interval: ClassVar[tuple[float, float]] = (-3.0, 3.0)
     """Where the property tests take inputs from."""
     avoid: ClassVar[tuple[float, ...]] = ()
@@ -212,15 +230,10 @@ def _pull_from_slope(cls: type[Elementwise], slope: Any) -> Any:
         def pull(s: Any, g: Any, *values: Any, **params: Any) -> Any:
             return s.where(slope(s, *values, **params), g, 0.0)
 
-    elif cls.singular:
-
-        def pull(s: Any, g: Any, *values: Any, **params: Any) -> Any:
-            return s.gated(g, slope(s, *values, **params))
-
     else:
 
         def pull(s: Any, g: Any, *values: Any, **params: Any) -> Any:
-            return g * slope(s, *values, **params)
+            return s.gated(g, slope(s, *values, **params))
 
     code = slope.__code__
     pull.names = code.co_varnames[1 : code.co_argcount]  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from ..source import describe, mark
 from .arithmetic import div
 from .definition import REGISTRY, Op, Tensor, apply, constant, record
 from .elementwise import operand
+from .selecting import masked_fill
 from .shape import expand
 
 _FOREVER = 1 << 62
@@ -240,6 +241,24 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 def zero_(self: Tensor) -> Tensor:
     """Set every element to 0."""
     return fill_(self, 0)
+
+
+def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """Set the main diagonal of a matrix (of equal sizes, with more dimensions than 2) to a number.
+
+    ``wrap`` starts the diagonal anew below the square part of a tall matrix.
+    """
+    shape = self.shape
+    if self.ndim < 2 or (self.ndim > 2 and len(set(shape)) > 1):
+        raise OperationError(
+            f"fill_diagonal_ at {describe(mark())}: needs a matrix, or several equal sizes; the shape is {shape}."
+        )
+    on = np.zeros(shape, np.bool_)
+    np.fill_diagonal(on, True, wrap=wrap)
+    return _masked_fill_(self, constant(on), fill_value)
+
+
+_masked_fill_ = write(masked_fill, "fill_diagonal_")
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:

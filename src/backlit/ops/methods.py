@@ -7,12 +7,15 @@ import numpy as np
 from .. import random
 from . import (  # noqa: F401
     activations,
+    aliases,
     arithmetic,
     arranging,
     comparison,
     conversions,
+    counting,
     extremes,
     gathering,
+    grids,
     indexing,
     inplace,
     joining,
@@ -30,7 +33,9 @@ from . import (  # noqa: F401
     shape,
     slicing,
     softmax,
+    special,
     statistics,
+    summaries,
     transcendental,
 )
 from .definition import REGISTRY, Tensor
@@ -73,10 +78,13 @@ _OPERATORS = {
 METHODS = (
     "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh "
     "acosh atanh erf sign neg floor ceil trunc round",
+    "exp2 erfc erfinv sinc logit hypot logaddexp xlogy nan_to_num frac deg2rad rad2deg addcmul addcdiv",
     "sigmoid logsigmoid relu clamp",
     "add sub mul div pow maximum minimum atan2 remainder fmod floor_divide lerp",
-    "eq ne lt le gt ge logical_and logical_or logical_xor logical_not isnan isinf isfinite",
+    "eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not isnan isinf isfinite",
     "sum mean prod any all count_nonzero var std norm",
+    "aminmax nansum nanmean quantile cov corrcoef diff dist cross",
+    "bincount histc isin unique unfold",
     "max min amax amin argmax argmin median kthvalue sort argsort topk",
     "cumsum cumprod logcumsumexp logsumexp softmax log_softmax",
     "matmul mm bmm mv dot outer inner kron addmm addmv baddbmm",
@@ -95,6 +103,9 @@ ALIASES = {
     "equal": comparison.equal,
     "__getitem__": indexing.getitem,
     "__iter__": slicing.iterate,
+    "where": lambda x, condition, y: arithmetic.where(condition, x, y),
+    "clamp_min": activations.clamp_min,
+    "clamp_max": activations.clamp_max,
     "swapaxes": shape.transpose,
     "swapdims": shape.transpose,
     "moveaxis": shape.movedim,
@@ -122,6 +133,9 @@ _WRITES = {
     "copy_": inplace.copy_,
     "fill_": inplace.fill_,
     "zero_": inplace.zero_,
+    "fill_diagonal_": inplace.fill_diagonal_,
+    "clamp_min_": inplace.write(activations.clamp_min, "clamp_min_"),
+    "clamp_max_": inplace.write(activations.clamp_max, "clamp_max_"),
     "__setitem__": inplace.setitem,
 }
 _WRITES |= {
@@ -145,6 +159,10 @@ def attach() -> None:
         setattr(Tensor, name, REGISTRY[name].function)
     for name, attribute in ALIASES.items():
         setattr(Tensor, name, attribute)
+    for name, own in aliases.ALIASES.items():
+        for ending in ("", "_"):
+            if hasattr(Tensor, own + ending):
+                setattr(Tensor, name + ending, getattr(Tensor, own + ending))
 
 
 attach()
