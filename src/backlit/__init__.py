@@ -44,10 +44,10 @@ def __getattr__(name: str) -> Any:
     """Import the larger parts when they are first used, which keeps ``import backlit`` quick."""
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
-    from . import missing
+    from .missing import refuse
     from .spelling import did_you_mean
 
-    missing.check(name)
+    refuse(name)
     hint = did_you_mean(name, [*globals(), *_ON_DEMAND])
     raise AttributeError(f"module 'backlit' has no attribute {name!r}{hint}", name=name, obj=None)
 

@@ -43,7 +43,7 @@ MISSING = {
 """Name and advice. Names that are only near to one that exists are found by their spelling instead."""
 
 
-def check(name: str) -> None:
+def refuse(name: str) -> None:
     """Raise for a name in the table.
 
     Raises:
