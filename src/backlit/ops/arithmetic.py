@@ -84,7 +84,6 @@ class Div(Elementwise):
     formula = "z = x / y"
     gate = "scales by 1/y and by −x/y²"
     domain = "y ≠ 0; at 0 the result is ±∞ or NaN"
-    singular = True
     interval = (0.5, 3.0)
 
     def value(s, x, y):
@@ -104,13 +103,14 @@ class Pow(Elementwise):
     gate = "scales by y·x^(y−1) and by x^y·ln x"
     domain = "x > 0, or x = 0 with y ≥ 0, or x < 0 with y a whole number; ∂/∂y only where x ≥ 0"
     floats = False
-    singular = True
     interval = (0.5, 2.5)
 
     def value(s, x, y):
         return s.pow(x, y)
 
     def slope_x(s, x, y):
+        if isinstance(y, int | float):  # a number stays one, so that it neither widens x nor is rounded
+            return y * s.pow(x, y - 1.0) if y else 0.0
         return s.where(y == 0, 0.0, y * s.pow(x, s.where(y == 0, 1.0, y - 1.0)))
 
     def slope_y(s, x, y, out):
@@ -157,7 +157,6 @@ class Atan2(Elementwise):
     formula = "z = atan2(y, x)"
     gate = "scales by x/(x²+y²) and by −y/(x²+y²)"
     domain = "not differentiable at the origin, where the slope is infinite"
-    singular = True
     interval = (0.3, 2.0)
 
     def value(s, y, x):

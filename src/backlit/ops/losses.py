@@ -32,10 +32,10 @@ class MSELoss(Pointwise):
         return total if reduction == "sum" else total / (flat.size or math.nan)
 
     def pull_x(s, g, x, target):
-        return (x - target) * (g * 2.0)
+        return s.gated(g * 2.0, x - target)
 
     def pull_target(s, g, x, target):
-        return (target - x) * (g * 2.0)
+        return s.gated(g * 2.0, target - x)
 
 
 class L1Loss(Pointwise):

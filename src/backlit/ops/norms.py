@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import OperationError, UnsupportedError
 from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, operation
-from .elementwise import LIBRARY
+from .elementwise import LIBRARY, NUMPY
 from .reduction import Dims, axes, floating, spread
 
 
@@ -49,13 +49,13 @@ class Norm(Op):
     def vjp_x(ctx, g, x, out):
         p, axis, keepdims = ctx.params.values()
         if p == 2 and not isinstance(g, Tensor):  # the zero vector stays zero whatever it is divided by
-            return x * spread(g / (out + (out == 0)), x.shape, axis, keepdims)
+            return NUMPY.gated(spread(g / (out + (out == 0)), x.shape, axis, keepdims), x)
         slope = _slope(x, spread(out, x.shape, axis, keepdims), p, axis)
-        return spread(g, x.shape, axis, keepdims) * slope
+        return LIBRARY.gated(spread(g, x.shape, axis, keepdims), slope)
 
     def jvp_x(ctx, t, x, out):
         p, axis, keepdims = ctx.params.values()
-        return (t * _slope(x, spread(out, x.shape, axis, keepdims), p, axis)).sum(axis=axis, keepdims=keepdims)
+        return LIBRARY.gated(t, _slope(x, spread(out, x.shape, axis, keepdims), p, axis)).sum(axis=axis, keepdims=keepdims)
 
 
 def _euclidean(x: Any, axis: Any, keepdims: Any) -> Any:

@@ -90,7 +90,7 @@ def _pull_from_slope(slope: Any) -> Any:
         return None
 
     def pull(s: Any, g: Any, *values: Any, **settings: Any) -> Any:
-        return g * slope(s, *values, **settings)
+        return s.gated(g, slope(s, *values, **settings))
 
     pull.names = slope.__code__.co_varnames[1 : slope.__code__.co_argcount]  # type: ignore[attr-defined]
     return pull

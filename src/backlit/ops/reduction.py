@@ -197,10 +197,10 @@ class Prod(Op):
         return np.multiply.reduce(x, axis=axis, keepdims=keepdims)
 
     def vjp_x(ctx, g, x, out):
-        return spread(g, ctx.shapes[0], **ctx.params) * _others(ctx, x, out)
+        return LIBRARY.gated(spread(g, ctx.shapes[0], **ctx.params), _others(ctx, x, out))
 
     def jvp_x(ctx, t, x, out):
-        return (t * _others(ctx, x, out)).sum(**ctx.params)
+        return LIBRARY.gated(t, _others(ctx, x, out)).sum(**ctx.params)
 
     def samples(rng):
         yield from (s for s in reduction_samples(rng) if not s.args[1:] or isinstance(s.args[1], int))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .definition import Op, Sample, Tensor, apply, operation
-from .elementwise import LIBRARY, to_float
+from .elementwise import LIBRARY, NUMPY, to_float
 from .reduction import Dims, floating, one_axis, reduction_samples, settings, spread
 
 
@@ -29,10 +29,10 @@ class LogSumExp(Op):
         return out if keepdims else out.squeeze(axis)
 
     def vjp_x(ctx, g, x, out):
-        return spread(g, ctx.shapes[0], **ctx.params) * _shares(ctx, x, out)
+        return LIBRARY.gated(spread(g, ctx.shapes[0], **ctx.params), _shares(ctx, x, out))
 
     def jvp_x(ctx, t, x, out):
-        return (t * _shares(ctx, x, out)).sum(**ctx.params)
+        return LIBRARY.gated(t, _shares(ctx, x, out)).sum(**ctx.params)
 
     def samples(rng):
         return (
@@ -93,12 +93,12 @@ class LogSoftmax(Op):
         share = LIBRARY.exp(out)
         total = g.sum(axis=ctx.params["axis"], keepdims=True)
         if isinstance(share, np.ndarray):
-            share *= total
+            share = NUMPY.gated(total, share)
             return np.subtract(g, share, out=share)
-        return g - share * total
+        return g - LIBRARY.gated(total, share)
 
     def jvp_x(ctx, t, out):
-        return t - (LIBRARY.exp(out) * t).sum(axis=ctx.params["axis"], keepdims=True)
+        return t - LIBRARY.gated(t, LIBRARY.exp(out)).sum(axis=ctx.params["axis"], keepdims=True)
 
 
 def _lowered(x: Any, axis: int | None) -> Any:
@@ -108,12 +108,12 @@ def _lowered(x: Any, axis: int | None) -> Any:
 
 def _project(g: Any, y: Any, axis: int | None) -> Any:
     """``y (g − Σ y g)``: the product with the softmax's symmetric Jacobian ``diag y − y yᵀ``."""
-    weighted = g * y
+    weighted = LIBRARY.gated(g, y)
     common = weighted.sum(axis=axis, keepdims=True)
     if isinstance(weighted, np.ndarray):
-        weighted -= y * common
+        weighted -= NUMPY.gated(common, y)
         return weighted
-    return weighted - y * common
+    return weighted - LIBRARY.gated(common, y)
 
 
 def _along(op: type[Op], name: str, x: Any, dim: int | None, dtype: Any) -> Tensor:

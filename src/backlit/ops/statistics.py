@@ -46,12 +46,12 @@ class Var(Op):
     def vjp_x(ctx, g, x):
         axis, keepdims, correction = ctx.params.values()
         scale = 2.0 / (_freedom(x.shape, axis, correction) or math.nan)
-        return _deviations(x, axis) * spread(g * scale, x.shape, axis, keepdims)
+        return LIBRARY.gated(spread(g * scale, x.shape, axis, keepdims), _deviations(x, axis))
 
     def jvp_x(ctx, t, x):
         axis, keepdims, correction = ctx.params.values()
         scale = 2.0 / (_freedom(x.shape, axis, correction) or math.nan)
-        return (_deviations(x, axis) * t).sum(axis=axis, keepdims=keepdims) * scale
+        return LIBRARY.gated(t, _deviations(x, axis)).sum(axis=axis, keepdims=keepdims) * scale
 
 
 class Std(Op):
@@ -67,11 +67,12 @@ class Std(Op):
 
     def vjp_x(ctx, g, x, out):
         axis, keepdims, _ = ctx.params.values()
-        return _deviations(x, axis) * spread(g * _inverse(ctx, x, out), x.shape, axis, keepdims)
+        upstream = LIBRARY.gated(g, _inverse(ctx, x, out))
+        return LIBRARY.gated(spread(upstream, x.shape, axis, keepdims), _deviations(x, axis))
 
     def jvp_x(ctx, t, x, out):
         axis, keepdims, _ = ctx.params.values()
-        return (_deviations(x, axis) * t).sum(axis=axis, keepdims=keepdims) * _inverse(ctx, x, out)
+        return LIBRARY.gated(t, _deviations(x, axis)).sum(axis=axis, keepdims=keepdims) * _inverse(ctx, x, out)
 
 
 def _inverse(ctx: Any, x: Any, out: Any) -> Any:

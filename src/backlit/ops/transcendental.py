@@ -70,7 +70,6 @@ class Log(Elementwise):
 
     formula = "y = ln x"
     domain = "x > 0; −∞ with an infinite slope at 0, NaN below"
-    singular = True
     interval = (0.2, 3.0)
 
     def value(s, x):
@@ -85,7 +84,6 @@ class Log1p(Elementwise):
 
     formula = "y = ln(1 + x)"
     domain = "x > −1"
-    singular = True
     interval = (-0.8, 3.0)
 
     def value(s, x):
@@ -100,7 +98,6 @@ class Log2(Elementwise):
 
     formula = "y = log₂ x"
     domain = "x > 0"
-    singular = True
     interval = (0.2, 3.0)
 
     def value(s, x):
@@ -115,7 +112,6 @@ class Log10(Elementwise):
 
     formula = "y = log₁₀ x"
     domain = "x > 0"
-    singular = True
     interval = (0.2, 3.0)
 
     def value(s, x):
@@ -130,7 +126,6 @@ class Sqrt(Elementwise):
 
     formula = "y = √x"
     domain = "x ≥ 0; the slope at 0 is infinite"
-    singular = True
     interval = (0.2, 3.0)
 
     def value(s, x):
@@ -145,7 +140,6 @@ class Rsqrt(Elementwise):
 
     formula = "y = 1/√x"
     domain = "x > 0"
-    singular = True
     interval = (0.2, 3.0)
 
     def value(s, x):
@@ -175,7 +169,6 @@ class Reciprocal(Elementwise):
     formula = "y = 1/x"
     gate = "scales by −1/x²"
     domain = "x ≠ 0"
-    singular = True
     interval = (0.3, 3.0)
 
     def value(s, x):
@@ -228,7 +221,6 @@ class Asin(Elementwise):
 
     formula = "y = arcsin x"
     domain = "−1 ≤ x ≤ 1; infinite slope at the ends"
-    singular = True
     interval = (-0.9, 0.9)
 
     def value(s, x):
@@ -243,7 +235,6 @@ class Acos(Elementwise):
 
     formula = "y = arccos x"
     domain = "−1 ≤ x ≤ 1; infinite slope at the ends"
-    singular = True
     interval = (-0.9, 0.9)
 
     def value(s, x):
@@ -319,7 +310,6 @@ class Acosh(Elementwise):
 
     formula = "y = arcosh x"
     domain = "x ≥ 1; infinite slope at 1"
-    singular = True
     interval = (1.3, 4.0)
 
     def value(s, x):
@@ -334,7 +324,6 @@ class Atanh(Elementwise):
 
     formula = "y = artanh x"
     domain = "−1 < x < 1"
-    singular = True
     interval = (-0.8, 0.8)
 
     def value(s, x):
