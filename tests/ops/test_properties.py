@@ -23,6 +23,8 @@ NEEDS_LAYOUT = {"view": "refuses layouts that it could only copy", "view_as": "r
 FORGETS_NAN = {
     "where": "the branch that is not selected is not looked at",
     "gated": "zero times anything is zero: that is what it is for",
+    "nan_to_num": "replacing NaN is what it is for",
+    "nansum": "leaving NaN out is what it is for",
 }
 """Differentiable operations whose result may be free of NaN although an input is full of it, and why."""
 

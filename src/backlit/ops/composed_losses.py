@@ -14,7 +14,7 @@ from .misuse import misuse
 from .norms import norm
 from .pointwise import reduced, reduction_of
 from .arithmetic import maximum, minimum, where
-from .transcendental import exp, log
+from .transcendental import exp, log, sqrt
 
 
 def _likelihood_samples(rng: np.random.Generator) -> list[Sample]:
@@ -205,6 +205,6 @@ def cosine_embedding_loss(
         )
     dot = (input1 * input2).sum(-1)
     squares = ((input1 * input1).sum(-1) + 1e-12) * ((input2 * input2).sum(-1) + 1e-12)
-    cosine = dot / squares**0.5
+    cosine = dot / sqrt(squares)
     unlike = where(target == -1, maximum(cosine - margin, 0.0), 0.0)
     return reduced(where(target == 1, 1.0 - cosine, 0.0) + unlike, reduction)

@@ -108,7 +108,7 @@ def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     return apply(Histc, (x,), {"bins": bins, "low": low, "high": high})
 
 
-@operation(IsIn, samples=lambda rng: [Sample(rng.integers(0, 5, (3, 4)), np.array([1, 3])), Sample(np.array(2), [2, 4])])
+@operation(IsIn, samples=lambda rng: [Sample(rng.integers(0, 5, (3, 4)), np.array([1, 3])), Sample(np.array(2), np.array([2, 4]))])
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each element is one of ``test_elements``, as booleans; ``invert`` asks for those that are not."""
     del assume_unique  # a promise that only saves work

@@ -122,7 +122,10 @@ ALIASES = {
 # Methods that have an in-place form, written with a trailing underscore.
 IN_PLACE = (
     "abs exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh "
-    "acosh atanh erf sign neg floor ceil trunc round sigmoid relu clamp pow remainder fmod floor_divide lerp atan2"
+    "acosh atanh erf sign neg floor ceil trunc round sigmoid relu clamp pow remainder fmod floor_divide lerp atan2 "
+    "exp2 erfc erfinv sinc logit hypot xlogy nan_to_num frac deg2rad rad2deg addcmul addcdiv cumsum cumprod tril triu "
+    "eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not "
+    "masked_fill index_add index_copy index_fill index_put scatter scatter_add addmm addmv baddbmm"
 )
 
 _WRITES = {

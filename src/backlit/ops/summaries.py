@@ -19,8 +19,9 @@ from .reduction import Dims, floating, one_axis
 from .reduction import mean as _mean
 from .reduction import sum as _sum
 from .selecting import index_select
-from .slicing import narrow
+from .slicing import diagonal, narrow
 from .statistics import std, var
+from .transcendental import sqrt
 
 
 def _spread_samples(rng: np.random.Generator) -> list[Sample]:
@@ -153,7 +154,7 @@ def corrcoef(x: Any) -> Tensor:
     c = cov(x)
     if c.ndim == 0:
         return c / c
-    deviation = c.diagonal() ** 0.5
+    deviation = sqrt(diagonal(c))
     return c / deviation.reshape((-1, 1)) / deviation
 
 
