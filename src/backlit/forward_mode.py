@@ -43,16 +43,25 @@ class Tangents:
         tangents = [self.get(x) for x in inputs]
         if all(t is None for t in tangents) or not op.differentiable or result.dtype.kind != "f":
             return
+        inside = mode.observers
+        mode.observers = self._outer
+        try:
+            self._push(op, inputs, params, extra, result, tangents)
+            for position, maker, settings, array in op.intermediates(params, extra):
+                if tangents[position] is not None:
+                    kept = Tensor(array)  # the backward pass, where it is recorded, computes with this array
+                    self._push(maker, (inputs[position],), settings, None, kept, [tangents[position]])
+        finally:
+            mode.observers = inside
+
+    def _push(
+        self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], extra: Any, result: Tensor, tangents: list[Any]
+    ) -> None:
         ctx = Context()
         ctx.params, ctx.extra, ctx.shape, ctx.dtype = params, extra, result.shape, result.dtype
         ctx.shapes = tuple(getattr(x, "shape", ()) for x in inputs)
         ctx.edges = tuple(tangents)
-        inside = mode.observers
-        mode.observers = self._outer
-        try:
-            tangent = op.push(ctx, inputs, result, tangents)
-        finally:
-            mode.observers = inside
+        tangent = op.push(ctx, inputs, result, tangents)
         if tangent is not None:
             self.set(result, tangent if tangent.shape == result.shape else expand(tangent, result.shape))
 

@@ -282,3 +282,36 @@ def test_margin_losses_as_in_torch(reduction, p):
     signs = np.sign(rng.normal(size=(6, 4))).astype(np.float32)
     compared("margin_ranking_loss", [x, rng.normal(size=(6, 4)), signs], {"margin": 0.3, "reduction": reduction})
     compared("margin_ranking_loss", [x, x, signs], {"reduction": reduction})
+
+
+def forward_over_reverse(loss, x, v):
+    """The Hessian times ``v`` by pushing a tangent through a recorded backward pass."""
+    return bl.func.jvp(bl.func.grad(loss), (bl.tensor(x),), (bl.tensor(v),))[1].numpy()
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+@pytest.mark.parametrize("soft", [True, False])
+def test_kept_probabilities_carry_higher_derivatives(leaf, soft):
+    rng = np.random.default_rng(0)
+    x, v = rng.normal(size=(2, 4, 3))
+    target = bl.tensor(rng.dirichlet(np.ones(3), 4) if soft else np.array([0, 2, 1, 1]))
+
+    def loss(t):
+        return bl.cross_entropy(t if leaf else t * t, target)
+
+    def composed(t):
+        t = t if leaf else t * t
+        q = target if soft else bl.one_hot(target, 3).double()
+        return -(bl.log_softmax(t, 1) * q).sum() / 4
+
+    for order in (1, 2, 3):
+        derivatives = []
+        for f in (loss, composed):
+            t = bl.tensor(x, requires_grad=True)
+            out = f(t)
+            for _ in range(order):
+                (g,) = bl.autograd.grad(out, t, create_graph=True)
+                out = (g * bl.tensor(v)).sum()
+            derivatives.append(g.detach().numpy())
+        np.testing.assert_allclose(*derivatives, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(forward_over_reverse(loss, x, v), forward_over_reverse(composed, x, v), atol=1e-13)

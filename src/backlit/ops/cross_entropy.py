@@ -11,26 +11,30 @@ import numpy as np
 
 from ..errors import OperationError
 from ..source import describe, mark
-from .definition import Op, Sample, Tensor, apply, constant, operation
+from .definition import NOTHING, Intermediate, Op, Sample, Tensor, apply, constant, operation, restored
 from .elementwise import operand
 from .labels import Labels, check_labels, check_weight, class_axis, from_rows, over_classes, positions, to_rows
 from .pointwise import REDUCTIONS, reduction_of
 from .reduction import floating, kept_shape
 from .soft_cross_entropy import SoftCrossEntropy
 from .softmax import softmax
+from .transcendental import Exp
 
 _KEPT = 1 << 18
-"""Up to so many scores, exponentials are kept from forward to backward; above, memory counts for more than time."""
+"""Of up to so many scores the exponentials are kept; of more the scores, which saves going through new memory."""
 
 _BLOCK = 1 << 16
-"""Above that, rows are worked through in blocks of so many scores, which stay in the cache."""
+"""Those are worked through in blocks of rows with so many scores, which stay in the cache."""
 
 
 # -- from scores --------------------------------------------------------------------------------------------------
 
 
 class CrossEntropy(Op):
-    """Negative log-likelihood of the right classes under the softmax of the scores, in one operation."""
+    """Negative log-likelihood of the right classes under the softmax of the scores, in one operation.
+
+    Of the scores nothing is kept but their exponentials relative to the largest of each row.
+    """
 
     name = "cross_entropy"
     formula = "L = −1/Σw Σₙ w_y ln softmax(xₙ)_y"
@@ -38,30 +42,22 @@ class CrossEntropy(Op):
     has_extra = True
 
     def forward(x, target, weight=None, *, reduction, ignore_index, smoothing):
-        rows = to_rows(x)
-        found = Labels("cross_entropy", target, rows.shape[1], weight, x.dtype, ignore_index)
-        losses, uniform, kept = (_whole if rows.size <= _KEPT else _by_blocks)(rows, found.labels, smoothing, weight)
-        if found.share is not None:
-            losses = found.only_valid(losses * found.share)
-        if smoothing:
-            losses = (1.0 - smoothing) * losses + smoothing / rows.shape[1] * found.only_valid(uniform)
-        return _reduce(losses, reduction, found.total, target.shape), (found, kept)
+        loss, plain, e = _loss(_whole, x, target, weight, reduction, ignore_index, smoothing)
+        return loss, (plain, e if x.ndim == 2 else from_rows(e, x.shape))
 
-    def vjp_x(ctx, g, x, target, weight):
+    def intermediates(params, extra):
+        # exp(x − top): a constant factor of a row has no part in its softmax, nor in any derivative of that.
+        return (Intermediate(0, Exp, NOTHING, extra[1]),)
+
+    def vjp_x(ctx, g, target, weight):
         if isinstance(g, Tensor):
-            return over_classes(ctx, g, x) * _slope(ctx, x, target, weight)
-        found, kept = ctx.extra
-        reduction, _, smoothing = ctx.params.values()
-        g = g / found.total if reduction == "mean" else g.reshape(-1) if reduction == "none" else g
-        if found.share is None and not smoothing:
-            d = kept.softmax_times(g, x)
-            d[positions(len(d)), found.labels] -= g
-        else:
-            d = _weighted_rows(g, kept, x, weight, found, smoothing)
-        return d if x.ndim == 2 else from_rows(d, x.shape)
+            e = restored(ctx, *CrossEntropy.intermediates(ctx.params, ctx.extra))
+            share = e / e.sum(axis=class_axis(e), keepdims=True)
+            return over_classes(ctx, g, e) * _slope(ctx, share, target, weight)
+        return _gradient(ctx, g, ctx.extra[1], _share_of_exponentials, target, weight)
 
     def jvp_x(ctx, t, x, target, weight):
-        products = (t * _slope(ctx, x, target, weight)).sum(axis=class_axis(x))
+        products = (t * _slope(ctx, softmax(x, class_axis(x)), target, weight)).sum(axis=class_axis(x))
         return products if ctx.params["reduction"] == "none" else products.sum()
 
     def samples(rng):
@@ -82,68 +78,84 @@ class CrossEntropy(Op):
         yield Sample(x[0], probabilities[0])
 
 
-class _Exponentials:
-    """Exponentials ``e`` of rows of scores relative to the largest, ``top``; their sums ``s`` and the logarithm."""
+class LargeCrossEntropy(CrossEntropy):
+    """The same for very many scores: these are kept, and exponentials made again."""
 
-    __slots__ = ("e", "log_s", "s", "top")
+    name = "cross_entropy"
 
-    def __init__(self, top: Any, e: Any, s: Any) -> None:
-        self.top, self.e, self.s, self.log_s = top, e, s, np.log(s)
+    def forward(x, target, weight=None, *, reduction, ignore_index, smoothing):
+        loss, plain, _ = _loss(_by_blocks, x, target, weight, reduction, ignore_index, smoothing)
+        return loss, (plain, None)
 
-    def softmax_times(self, factor: Any, x: Any) -> Any:
-        """The softmax of each row times its factor (or times one factor for all)."""
-        return self.e * (factor / self.s)[:, None]
+    def intermediates(params, extra):
+        return ()
 
-
-class _Levels:
-    """For rows too many to keep: the largest score of each and the logarithm of its sum of exponentials."""
-
-    __slots__ = ("log_s", "top")
-
-    def __init__(self, top: Any, log_s: Any) -> None:
-        self.top = top
-        self.log_s = log_s
-
-    def softmax_times(self, factor: Any, x: Any) -> Any:
-        """The softmax of each row of ``x`` times its factor (or times one factor for all)."""
-        rows = to_rows(x)
-        factor = np.broadcast_to(factor, self.log_s.shape)[:, None]
-        out = np.empty(rows.shape, rows.dtype)
-        for block in _blocks(rows):
-            part = np.subtract(rows[block], self.top[block, None], out=out[block])
-            part -= self.log_s[block, None]
-            np.exp(part, out=part)
-            part *= factor[block]
-        return out
+    def vjp_x(ctx, g, x, target, weight):
+        if isinstance(g, Tensor):
+            return over_classes(ctx, g, x) * _slope(ctx, softmax(x, class_axis(x)), target, weight)
+        return _gradient(ctx, g, x, _share_by_blocks, target, weight)
 
 
-def _whole(rows: Any, labels: Any, smoothing: float, weight: Any) -> tuple[Any, Any, _Exponentials]:
-    """−ln p of each row's class, Σ_c −w_c ln p_c (None without smoothing), and the exponentials."""
-    top = np.maximum.reduce(rows, axis=1, keepdims=True)
-    z = rows - top
+def _loss(
+    method: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float
+) -> tuple[Any, Labels | None, Any]:
+    """The loss; the labels, if they all count alike and are the target's memory; what ``method`` made of the rows."""
+    rows = to_rows(x)
+    found = Labels("cross_entropy", target, rows.shape[1], weight, x.dtype, ignore_index)
+    losses, uniform, made = method(rows, found.labels, smoothing, weight)
+    if found.share is not None:
+        losses = found.only_valid(losses * found.share)
+    if smoothing:
+        losses = (1.0 - smoothing) * losses + smoothing / rows.shape[1] * found.only_valid(uniform)
+    plain = found if found.share is None and target.dtype == np.int64 else None
+    return _reduce(losses, reduction, found.total, target.shape), plain, made
+
+
+def _whole(rows: Any, labels: Any, smoothing: float, weight: Any) -> tuple[Any, Any, Any]:
+    """−ln p of each row's class, Σ_c −w_c ln p_c (None without smoothing), and exp(x − top)."""
+    z = rows - np.maximum.reduce(rows, axis=1, keepdims=True)
     right = z[positions(len(z)), labels]
     together = None if not smoothing else z.sum(axis=1) if weight is None else z @ weight
     e = np.exp(z, out=z)
-    kept = _Exponentials(top, e, np.dot(e, _ones(e.shape[1], e.dtype)))
+    log_s = np.log(_sums(e))
     if smoothing:
-        together = kept.log_s * (e.shape[1] if weight is None else weight.sum()) - together
-    return kept.log_s - right, together, kept
+        together = log_s * (e.shape[1] if weight is None else weight.sum()) - together
+    return log_s - right, together, e
 
 
-def _by_blocks(rows: Any, labels: Any, smoothing: float, weight: Any) -> tuple[Any, Any, _Levels]:
+def _by_blocks(rows: Any, labels: Any, smoothing: float, weight: Any) -> tuple[Any, Any, None]:
     """As :func:`_whole`, without an array of the size of ``rows``."""
-    losses, uniform, top, log_s = np.empty((4, len(rows)), rows.dtype)
+    losses, uniform = np.empty((2, len(rows)), rows.dtype)
     for block in _blocks(rows):
-        losses[block], together, kept = _whole(rows[block], labels[block], smoothing, weight)
-        top[block], log_s[block] = kept.top[:, 0], kept.log_s
+        losses[block], together, _ = _whole(rows[block], labels[block], smoothing, weight)
         if smoothing:
             uniform[block] = together
-    return losses, uniform, _Levels(top, log_s)
+    return losses, uniform, None
+
+
+def _share_of_exponentials(factor: Any, e: Any) -> Any:
+    """The softmax of each row times its factor (or times one factor for all), from exponentials."""
+    return e * (factor / _sums(e))[:, None]
+
+
+def _share_by_blocks(factor: Any, rows: Any) -> Any:
+    """The same from scores."""
+    factor = np.broadcast_to(factor, len(rows))
+    out = np.empty(rows.shape, rows.dtype)
+    for block in _blocks(rows):
+        part = np.subtract(rows[block], np.maximum.reduce(rows[block], axis=1, keepdims=True), out=out[block])
+        np.exp(part, out=part)
+        part *= (factor[block] / _sums(part))[:, None]
+    return out
 
 
 def _blocks(rows: Any) -> Iterable[slice]:
     step = max(1, _BLOCK // rows.shape[1])
     return (slice(start, start + step) for start in range(0, len(rows), step))
+
+
+def _sums(e: Any) -> Any:
+    return np.dot(e, _ones(e.shape[1], e.dtype))
 
 
 @lru_cache(maxsize=8)
@@ -152,42 +164,56 @@ def _ones(n: int, dtype: Any) -> Any:
     return np.ones(n, dtype)
 
 
-def _weighted_rows(g: Any, kept: Any, x: Any, weight: Any, found: Labels, smoothing: float) -> Any:
+def _gradient(ctx: Any, g: Any, kept: Any, share: Any, target: Any, weight: Any) -> Any:
+    """The gradient by the scores; ``share(factor, rows)`` gives the softmax, each row times its factor."""
+    rows = to_rows(kept)
+    reduction, ignore_index, smoothing = ctx.params.values()
+    found = ctx.extra[0] or Labels("cross_entropy", target, rows.shape[1], weight, rows.dtype, ignore_index)
+    g = g / found.total if reduction == "mean" else g.reshape(-1) if reduction == "none" else g
+    if found.share is None and not smoothing:
+        d = share(g, rows)
+        d[positions(len(d)), found.labels] -= g
+    else:
+        d = _weighted_rows(g, rows, share, weight, found, smoothing)
+    return d if kept.ndim == 2 else from_rows(d, kept.shape)
+
+
+def _weighted_rows(g: Any, rows: Any, share: Any, weight: Any, found: Labels, smoothing: float) -> Any:
     """The gradient of weighted, partly ignored or smoothed rows: p Σq − q, where q is what each row asks for."""
     right = g * (1.0 - smoothing) if found.share is None else g * found.share * (1.0 - smoothing)
     if smoothing:
-        classes = x.shape[class_axis(x)]
+        classes = rows.shape[1]
         each = found.only_valid(np.broadcast_to(g * (smoothing / classes), found.labels.shape))
-        d = kept.softmax_times(right + each * (classes if weight is None else weight.sum()), x)
+        d = share(right + each * (classes if weight is None else weight.sum()), rows)
         d -= each[:, None] if weight is None else np.multiply.outer(each, weight)
     else:
-        d = kept.softmax_times(right, x)
+        d = share(right, rows)
     d[positions(len(d)), found.labels] -= right
     if found.valid is not None:
         d[~found.valid] = 0.0
     return d
 
 
-def _slope(ctx: Any, x: Any, target: Any, weight: Any) -> Any:
-    """The derivative of the loss (of each position's loss, unreduced) by the scores, recorded."""
+def _slope(ctx: Any, share: Any, target: Any, weight: Any) -> Any:
+    """The derivative of the loss (of each position's) by the scores, recorded; ``share`` is their softmax."""
     reduction, ignore_index, smoothing = ctx.params.values()
-    q = constant(_asked(x, getattr(target, "_data", target), getattr(weight, "_data", weight), ignore_index, smoothing))
-    axis = class_axis(x)
-    slope = softmax(x, axis) * q.sum(axis=axis, keepdims=True) - q
-    return slope / ctx.extra[0].total if reduction == "mean" else slope
+    plain = getattr(target, "_data", target), getattr(weight, "_data", weight)
+    found = Labels("cross_entropy", plain[0], share.shape[class_axis(share)], plain[1], share.dtype, ignore_index)
+    q = constant(_asked(found, plain[1], share, smoothing))
+    slope = share * q.sum(axis=class_axis(share), keepdims=True) - q
+    return slope / found.total if reduction == "mean" else slope
 
 
-def _asked(x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float) -> Any:
+def _asked(found: Labels, weight: Any, like: Any, smoothing: float) -> Any:
     """The weight that each position gives to each class's −ln p, in the shape of the scores."""
-    classes = x.shape[class_axis(x)]
-    found = Labels("cross_entropy", target, classes, weight, x.dtype, ignore_index)
-    q = np.zeros((len(found.labels), classes), x.dtype)
+    classes = like.shape[class_axis(like)]
+    q = np.zeros((len(found.labels), classes), like.dtype)
     if smoothing:
         q += smoothing / classes if weight is None else weight * (smoothing / classes)
     q[positions(len(q)), found.labels] += (1.0 - smoothing) * (1.0 if found.share is None else found.share)
     if found.valid is not None:
         q[~found.valid] = 0.0
-    return from_rows(q, x.shape)
+    return from_rows(q, like.shape)
 
 
 def _reduce(losses: Any, reduction: str, total: Any, shape: tuple[int, ...]) -> Any:
@@ -294,7 +320,8 @@ def cross_entropy(
     params: dict[str, Any] = {"reduction": reduction}
     if soft:
         return apply(SoftCrossEntropy, inputs, {**params, "smoothing": float(label_smoothing)})
-    return apply(CrossEntropy, inputs, {**params, "ignore_index": ignore_index, "smoothing": float(label_smoothing)})
+    op = CrossEntropy if math.prod(x.shape) <= _KEPT else LargeCrossEntropy
+    return apply(op, inputs, {**params, "ignore_index": ignore_index, "smoothing": float(label_smoothing)})
 
 
 @operation(NLLLoss)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -62,7 +62,8 @@ class Op:
     """Any number of inputs may follow under the last name; one joint rule gives their gradients."""
     differentiable: ClassVar[bool] = True
     has_extra: ClassVar[bool] = False
-    """``forward`` returns ``(out, extra)``; ``extra`` is kept for the rules and must not depend on inputs smoothly."""
+    """``forward`` returns ``(out, extra)``; ``extra`` is kept for the rules. What in it depends on inputs smoothly is
+    made again where rules are recorded, or declared in ``intermediates``."""
     is_view: ClassVar[bool] = False
     """The output may share memory with the first input."""
     fresh: ClassVar[bool] = True
@@ -105,6 +106,11 @@ class Op:
         return found
 
     @classmethod
+    def intermediates(cls, params: dict[str, Any], extra: Any) -> Iterable[Intermediate]:
+        """Smooth values that ``forward`` made on the way and keeps in ``extra`` instead of an input; see `restored`."""
+        return ()
+
+    @classmethod
     def plan(cls, needs: int, count: int) -> Plan:
         """What to save and which rules to run when the inputs in the bit mask ``needs`` want gradients."""
         key = needs << 20 | count
@@ -144,6 +150,31 @@ class Op:
                 part = rule(ctx, tangent, *[values[j] for j in cls.wants(rule, len(inputs))])
             total = part if total is None else total + part
         return total
+
+
+class Intermediate(NamedTuple):
+    """An array in an operation's ``extra`` that is the output of an operation ``op`` on its input at ``position``.
+
+    ``op`` has one input, and rules that need no more than its output.
+    """
+
+    position: int
+    op: type[Op]
+    params: dict[str, Any]
+    array: Array
+
+
+def restored(ctx: Any, kept: Intermediate) -> Tensor:
+    """An intermediate as a tensor with its history, made by its operation from the input; for recorded rules."""
+    result = Tensor(kept.array)
+    edge = ctx.edges[kept.position]
+    if edge is not None:
+        source = edge
+        if edge.__class__ is Node:
+            source = Tensor(kept.array)  # only its history is used
+            source._node = edge
+        record(kept.op, (source,), [kept.array], kept.params, 1, result, None)
+    return result
 
 
 class Plan:
@@ -449,6 +480,7 @@ __all__ = [
     "NOTHING",
     "REGISTRY",
     "Array",
+    "Intermediate",
     "Op",
     "Operation",
     "Sample",
@@ -459,5 +491,6 @@ __all__ = [
     "constant",
     "operation",
     "record",
+    "restored",
     "saved_output",
 ]

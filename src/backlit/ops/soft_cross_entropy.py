@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .definition import Op, Tensor
+from .definition import Intermediate, Op, Tensor, restored
 from .elementwise import LIBRARY
 from .labels import class_axis, over_classes
-from .softmax import log_softmax
+from .softmax import LogSoftmax, log_softmax
 
 
 class SoftCrossEntropy(Op):
@@ -30,17 +30,22 @@ class SoftCrossEntropy(Op):
         loss = np.add.reduce(losses, axis=None)
         return loss if reduction == "sum" else loss / (losses.size or math.nan), logs
 
-    def vjp_x(ctx, g, x, target, weight):
-        return _spread(ctx, g, x) * _soft_slope(ctx, x, target, weight)
+    def intermediates(params, extra):
+        return (Intermediate(0, LogSoftmax, {"axis": class_axis(extra)}, extra),)
 
-    def vjp_target(ctx, g, x, weight):
-        return _spread(ctx, g, x) * _target_slope(ctx, x, weight)
+    def vjp_x(ctx, g, target, weight):
+        logs = _logs(ctx, g)
+        return _spread(ctx, g, logs) * _soft_slope(ctx, logs, target, weight)
+
+    def vjp_target(ctx, g, weight):
+        logs = _logs(ctx, g)
+        return _spread(ctx, g, logs) * _target_slope(ctx, logs, weight)
 
     def jvp_x(ctx, t, x, target, weight):
-        return _summed(ctx, t * _soft_slope(ctx, x, target, weight), x)
+        return _summed(ctx, t * _soft_slope(ctx, log_softmax(x, class_axis(x)), target, weight))
 
     def jvp_target(ctx, t, x, weight):
-        return _summed(ctx, t * _target_slope(ctx, x, weight), x)
+        return _summed(ctx, t * _target_slope(ctx, log_softmax(x, class_axis(x)), weight))
 
 
 def _mixed(x: Any, target: Any, weight: Any, smoothing: float) -> Any:
@@ -55,18 +60,21 @@ def _by_class(x: Any, weight: Any) -> Any:
     return weight.reshape((-1, *[1] * (x.ndim - 2)))
 
 
-def _logs(ctx: Any, x: Any) -> Any:
-    return log_softmax(x, class_axis(x)) if isinstance(x, Tensor) else ctx.extra
+def _logs(ctx: Any, g: Any) -> Any:
+    """The log-probabilities, with their history where the rule is recorded."""
+    if not isinstance(g, Tensor):
+        return ctx.extra
+    return restored(ctx, *SoftCrossEntropy.intermediates(ctx.params, ctx.extra))
 
 
-def _soft_slope(ctx: Any, x: Any, target: Any, weight: Any) -> Any:
-    q = _mixed(x, target, weight, ctx.params["smoothing"])
-    return LIBRARY.exp(_logs(ctx, x)) * q.sum(axis=class_axis(x), keepdims=True) - q
+def _soft_slope(ctx: Any, logs: Any, target: Any, weight: Any) -> Any:
+    q = _mixed(logs, target, weight, ctx.params["smoothing"])
+    return LIBRARY.exp(logs) * q.sum(axis=class_axis(logs), keepdims=True) - q
 
 
-def _target_slope(ctx: Any, x: Any, weight: Any) -> Any:
-    slope = _logs(ctx, x) * (ctx.params["smoothing"] - 1.0)
-    return slope if weight is None else slope * _by_class(x, weight)
+def _target_slope(ctx: Any, logs: Any, weight: Any) -> Any:
+    slope = logs * (ctx.params["smoothing"] - 1.0)
+    return slope if weight is None else slope * _by_class(logs, weight)
 
 
 def _count(x: Any) -> int:
@@ -78,8 +86,8 @@ def _spread(ctx: Any, g: Any, x: Any) -> Any:
     return g / (_count(x) or math.nan) if ctx.params["reduction"] == "mean" else over_classes(ctx, g, x)
 
 
-def _summed(ctx: Any, products: Any, x: Any) -> Any:
+def _summed(ctx: Any, products: Any) -> Any:
     if ctx.params["reduction"] == "none":
-        return products.sum(axis=class_axis(x))
+        return products.sum(axis=class_axis(products))
     total = products.sum()
-    return total / (_count(x) or math.nan) if ctx.params["reduction"] == "mean" else total
+    return total / (_count(products) or math.nan) if ctx.params["reduction"] == "mean" else total
