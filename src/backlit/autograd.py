@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,13 @@ from .tensor import Tensor
 
 __all__ = [
     "Function",
+    "GradcheckError",
     "backward",
     "custom_vjp",
     "enable_grad",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "no_grad",
     "once_differentiable",
@@ -26,6 +29,20 @@ __all__ = [
 ]
 
 Tensors = Tensor | Sequence[Tensor]
+
+if TYPE_CHECKING:
+    from .check.gradcheck import GradcheckError, gradcheck, gradgradcheck
+
+_CHECKS = frozenset({"GradcheckError", "gradcheck", "gradgradcheck"})
+
+
+def __getattr__(name: str) -> Any:
+    """The checkers, imported when they are first asked for: they stand above this file."""
+    if name in _CHECKS:
+        from .check import gradcheck as checks
+
+        return getattr(checks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=None)
 
 
 def backward(

@@ -212,7 +212,7 @@ class Function:
         if any(needs) and mode.recording:
             _connect(cls, ctx, args, results)
         for observer in mode.observers:
-            _observe(observer, cls, ctx, args, results)
+            _observe(observer, cls, ctx, args, kwargs, results)
         return tuple(results) if several else results[0]
 
 
@@ -252,9 +252,11 @@ def _connect(cls: type[Function], ctx: FunctionContext, args: tuple[Any, ...], r
             result.storage().history += 1
 
 
-def _observe(observer: Any, cls: type[Function], ctx: FunctionContext, args: Any, results: list[Tensor]) -> None:
+def _observe(
+    observer: Any, cls: type[Function], ctx: FunctionContext, args: Any, kwargs: Any, results: list[Tensor]
+) -> None:
     for result in results:
-        observer.applied(cls._operation, args, {"ctx": ctx}, None, result)
+        observer.applied(cls._operation, args, {"ctx": ctx, "kwargs": kwargs}, None, result)
 
 
 def custom_vjp(function: Callable[..., Any]) -> Callable[..., Tensor]:
