@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import GradientError, OperationError
+from .errors import GradientError, OperationError, UnsupportedError
 from .function import Function, custom_vjp, once_differentiable
 from .graph import enable_grad, inference_mode, mode, no_grad, set_grad_enabled, walk
 from .numerics import hush, unhush
@@ -18,22 +18,27 @@ __all__ = [
     "GradcheckError",
     "backward",
     "custom_vjp",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",
     "gradgradcheck",
     "inference_mode",
+    "is_anomaly_enabled",
     "no_grad",
     "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
 Tensors = Tensor | Sequence[Tensor]
 
 if TYPE_CHECKING:
+    from .check.detect import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
     from .check.gradcheck import GradcheckError, gradcheck, gradgradcheck
 
 _CHECKS = frozenset({"GradcheckError", "gradcheck", "gradgradcheck"})
+_ANOMALIES = frozenset({"detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"})
 
 
 def __getattr__(name: str) -> Any:
@@ -42,6 +47,14 @@ def __getattr__(name: str) -> Any:
         from .check import gradcheck as checks
 
         return getattr(checks, name)
+    if name in _ANOMALIES:
+        from .check import detect
+
+        return getattr(detect, name)
+    if name == "functional":
+        from . import jacobians
+
+        return jacobians
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=None)
 
 
@@ -96,10 +109,14 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` (summed) with respect to ``inputs``, without touching any ``.grad``.
+
+    ``only_inputs`` and ``is_grads_batched`` are accepted at their defaults only.
 
     Raises:
         GradientError: an input does not require gradients, or was not used (unless ``allow_unused``).
@@ -110,6 +127,10 @@ def grad(
     >>> bl.autograd.grad(dy, x)
     (tensor(18.),)
     """
+    if not only_inputs or is_grads_batched:
+        raise UnsupportedError(
+            "grad: only_inputs=False and is_grads_batched=True are not supported; use backward(), or one call a gradient."
+        )
     roots = _roots(outputs, grad_outputs, create_graph)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for i, tensor in enumerate(wanted):

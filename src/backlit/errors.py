@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BacklitError(Exception):
     """Base of every error that Backlit raises on purpose."""
@@ -33,3 +35,15 @@ class CheckpointError(BacklitError, ValueError):
 
 class NonFiniteError(BacklitError, ArithmeticError):
     """Training met a NaN or an infinity and stopped before it reached the weights."""
+
+
+class AnomalyError(NonFiniteError, RuntimeError):
+    """A NaN or an infinity, traced to the operation that produced it; ``anomaly`` is the report as data."""
+
+    def __init__(self, message: str, anomaly: Any = None) -> None:
+        super().__init__(message)
+        self.anomaly = anomaly
+
+    def __rich__(self) -> Any:
+        """The report, for ``rich.print``."""
+        return str(self) if self.anomaly is None else self.anomaly

@@ -111,7 +111,9 @@ class Pow(Elementwise):
     def slope_x(s, x, y):
         if isinstance(y, int | float):  # a number stays one, so that it neither widens x nor is rounded
             return y * s.pow(x, y - 1.0) if y else 0.0
-        return s.where(y == 0, 0.0, y * s.pow(x, s.where(y == 0, 1.0, y - 1.0)))
+        # A number must stay one: as a 0-d array it would widen x.
+        less = y - 1.0 if isinstance(y, (int, float)) else s.where(y == 0, 1.0, y - 1.0)
+        return s.where(y == 0, 0.0, y * s.pow(x, less))
 
     def slope_y(s, x, y, out):
         return s.where((x == 0) & (y >= 0), 0.0, out * s.log(x))
