@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ON_DEMAND = frozenset(
-    ("backends", "check", "cuda", "datasets", "explain", "func", "keras", "linalg", "nn", "optim", "report", "train")
-    + ("utils",)
+    {
+        *("backends", "check", "cuda", "datasets", "explain", "func", "keras", "linalg", "nn", "optim", "report"),
+        *("train", "utils"),
+    }
 )
 
 

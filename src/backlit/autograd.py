@@ -129,7 +129,7 @@ def grad(
     """
     if not only_inputs or is_grads_batched:
         raise UnsupportedError(
-            "grad: only_inputs=False and is_grads_batched=True are not supported; use backward(), or one call a gradient."
+            "grad: only_inputs=False and is_grads_batched=True are not supported; use backward(), or a call a gradient."
         )
     roots = _roots(outputs, grad_outputs, create_graph)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)

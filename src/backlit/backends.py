@@ -15,6 +15,4 @@ def _absent() -> bool:
 
 mps = SimpleNamespace(is_available=_absent, is_built=_absent)
 cuda = SimpleNamespace(is_built=_absent, matmul=SimpleNamespace(allow_tf32=False))
-cudnn = SimpleNamespace(
-    is_available=_absent, enabled=False, benchmark=False, deterministic=True, allow_tf32=False
-)
+cudnn = SimpleNamespace(is_available=_absent, enabled=False, benchmark=False, deterministic=True, allow_tf32=False)

@@ -175,7 +175,9 @@ def full_like(
     return full(like.shape, fill_value, dtype=dtype or like.dtype, device=device, requires_grad=requires_grad)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
+def arange(
+    start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
+) -> Tensor:
     """Evenly spaced values from ``start`` up to but not including ``end``."""
     check_device(device)
     if end is None:
@@ -195,7 +197,9 @@ def _number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def linspace(start: Any, end: Any, steps: int, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: Any, end: Any, steps: int, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
+) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end`` (numbers or 0-d tensors), both included."""
     check_device(device)
     return _finish(np.linspace(_number(start), _number(end), steps).astype(_floating(dtype)), requires_grad)

@@ -37,5 +37,5 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
     raise Missing(
-        f"cuda.{name}: Backlit computes on the CPU. Guard the line with `if backlit.cuda.is_available():`, or leave it out."
+        f"cuda.{name}: Backlit computes on the CPU. Put `if backlit.cuda.is_available():` before it, or leave it out."
     )

@@ -226,6 +226,15 @@ def hessian(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
     return jacfwd(jacrev(function, argnums), argnums)
 
 
+def __getattr__(name: str) -> Any:
+    """``functional_call`` stands with the modules, above this file."""
+    if name == "functional_call":
+        from .nn.stateless import functional_call
+
+        return functional_call
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=None)
+
+
 class _Recorded:
     """A function run once on fresh copies of its arguments, ready to be walked back any number of times."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .errors import UnsupportedError
@@ -17,24 +18,32 @@ __all__ = ["cross", "diagonal", "matmul", "norm", "vecdot", "vector_norm"]
 
 
 def norm(A: Any, ord: Any = None, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The Euclidean norm of all elements, or the ``ord``-norm of vectors along one dimension.
+    """A norm of all elements, of vectors along one dimension, or of matrices along two.
 
     Args:
         A: any shape.
-        ord: None, "fro", or the order of a vector norm, which needs a vector or one ``dim``.
-        dim: the dimension(s) to reduce; all by default.
+        ord: None or "fro" for the Euclidean norm; the order of a vector norm; of matrices 1 and −1 (the largest and
+            the smallest column sum of magnitudes), inf and −inf (the same of rows).
+        dim: one dimension for vectors, two for matrices; all by default, one or two of them where ``ord`` is given.
 
     Raises:
-        UnsupportedError: a norm of matrices other than the Frobenius norm.
+        UnsupportedError: matrix norms that need singular values (2, −2, "nuc").
     """
     if ord is None or ord == "fro":
         return _norm(A, 2, dim, keepdim, dtype=dtype)
-    if not isinstance(dim, int) and A.ndim != 1:
+    dims = tuple(range(A.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    if len(dims) == 1:
+        return vector_norm(A, ord, dims[0], keepdim, dtype=dtype)
+    if ord not in (1, -1, math.inf, -math.inf) or len(dims) != 2:
         raise UnsupportedError(
-            f"linalg.norm at {describe(mark())}: the matrix norm of order {ord!r} is not supported; use ord='fro', or "
-            "give one dim for norms of vectors."
+            f"linalg.norm at {describe(mark())}: the norm of order {ord!r} of {len(dims)} dimensions is not supported; "
+            "matrices have 'fro', 1, -1, inf and -inf here, as singular values are not computed."
         )
-    return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+    rows, columns = (d % A.ndim for d in dims)
+    added, left = (rows, columns) if abs(ord) == 1 else (columns, rows)
+    sums = (A if dtype is None else A.to(dtype)).abs().sum(added, keepdim=True)
+    found = sums.amax(left, keepdim=True) if ord > 0 else sums.amin(left, keepdim=True)
+    return found if keepdim else found.squeeze((rows, columns))
 
 
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:

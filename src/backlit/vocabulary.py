@@ -97,7 +97,11 @@ def result_type(tensor1: Any, tensor2: Any) -> np.dtype[Any]:
     """The dtype of an operation on two tensors (or a tensor and a number)."""
     from .ops.elementwise import match
 
-    return (as_tensor(tensor1) + as_tensor(tensor2)).dtype if _numbers(tensor1, tensor2) else match(tensor1, tensor2)[0].dtype
+    return (
+        (as_tensor(tensor1) + as_tensor(tensor2)).dtype
+        if _numbers(tensor1, tensor2)
+        else match(tensor1, tensor2)[0].dtype
+    )
 
 
 def _numbers(*values: Any) -> bool:
@@ -120,7 +124,9 @@ def _typed(name: str, dtype: np.dtype[Any]) -> Any:
         return tensor(data[0], dtype)
 
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"A {dtype.name} tensor from data, or of the given sizes and uninitialised; ``tensor`` is the newer way."
+    make.__doc__ = (
+        f"A {dtype.name} tensor from data, or of the given sizes and uninitialised; ``tensor`` is the newer way."
+    )
     return make
 
 

@@ -9,15 +9,18 @@ from .activation import *
 from .attention import *
 from .containers import *
 from .convolution import *
+from .distance import *
 from .dropout import *
 from .embedding import *
 from .linear import *
 from .losses import *
 from .module import Module as Module
 from .normalization import *
+from .padding import *
 from .parameter import Buffer as Buffer
 from .parameter import Parameter as Parameter
 from .penalties import l1_penalty as l1_penalty
 from .penalties import l2_penalty as l2_penalty
 from .pooling import *
 from .recurrent import *
+from .resampling import *

@@ -6,7 +6,12 @@ and ``training`` arguments. ``inplace=True`` writes the result into the input an
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from .. import ops
+from ..creation import arange
 from ..errors import OperationError
 from ..ops import (
     adaptive_avg_pool1d,
@@ -24,18 +29,21 @@ from ..ops import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
+    cosine_embedding_loss,
     cross_entropy,
     dropout,
     dropout1d,
     dropout2d,
     dropout3d,
     embedding,
+    gaussian_nll_loss,
     gelu,
     group_norm,
     hinge_embedding_loss,
     hinge_loss,
     huber_loss,
     instance_norm,
+    interpolate,
     kl_div,
     l1_loss,
     layer_norm,
@@ -51,18 +59,24 @@ from ..ops import (
     nll_loss,
     one_hot,
     pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    poisson_nll_loss,
     rms_norm,
     scaled_dot_product_attention,
     sigmoid,
     smooth_l1_loss,
+    soft_margin_loss,
     softmax,
     softmin,
     softplus,
     tanh,
+    triplet_margin_loss,
 )
 from ..ops.inplace import write
+from ..random import default_generator
 from ..source import describe, mark
-from ..tensor import Tensor
+from ..tensor import Tensor, constant
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -76,12 +90,14 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "celu_",
     "conv1d",
     "conv2d",
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
     "dropout",
@@ -89,22 +105,28 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "elu_",
     "embedding",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
     "group_norm",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hardtanh_",
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
+    "leaky_relu_",
     "linear",
     "log_softmax",
     "logsigmoid",
@@ -120,15 +142,21 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
+    "relu_",
     "rms_norm",
     "scaled_dot_product_attention",
     "selu",
+    "selu_",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -137,25 +165,28 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "threshold_",
+    "triplet_margin_loss",
+    "upsample",
 ]
 
 # -- activations with an inplace argument ------------------------------------------------------------------------------
 
-_relu_ = write(ops.relu, "relu_")
+relu_ = write(ops.relu, "relu_")
 _relu6_ = write(ops.relu6, "relu6_")
-_leaky_relu_ = write(ops.leaky_relu, "leaky_relu_")
-_elu_ = write(ops.elu, "elu_")
-_selu_ = write(ops.selu, "selu_")
+leaky_relu_ = write(ops.leaky_relu, "leaky_relu_")
+elu_ = write(ops.elu, "elu_")
+selu_ = write(ops.selu, "selu_")
 _silu_ = write(ops.silu, "silu_")
 _mish_ = write(ops.mish, "mish_")
-_hardtanh_ = write(ops.hardtanh, "hardtanh_")
+hardtanh_ = write(ops.hardtanh, "hardtanh_")
 _hardsigmoid_ = write(ops.hardsigmoid, "hardsigmoid_")
 _hardswish_ = write(ops.hardswish, "hardswish_")
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(x, 0)``."""
-    return _relu_(input) if inplace else ops.relu(input)
+    return relu_(input) if inplace else ops.relu(input)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -165,17 +196,17 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``x`` where positive, ``negative_slope · x`` elsewhere."""
-    return (_leaky_relu_ if inplace else ops.leaky_relu)(input, negative_slope)
+    return (leaky_relu_ if inplace else ops.leaky_relu)(input, negative_slope)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``x`` where positive, ``alpha · (eˣ − 1)`` elsewhere."""
-    return (_elu_ if inplace else ops.elu)(input, alpha)
+    return (elu_ if inplace else ops.elu)(input, alpha)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """The self-normalising ``elu`` (Klambauer et al. 2017)."""
-    return (_selu_ if inplace else ops.selu)(input)
+    return (selu_ if inplace else ops.selu)(input)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -190,7 +221,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``x``, limited to ``[min_val, max_val]``."""
-    return (_hardtanh_ if inplace else ops.hardtanh)(input, min_val, max_val)
+    return (hardtanh_ if inplace else ops.hardtanh)(input, min_val, max_val)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -209,11 +240,11 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``x`` where positive, ``alpha · (e^(x/alpha) − 1)`` elsewhere: ``elu`` with a continuous slope."""
     if inplace:
-        return _celu_(input, alpha)
+        return celu_(input, alpha)
     return ops.elu(input / alpha) * alpha
 
 
-_celu_ = write(celu, "celu_")
+celu_ = write(celu, "celu_")
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -256,11 +287,11 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``x`` where ``x > threshold``, ``value`` elsewhere; NaN stays NaN."""
     if inplace:
-        return _threshold_(input, threshold, value)
+        return threshold_(input, threshold, value)
     return ops.where(input <= threshold, value, input)
 
 
-_threshold_ = write(threshold, "threshold_")
+threshold_ = write(threshold, "threshold_")
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -271,6 +302,37 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         )
     first, second = ops.chunk(input, 2, dim)
     return first * sigmoid(second)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A random choice that gradients pass through: the softmax of logits with Gumbel noise (Jang et al. 2017).
+
+    Args:
+        logits: unnormalised log-probabilities along ``dim``.
+        tau: the temperature; the smaller, the closer to a single choice.
+        hard: choose one entry outright, with the gradient of the soft choice.
+        eps: accepted and ignored, as in PyTorch.
+    """
+    del eps
+    clocks = default_generator.numpy.standard_exponential(logits.shape)
+    noise = -np.log(np.maximum(clocks, np.finfo(np.float32).tiny))
+    soft = softmax((logits + constant(noise.astype(logits.dtype))) / tau, dim)
+    if not hard:
+        return soft
+    chosen = (soft.detach().argmax(dim, keepdim=True) == _places_along(soft, dim)).to(soft.dtype)
+    return (chosen - soft).detach() + soft
+
+
+def _places_along(x: Tensor, dim: int) -> Tensor:
+    """0, 1, 2 … along one dimension, with size 1 in the others."""
+    return arange(x.shape[dim]).reshape([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)])
+
+
+def upsample(
+    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
+) -> Tensor:
+    """An older name of :func:`interpolate`."""
+    return interpolate(input, size, scale_factor, mode, align_corners)
 
 
 # -- distances and directions ------------------------------------------------------------------------------------------

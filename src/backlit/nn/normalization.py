@@ -21,6 +21,9 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "LayerNorm",
     "RMSNorm",
 ]
@@ -127,6 +130,66 @@ class BatchNorm2d(_BatchNorm):
 
 class BatchNorm3d(_BatchNorm):
     """As :class:`BatchNorm1d`, for volumes: shape (batch, channels, depth, height, width)."""
+
+    _dims = (5,)
+
+
+class _InstanceNorm(_BatchNorm):
+    """What the instance normalisations share: statistics of one channel of one sample."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        wanted = self._dims[0]
+        if input.ndim not in (wanted, wanted - 1):
+            raise OperationError(
+                f"{type(self).__name__} at {describe(mark())}: expected an input with {wanted} dimensions (batch, "
+                f"channels, …), or {wanted - 1} without a batch, got shape {input.shape}."
+            )
+        batch = input if input.ndim == wanted else input.unsqueeze(0)
+        out = F.instance_norm(
+            batch,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return out if input.ndim == wanted else out.squeeze(0)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Each channel of each sample shifted and scaled to mean 0 and variance 1 over its positions (Ulyanov et al. 2016).
+
+    Arguments as for :class:`BatchNorm1d`, but nothing is learned or tracked unless asked for.
+
+    Shape: (batch, channels, length) or (channels, length), kept.
+    """
+
+    _dims = (3,)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """As :class:`InstanceNorm1d`, for images: shape (batch, channels, height, width), or without the batch."""
+
+    _dims = (4,)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """As :class:`InstanceNorm1d`, for volumes: shape (batch, channels, depth, height, width), or without the batch."""
 
     _dims = (5,)
 

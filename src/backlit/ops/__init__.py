@@ -20,6 +20,7 @@ from .activations import (
     silu,
     softplus,
 )
+from .aliases import functions as _second_names
 from .arithmetic import (
     add,
     atan2,
@@ -85,9 +86,6 @@ from .cross_entropy import cross_entropy, nll_loss
 from .dropout import dropout, dropout1d, dropout2d, dropout3d
 from .extremes import amax, amin, argmax, argmin, max, min
 from .gathering import gather, scatter, scatter_add, take, take_along_dim
-from .indexing import index_put
-from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
-from .linalg import linear, matmul
 from .grids import (
     atleast_1d,
     atleast_2d,
@@ -99,6 +97,9 @@ from .grids import (
     tril_indices,
     triu_indices,
 )
+from .indexing import index_put
+from .joining import cat, column_stack, concat, concatenate, dstack, hstack, stack, vstack
+from .linalg import linear, matmul
 from .lookup import argwhere, embedding, nonzero, one_hot
 from .losses import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .margin_losses import hinge_embedding_loss, hinge_loss, margin_ranking_loss, multi_margin_loss
@@ -193,8 +194,6 @@ from .transcendental import (
     tanh,
 )
 from .transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
-
-from .aliases import functions as _second_names
 
 globals().update(_second_names())
 

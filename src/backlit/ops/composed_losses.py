@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from .activations import clamp, softplus
+from .arithmetic import maximum, minimum, where
 from .definition import Sample, Tensor, operation
 from .elementwise import match, operand
 from .misuse import misuse
 from .norms import norm
 from .pointwise import reduced, reduction_of
-from .arithmetic import maximum, minimum, where
 from .transcendental import exp, log, sqrt
 
 
@@ -55,7 +55,8 @@ def gaussian_nll_loss(
             var = var.reshape((*var.shape, 1))
         elif var.shape != (*input.shape[:-1], 1):
             raise misuse(
-                "gaussian_nll_loss", f"variances of shape {tuple(var.shape)} do not fit predictions {tuple(input.shape)}."
+                "gaussian_nll_loss",
+                f"variances of shape {tuple(var.shape)} do not fit predictions {tuple(input.shape)}.",
             )
     values = getattr(var, "_data", var)
     if (values < 0).any():

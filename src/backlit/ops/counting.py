@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .definition import Op, Sample, Tensor, apply, constant, operation
 from .elementwise import match, operand
+from .gathering import take_along_dim
 from .misuse import misuse
 from .reduction import one_axis
 
@@ -57,7 +59,8 @@ class SearchSorted(_Count):
     def forward(rows, values, *, side):
         if rows.ndim <= 1:
             return np.asarray(np.searchsorted(rows, values, side), np.int64)
-        flat, wanted = rows.reshape(-1, rows.shape[-1]), values.reshape(-1, values.shape[-1])
+        count = math.prod(rows.shape[:-1])
+        flat, wanted = rows.reshape(count, rows.shape[-1]), values.reshape(count, values.shape[-1])
         found = [np.searchsorted(row, v, side) for row, v in zip(flat, wanted, strict=True)]
         return np.array(found, np.int64).reshape(values.shape)
 
@@ -108,7 +111,10 @@ def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     return apply(Histc, (x,), {"bins": bins, "low": low, "high": high})
 
 
-@operation(IsIn, samples=lambda rng: [Sample(rng.integers(0, 5, (3, 4)), np.array([1, 3])), Sample(np.array(2), np.array([2, 4]))])
+@operation(
+    IsIn,
+    samples=lambda rng: [Sample(rng.integers(0, 5, (3, 4)), np.array([1, 3])), Sample(np.array(2), np.array([2, 4]))],
+)
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each element is one of ``test_elements``, as booleans; ``invert`` asks for those that are not."""
     del assume_unique  # a promise that only saves work
@@ -124,7 +130,13 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     ],
 )
 def searchsorted(
-    sorted_sequence: Any, values: Any, *, right: bool = False, side: str | None = None, out_int32: bool = False
+    sorted_sequence: Any,
+    values: Any,
+    *,
+    right: bool = False,
+    side: str | None = None,
+    out_int32: bool = False,
+    sorter: Any = None,
 ) -> Tensor:
     """Where ``values`` would be inserted to keep each row of ``sorted_sequence`` in order.
 
@@ -133,7 +145,12 @@ def searchsorted(
         values: same leading dimensions as a sequence of several rows.
         right: insert after equal entries instead of before; ``side="right"`` says the same.
         out_int32: int32 positions instead of int64.
+        sorter: the positions that sort each row of a ``sorted_sequence`` that is not in order (from ``argsort``).
     """
+    if side not in (None, "left", "right") or (side == "left" and right):
+        raise misuse("searchsorted", f"side={side!r} with right={right}; use side='left' or side='right'.")
+    if sorter is not None:
+        sorted_sequence = take_along_dim(sorted_sequence, sorter, -1)
     rows, values = match(sorted_sequence, values)
     values = operand(values) if hasattr(values, "dtype") else operand(values).astype(rows.dtype)
     if rows.ndim > 1 and rows.shape[:-1] != values.shape[:-1]:
@@ -182,9 +199,7 @@ def unique(
     x = operand(x)
     axis = None if dim is None else one_axis("unique", x, dim)
     array = getattr(x, "_data", x)
-    values, inverse, counts = np.unique(
-        array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
-    )
+    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
     inverse = inverse.reshape(array.shape if axis is None else -1)
     wanted = [values, *([inverse] if return_inverse else []), *([counts] if return_counts else [])]
     found = tuple(constant(a) if isinstance(x, Tensor) else a for a in wanted)

@@ -95,7 +95,9 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` along a dimension, ``step`` apart, each in a new last dimension (a copy)."""
     x = operand(x)
     axis = one_axis("unfold", x, dimension)
-    if x.ndim == 0 or size < 0 or step < 1 or size > x.shape[axis]:
+    if x.ndim == 0:
+        return reshape(unfold(reshape(x, (1,)), 0, size, step), (size,))
+    if size < 0 or step < 1 or size > x.shape[axis]:
         raise misuse("unfold", f"windows of {size} every {step} do not fit dimension {dimension} of {tuple(x.shape)}.")
     starts = np.arange(0, x.shape[axis] - size + 1, step)
     windows = index_select(x, axis, (starts[:, None] + np.arange(size)).reshape(-1))
@@ -109,7 +111,9 @@ def _at_least(count: int, place: Any) -> Any:
         return grown if len(given) != 1 or given is not tensors else grown[0]
 
     function.__name__ = function.__qualname__ = f"atleast_{count}d"
-    function.__doc__ = f"Tensors with at least {count} dimension{'s' * (count > 1)}; those with fewer get some of size 1."
+    function.__doc__ = (
+        f"Tensors with at least {count} dimension{'s' * (count > 1)}; those with fewer get some of size 1."
+    )
     return operation(
         formula="y = x",
         gate="passes",

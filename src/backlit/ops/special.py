@@ -13,7 +13,9 @@ from .elementwise import Elementwise, binary, match, operand, to_float, unary
 from .rounding import trunc
 
 _LN2, _TWO_OVER_SQRT_PI = math.log(2.0), 2.0 / math.sqrt(math.pi)
-_NEAR_ZERO = 1e-4  # below, the slope of sinc is taken from its series, as the difference of two ones has few digits left
+_NEAR_ZERO = (
+    1e-4  # below, the slope of sinc is taken from its series, as the difference of two ones has few digits left
+)
 
 
 class Exp2(Elementwise):
@@ -66,7 +68,7 @@ class Sinc(Elementwise):
     def slope_x(s, x, out):
         near = s.abs(x) < _NEAR_ZERO
         away = s.where(near, 1.0, x)
-        return s.where(near, x * (-math.pi**2 / 3.0), (s.cos(away * math.pi) - out) / away)
+        return s.where(near, x * (-(math.pi**2) / 3.0), (s.cos(away * math.pi) - out) / away)
 
 
 class Logit(Elementwise):
@@ -178,7 +180,7 @@ def logit(x: Any, eps: float | None = None) -> Tensor:
     ],
 )
 def nan_to_num(x: Any, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """``x`` with NaN replaced by ``nan`` (0), and infinities by ``posinf`` and ``neginf`` (the dtype's largest numbers)."""
+    """``x`` with ``nan`` (0) for NaN, and ``posinf`` and ``neginf`` (the dtype's largest numbers) for infinities."""
     return apply(NanToNum, (operand(x),), {"nan": nan or 0.0, "posinf": posinf, "neginf": neginf})
 
 

@@ -1,4 +1,4 @@
-"""Statistics and differences composed of reductions: several at once, covariance, quantiles, distances, NaN left out."""
+"""Statistics composed of reductions: several at once, covariance, quantiles, differences, distances, NaN left out."""
 
 from __future__ import annotations
 
@@ -101,6 +101,8 @@ def diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = N
     if x.ndim == 0 or n < 0:
         raise misuse("diff", f"needs at least one dimension and n >= 0; got shape {tuple(x.shape)}, n={n}.")
     axis = one_axis("diff", x, dim)
+    if n == 0:
+        return x
     parts = [part for part in (prepend, x, append) if part is not None]
     x = cat(parts, axis) if len(parts) > 1 else x
     for _ in range(min(n, x.shape[axis])):
@@ -119,17 +121,19 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     """The covariance of variables (rows) over observations (columns); of a vector, its variance.
 
     Args:
-        fweights, aweights: how often, and with what weight, each observation counts.
+        fweights, aweights: how often (whole numbers), and with what weight, each observation counts; not negative.
     """
     x = operand(x)
     if x.ndim > 2:
         raise misuse("cov", f"needs at most two dimensions, got shape {tuple(x.shape)}.")
+    if fweights is not None and operand(fweights).dtype.kind not in "iu":
+        raise misuse("cov", f"fweights are whole numbers, got {fweights.dtype.name}; use aweights.")
     x = x if x.dtype.kind == "f" else x.astype(np.float32)
     rows = x if x.ndim == 2 else x.reshape((1, -1))
     weight = None
     for given in (fweights, aweights):
         if given is not None:
-            given = operand(given).astype(rows.dtype)
+            given = _weights(given, rows)
             weight = given if weight is None else weight * given
     if weight is None:
         deviations = rows - _mean(rows, 1, True)
@@ -141,7 +145,16 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
         deviations = rows - _sum(rows * weight, 1, True) / total
         lost = correction if aweights is None else correction * _sum(weight * aweights) / total
         product = ((deviations * weight) @ deviations.mT) / (total - lost)
-    return product if x.ndim == 2 else product.reshape(())
+    return product.reshape(()) if product.shape == (1, 1) else product
+
+
+def _weights(given: Any, rows: Any) -> Any:
+    given = operand(given)
+    if given.shape != rows.shape[1:]:
+        raise misuse("cov", f"{rows.shape[1]} observations need as many weights, got shape {tuple(given.shape)}.")
+    if (getattr(given, "_data", given) < 0).any():
+        raise misuse("cov", "weights must not be negative.")
+    return given.astype(rows.dtype)
 
 
 @operation(
@@ -158,7 +171,7 @@ def corrcoef(x: Any) -> Tensor:
     return c / deviation.reshape((-1, 1)) / deviation
 
 
-_BETWEEN = {"linear": None, "lower": 0.0, "higher": 1.0, "midpoint": 0.5, "nearest": None}
+_BETWEEN: dict[str, Any] = {"linear": None, "lower": 0.0, "higher": 1.0, "midpoint": 0.5, "nearest": None}
 
 
 @operation(
@@ -166,7 +179,7 @@ _BETWEEN = {"linear": None, "lower": 0.0, "higher": 1.0, "midpoint": 0.5, "neare
     gate="routes to the two neighbours in order, weighted",
     samples=lambda rng: [
         Sample(rng.normal(size=(3, 5)), 0.4),
-        Sample(rng.normal(size=(3, 5)), np.array([0.1, 0.5], np.float64).astype(np.float64).tolist(), 1, keepdim=True),
+        Sample(rng.normal(size=(3, 5)), [0.1, 0.5], 1, keepdim=True),
         Sample(rng.normal(size=(6,)), 0.3, interpolation="midpoint"),
     ],
 )
@@ -192,15 +205,18 @@ def quantile(x: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, i
     size = x.shape[axis]
     if size == 0:
         raise misuse("quantile", "there are no elements.")
-    ordered, ends = sort(x, axis)[0], narrow(sort(x, axis)[0], axis, size - 1, 1)
+    ordered = sort(x, axis)[0]
+    ends = narrow(ordered, axis, size - 1, 1)
     place = np.atleast_1d(shares) * (size - 1)
     below = np.round(place) if interpolation == "nearest" else np.floor(place)
     part = _BETWEEN[interpolation] if _BETWEEN[interpolation] is not None else place - below
-    share = np.where(place == below, 0.0, part) * (interpolation != "nearest")
+    share: Any = np.where(place == below, 0.0, part) * (interpolation != "nearest")
+    if isinstance(q, Tensor) and interpolation == "linear":
+        share = q.astype(x.dtype).reshape((-1,)) * (size - 1) - below.astype(x.dtype)
     low = index_select(ordered, axis, below.astype(np.int64))
     high = index_select(ordered, axis, np.minimum(below + 1, size - 1).astype(np.int64))
     across = share.reshape((-1, *(1,) * (x.ndim - 1 - axis))).astype(x.dtype)
-    found = low + where(across == 0, 0.0, (high - low) * across)
+    found = low + (high - low) * across
     found = where(isnan(ends), ends, found)  # NaN is sorted to the end and spoils every quantile
     found = found.movedim(axis, 0) if isinstance(found, Tensor) else np.moveaxis(found, axis, 0)
     if keepdim:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradientError, OperationError
-from ..numerics import quiet
-from ..source import describe, mark
-from ..tensor import Tensor
-from .parameter import overwrite
+from ...errors import GradientError, OperationError
+from ...numerics import quiet
+from ...source import describe, mark
+from ...tensor import Tensor
+from ..parameter import overwrite
 
 __all__ = [
     "clip_grad_norm_",
@@ -117,7 +117,7 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters, flattened, in one vector. Differentiable."""
-    from ..ops import cat
+    from ...ops import cat
 
     return cat([p.reshape(-1) for p in parameters])
 
