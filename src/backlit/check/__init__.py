@@ -1,20 +1,32 @@
-"""Checks of gradients: numerical differences, and whole networks against them."""
+"""Checks: gradients against numerical differences, and the health of networks, data and training runs."""
 
 from .causes import Cause
+from .course import curves
 from .examine import gradients, model
+from .finding import Finding, Findings
+from .flow import FlowReport, flow
+from .flow_history import Flow
 from .network import ParameterCheck, check_network
 from .numerical import Comparison, bends, compare_gradients, numerical_gradient, rounding
+from .probe import LayerFlow
 from .report import GradientReport, InputReport
 
 __all__ = [
     "Cause",
     "Comparison",
+    "Finding",
+    "Findings",
+    "Flow",
+    "FlowReport",
     "GradientReport",
     "InputReport",
+    "LayerFlow",
     "ParameterCheck",
     "bends",
     "check_network",
     "compare_gradients",
+    "curves",
+    "flow",
     "gradients",
     "model",
     "numerical_gradient",

@@ -41,6 +41,9 @@ class Callback:
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last epoch; not called when training is interrupted."""
 
+    def on_close(self, trainer: Trainer) -> None:
+        """When training is left, in whatever way, also by an error: the place to take off hooks."""
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
         return {}

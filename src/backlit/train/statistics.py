@@ -49,10 +49,13 @@ class LayerStatistics(Callback):
         self._sums = {layer: [0.0, 0.0] for layer in self._layers}
         self._taken = 0
 
+    def samples_batch(self, trainer: Trainer) -> bool:
+        """Whether the running batch is one of those that are looked at."""
+        return (trainer.batch - 1) % max(1, (trainer.batches or 100) // self.samples) == 0
+
     def on_gradients(self, trainer: Trainer) -> None:
-        every = max(1, (trainer.batches or 100) // self.samples)
         self._before = None
-        if (trainer.batch - 1) % every == 0:
+        if self.samples_batch(trainer):
             self._before = [p._data.copy() for group in self._layers.values() for p in group]
             for layer, group in self._layers.items():
                 self._sums[layer][0] += norm(p.grad._data for p in group if p.grad is not None)

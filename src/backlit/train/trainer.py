@@ -24,7 +24,7 @@ from .progress import Silent
 from .randomness import random_state, set_random_state
 from .sources import largest_product, unpack
 
-_EVENTS = ("train_start", "epoch_start", "batch_start", "gradients", "batch_end", "epoch_end", "train_end")
+_EVENTS = ("train_start", "epoch_start", "batch_start", "gradients", "batch_end", "epoch_end", "train_end", "close")
 
 
 class Rules(NamedTuple):
@@ -140,6 +140,7 @@ class Trainer:
                     self._run_epoch()
                 self._finish()
             finally:
+                self._emit("close")
                 self.progress.close()
                 self.output = self.target = None
         return self.history
