@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,14 +34,16 @@ def unhush(token: Any) -> None:
         token.__exit__(None, None, None)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+class quiet:
     """A block in which NumPy does not warn about NaN, infinity, overflow or division by zero."""
-    token = hush()
-    try:
-        yield
-    finally:
-        unhush(token)
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = hush()
+
+    def __exit__(self, *exc: object) -> None:
+        unhush(self._token)
 
 
 def surely_finite(array: Any) -> bool:

@@ -126,6 +126,8 @@ class _NumPy:
     def gated(g: Any, slope: Any) -> Any:
         """``g * slope`` where zero times infinity or NaN is zero: nothing flows through a gate that nobody asks."""
         product = g * slope
+        if isinstance(g, np.generic) and g != 0:
+            return product
         if not surely_finite(product):
             product = np.where(np.equal(g, 0), product.dtype.type(0), product)
         return product
