@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node, WalkObserver, mode, scope_path
-from ..numerics import surely_finite
+from ..numerics import hush, surely_finite, unhush
 from ..ops.elementwise import Elementwise
 from ..source import Mark, mark, resolve
 from .anomaly import Anomaly
@@ -110,12 +110,18 @@ class Watch(WalkObserver):
         data = result._data
         if data.dtype.kind != "f":
             return
-        if op.is_view:  # shows what its input holds
-            if not self._by_id or self.event_of(inputs[0]) is None:
-                return
-        if surely_finite(data) or is_finite(data):
-            return
-        known = self._by_id.get(id(result))
+        if op.is_view and (not self._by_id or self.event_of(inputs[0]) is None):
+            return  # it shows what its input holds
+        token = hush()
+        try:
+            if not (surely_finite(data) or is_finite(data)):
+                self._note(op, inputs, params, result)
+        finally:
+            unhush(token)
+
+    def _note(self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], result: Any) -> None:
+        """Keep an event; of an own function, the one inside it that made the result."""
+        known, data = self._by_id.get(id(result)), result._data
         event = known[1] if known is not None and known[0]() is result else self._event(op, inputs, params, data)
         self._keep(result, event)
         if self._inside is not None:

@@ -327,8 +327,8 @@ def _overflow(e: Evidence) -> Diagnosis | None:
     return Diagnosis(
         "overflow",
         f"{what} of {e.name} exceeds {limit:.3g}, the largest {e.result.dtype}.",
-        "Look at the operands' size: lower the learning rate, clip gradients (clip_grad_norm=1.0), normalize inputs and "
-        "hidden values, or scale the loss down.",
+        "Look at the operands' size: lower the learning rate, clip gradients (clip_grad_norm=1.0), normalize inputs "
+        "and hidden values, or scale the loss down.",
     )
 
 

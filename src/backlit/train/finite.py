@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from ..numerics import hush, unhush
+
 _LARGE = 4096  # entries from which reading a whole gradient once more would be felt
 
 
-def first_not_finite(parameters: Iterable[Any]) -> Any:
-    """The first parameter whose gradient holds NaN or infinity, or None.
+def squares(parameters: Iterable[Any]) -> float:
+    """A sum of squares over all gradients, finite only if none of them holds NaN or infinity.
 
-    One sum of squares over all gradients tells that none does. Small gradients are added up whole, large ones by one
-    row and one column: the gradient of a weight is a product XᵀdY, in which an entry of dY that is not finite spoils a
-    whole column, and one of X a whole row.
+    Small gradients are added up whole, large ones by one row and one column: the gradient of a weight is a product
+    XᵀdY, in which an entry of dY that is not finite spoils a whole column, and one of X a whole row. Large finite
+    entries overflow the sum as well, so that it only raises a suspicion.
     """
+    token = hush()
     total = 0.0
     for parameter in parameters:
         gradient = parameter._grad
@@ -29,8 +32,11 @@ def first_not_finite(parameters: Iterable[Any]) -> Any:
                     part = part[0]
                 part = part.ravel("K")
             total += float(part.dot(part))
-    if total - total == 0.0:
-        return None
-    # Large finite entries overflow the sum as well, so it only raises a suspicion.
+    unhush(token)
+    return total
+
+
+def first_not_finite(parameters: Iterable[Any]) -> Any:
+    """The first parameter whose gradient holds NaN or infinity, or None."""
     spoiled = (p for p in parameters if p._grad is not None and not np.isfinite(p._grad._data).all())
     return next(spoiled, None)

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import BacklitError, CheckpointError, NonFiniteError, OperationError
+from ..errors import BacklitError, CheckpointError, OperationError
 from ..spelling import did_you_mean
 from ..tensor import Tensor
 from ..threads import as_many_as_pay
+from .anomalies import Retracer
 from .callbacks import Callback
 from .checkpoint import CheckpointEvery, check_model, check_optimizer
 from .choices import Loss
 from .evaluation import keeping_modes, run_evaluation
-from .finite import first_not_finite
+from .finite import first_not_finite, squares
 from .history import History
 from .interrupt import Interruptible
 from .metrics import Metric
@@ -133,6 +134,7 @@ class Trainer:
         with keeping_modes(self.model), interrupt, as_many_as_pay(largest_product(self.loader, self._parameters)):
             self.model.train()
             self.progress.start(self)
+            self._retracer = Retracer(self, self._parameters)
             try:
                 self._say_if_over()
                 self._emit("train_start")
@@ -172,22 +174,21 @@ class Trainer:
         inputs, target = unpack(batch)
         for hook in hooks["batch_start"]:
             hook(self)
-        output = self.model(*inputs)
-        loss = self.loss.function(output, target)
-        value = self._value(loss, inputs)
-        penalty = 0.0
-        if self.rules.l1 or self.rules.l2:
-            term = self._penalty()
+        self._retracer.before_batch()
+        output, loss, term = self.forward(inputs, target)
+        value, penalty = self._value(loss, inputs, target), 0.0
+        if term is not None:
             penalty = float(term._data)
             loss = loss + term
         self.optimizer.zero_grad()
         loss.backward()
-        self._check_gradients()
+        size = self._check_gradients(inputs, target)
         self._clip()
         self.output, self.target, self.loss_value = output, target, value
         for hook in hooks["gradients"]:
             hook(self)
-        self.optimizer.step()
+        self._retracer.update(size)
+        self._retracer.losses.append(value)
         self.step += 1
         rows = self.batch_rows = inputs[0].shape[0]
         self.samples += rows
@@ -248,37 +249,40 @@ class Trainer:
 
     # -- parts of a batch ---------------------------------------------------------------------------------------
 
-    def _value(self, loss: Any, inputs: tuple[Any, ...]) -> float:
+    def forward(self, inputs: tuple[Any, ...], target: Any) -> tuple[Any, Any, Any]:
+        """Output and loss of a batch, and the penalty of the weights (None without)."""
+        output = self.model(*inputs)
+        loss = self.loss.function(output, target)
+        return output, loss, self._penalty() if self.rules.l1 or self.rules.l2 else None
+
+    def _value(self, loss: Any, inputs: tuple[Any, ...], target: Any) -> float:
         """The loss as a number, or an error where it is none."""
         if not isinstance(loss, Tensor) or loss._data.size != 1:
             shape = getattr(loss, "shape", type(loss).__name__)
             raise OperationError(f"fit: the loss {self.loss.name!r} must give a 0-d tensor, got {shape}; average it.")
         value = float(loss._data)
         if value - value != 0.0:  # NaN or infinite
-            bad = [i for i, x in enumerate(inputs) if x._data.dtype.kind == "f" and not np.isfinite(x._data).all()]
-            cause = "this batch's inputs hold NaN or infinity: look at the data" if bad else self._advice()
-            raise NonFiniteError(f"fit: the loss is {value} {self._place()}; {cause}.")
+            self._retracer.stop(inputs, target, f"fit: the loss is {value} {self.place}")
         return value
 
-    def _check_gradients(self) -> None:
-        """Raise when a gradient is not finite."""
-        parameter = first_not_finite(self._parameters)
-        if parameter is not None:
-            raise NonFiniteError(
-                f"fit: the gradient of {self._name_of(parameter)} is not finite {self._place()}, "
-                f"though the loss is; {self._advice()}."
-            )
+    def _check_gradients(self, inputs: tuple[Any, ...], target: Any) -> float:
+        """The size of the gradients as :func:`~.finite.squares` has it; an error where one is not finite."""
+        size = squares(self._parameters)
+        if size - size != 0.0:
+            parameter = first_not_finite(self._parameters)
+            if parameter is not None:
+                name = self.name_of(parameter)
+                head = f"fit: the gradient of {name} is not finite {self.place}, though the loss is"
+                self._retracer.stop(inputs, target, head)
+        return size
 
-    def _place(self) -> str:
+    @property
+    def place(self) -> str:
+        """Where training is, for messages about a batch that was not trained on."""
         return f"in epoch {self.epoch}, batch {self.batch} (the weights are those before this batch)"
 
-    def _advice(self) -> str:
-        lr = self.optimizer.param_groups[0]["lr"]
-        return (
-            f"lower the learning rate (now {lr:g}), clip gradients (clip_grad_norm=1.0), or look at the loss function"
-        )
-
-    def _name_of(self, parameter: Any) -> str:
+    def name_of(self, parameter: Any) -> str:
+        """The name of a parameter in the model."""
         return next((name for name, p in self.model.named_parameters() if p is parameter), "a parameter")
 
     def _penalty(self) -> Any:

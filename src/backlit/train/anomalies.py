@@ -1,0 +1,258 @@
+"""When a batch turns out NaN or infinite: run it again under observation, and tell the cause.
+
+Nothing is watched while all goes well. What a second run needs is kept from batch to batch: the place in the random
+stream, and the buffers that a forward pass overwrites. The weights need no copy, because they are unspoiled.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from .. import random
+from ..errors import AnomalyError, BacklitError, NonFiniteError
+from ..nn.parameter import overwrite
+
+if TYPE_CHECKING:
+    from ..check.anomaly import Anomaly, Growth
+    from .trainer import Trainer
+
+REMEMBERED = 10
+"""How many losses are kept to show how training went before."""
+_CAUTION = 1e30
+
+
+class Retracer:
+    """Keeps what running the present batch again needs, and does so when it must.
+
+    Attributes:
+        losses: those of the last batches.
+    """
+
+    def __init__(self, trainer: Trainer, parameters: list[Any]) -> None:
+        self._trainer = trainer
+        self._parameters = parameters
+        self._buffers = list(trainer.model.buffers())
+        self._kept: list[np.ndarray] = []
+        self._random: Any = None
+        self._weights = _norm(parameters)
+        self.losses: deque[float] = deque(maxlen=REMEMBERED)
+
+    def before_batch(self) -> None:
+        """Take note of where the random stream and the buffers are."""
+        generator = random.default_generator._numpy
+        self._random = None if generator is None else generator.bit_generator.state
+        if self._buffers:
+            self._kept = [buffer._data.copy() for buffer in self._buffers]
+
+    def stop(self, inputs: tuple[Any, ...], target: Any, head: str) -> NoReturn:
+        """Find out why the batch went wrong, put everything back, and raise the report.
+
+        Raises:
+            AnomalyError: with the first culprit.
+            NonFiniteError: where a second run does not show the trouble again.
+        """
+        self._put_back()
+        try:
+            anomaly = self._again(inputs, target)
+        finally:
+            self._put_back()
+            self._trainer.optimizer.zero_grad()
+        if anomaly is None:
+            raise self._unseen(head)
+        raise self._told(anomaly, inputs, target).told(head=head).error()
+
+    def _put_back(self) -> None:
+        if self._random is not None:
+            random.default_generator.numpy.bit_generator.state = self._random
+        for buffer, kept in zip(self._buffers, self._kept, strict=False):
+            overwrite(buffer, kept)
+
+    def _again(self, inputs: tuple[Any, ...], target: Any) -> Anomaly | None:
+        from ..check.culprit import Watch
+
+        watch = Watch()
+        watch.begin()
+        try:
+            self._trainer.optimizer.zero_grad()
+            _, loss, penalty = self._trainer.forward(inputs, target)
+            (loss if penalty is None else loss + penalty).backward()
+        except AnomalyError as error:
+            return error.anomaly
+        except BacklitError:  # a loss that depends on no weight, for example: no walk, no culprit
+            return None
+        finally:
+            watch.end()
+        return None
+
+    def _unseen(self, head: str) -> NonFiniteError:
+        lr = self._trainer.optimizer.param_groups[0]["lr"]
+        return NonFiniteError(
+            f"{head}; running the batch again gave no such value, so something in the model or the loss keeps state or "
+            f"is random in its own way. {self._growth()}. Lower the learning rate (now {lr:g}), clip gradients "
+            "(clip_grad_norm=1.0), or look at the loss function."
+        )
+
+    # -- the report ---------------------------------------------------------------------------------------------
+
+    def _told(self, anomaly: Anomaly, inputs: tuple[Any, ...], target: Any) -> Anomaly:
+        """The culprit with what only training knows: batch, rows, data set, earlier losses."""
+        from ..check.anomaly import BatchPlace
+        from ..check.diagnosis import RUNAWAY
+
+        rows = tuple(_rows(anomaly, inputs))
+        place = BatchPlace(self._trainer.epoch, self._trainer.batch, rows)
+        growth = self._growth()
+        anomaly = anomaly.told(batch=place, growth=growth)
+        if anomaly.phase == "data":
+            return _of_data(anomaly, inputs, target, self._trainer.loader)
+        if anomaly.phase == "parameter":
+            anomaly = _of_parameter(anomaly, self._trainer.model)
+        if not growth.runaway:
+            return anomaly
+        told = f"{_grown(growth)}, which training that works does not do"
+        if anomaly.cause not in RUNAWAY:
+            return anomaly.told(
+                diagnosis=f"{anomaly.diagnosis} {told}; the learning rate {growth.learning_rate:g} may be too high."
+            )
+        return _too_fast(anomaly, growth, f"{told}, until this: {anomaly.cause}: {anomaly.diagnosis}")
+
+    def _growth(self) -> Growth:
+        from ..check.anomaly import Growth
+
+        lr = float(self._trainer.optimizer.param_groups[0]["lr"])
+        return Growth(tuple(self.losses), self._weights, _norm(self._parameters), lr)
+
+    # -- the update ---------------------------------------------------------------------------------------------
+
+    def update(self, squares: float) -> None:
+        """The optimizer's step; where the gradients are so large that it might overflow, one that can be undone.
+
+        Raises:
+            AnomalyError: the step would have made a weight infinite or NaN; weights and optimizer are as before it.
+        """
+        optimizer = self._trainer.optimizer
+        lr = optimizer.param_groups[0]["lr"]
+        if squares * lr * lr < _CAUTION:
+            optimizer.step()
+            return
+        kept = [parameter._data.copy() for parameter in self._parameters]
+        state = copy.deepcopy(optimizer.state_dict())
+        optimizer.step()
+        spoiled = [p for p in self._parameters if not np.isfinite(p._data).all()]
+        if not spoiled:
+            return
+        for parameter, values in zip(self._parameters, kept, strict=True):
+            overwrite(parameter, values)
+        optimizer.load_state_dict(state)
+        raise self._of_update(spoiled[0], kept)
+
+    def _of_update(self, parameter: Any, kept: list[np.ndarray]) -> AnomalyError:
+        from ..check.anomaly import Anomaly, BatchPlace
+        from ..check.nonfinite import largest_entry
+
+        trainer, growth = self._trainer, self._growth()
+        name = trainer.name_of(parameter)
+        own = next(values for p, values in zip(self._parameters, kept, strict=True) if p is parameter)
+        anomaly = Anomaly(
+            phase="update",
+            operation=f"{type(trainer.optimizer).__name__} of {name}",
+            formula="",
+            source=None,
+            module=name.rpartition(".")[0],
+            result=largest_entry(name, own),
+            operands=(largest_entry("gradient", parameter.grad._data),),
+            upstream=None,
+            cause="learning rate too high",
+            diagnosis="",
+            fix="",
+            batch=BatchPlace(trainer.epoch, trainer.batch),
+            growth=growth,
+            head=f"fit: the update would make {name} infinite or NaN {trainer.place}",
+        )
+        trainer.optimizer.zero_grad()
+        why = "gradient times learning rate exceeds the largest number of the weights' dtype"
+        return _too_fast(anomaly, growth, why).error()
+
+
+def _too_fast(anomaly: Anomaly, growth: Growth, why: str) -> Anomaly:
+    lr = growth.learning_rate
+    return anomaly.told(
+        cause="learning rate too high",
+        diagnosis=why,
+        fix=f"Lower the learning rate (now {lr:g}; try {lr / 10:g}), clip gradients (clip_grad_norm=1.0), and "
+        "standardize the inputs.",
+    )
+
+
+def _grown(growth: Growth) -> str:
+    parts = []
+    if growth.loss_factor >= 10:
+        parts.append(f"the loss grew {growth.loss_factor:.3g} times within {len(growth.losses)} batches")
+    if growth.weight_factor >= 10:
+        parts.append(f"the weights grew {growth.weight_factor:.3g} times")
+    text = " and ".join(parts) or "loss or weights left the range of numbers"
+    return text[0].upper() + text[1:]
+
+
+def _rows(anomaly: Anomaly, inputs: tuple[Any, ...]) -> tuple[int, ...]:
+    """The rows of the batch that are concerned, where the arrays at the culprit have one a row."""
+    count = inputs[0].shape[0] if inputs and inputs[0].ndim else None
+    for entries in (anomaly.result, *anomaly.operands):
+        if entries.shape and entries.shape[0] == count and entries.rows:
+            return entries.rows
+    return ()
+
+
+def _of_data(anomaly: Anomaly, inputs: tuple[Any, ...], target: Any, loader: Any) -> Anomaly:
+    """Which rows and columns of the batch hold NaN or infinity, and which samples of the data set."""
+    from ..check.anomaly import BatchPlace
+    from ..check.nonfinite import ROWS, bad_entries, is_finite
+
+    named = [("inputs", part) for part in inputs] + [("targets", target)]
+    arrays = [(name, getattr(part, "_data", None)) for name, part in named]
+    bad = next(((name, a) for name, a in arrays if a is not None and not is_finite(a)), None)
+    if bad is None or anomaly.batch is None:
+        return anomaly
+    name, array = bad
+    wrong = ~np.isfinite(array)
+    columns = tuple(int(i) for i in np.unique(np.nonzero(wrong)[1])[:ROWS]) if array.ndim == 2 else ()
+    found = bad_entries(name, array)
+    place = BatchPlace(anomaly.batch.epoch, anomaly.batch.batch, found.rows, columns)
+    return anomaly.told(
+        operands=(found,),
+        batch=place,
+        cause="bad input data",
+        diagnosis=f"this batch's {name} hold NaN or infinity ({found.count} entries).{_samples(loader.dataset)}",
+        fix="Drop these rows or fill in what is missing before training; bl.isfinite(x) finds them.",
+    )
+
+
+def _samples(dataset: Any) -> str:
+    """How many samples of the whole data set are affected, and which."""
+    while not hasattr(dataset, "tensors") and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    parts = [t._data for t in getattr(dataset, "tensors", ()) if t._data.dtype.kind == "f"]
+    bad = [~np.isfinite(part).reshape(len(part), -1).all(axis=1) for part in parts]
+    if not bad:
+        return ""
+    rows = np.flatnonzero(np.logical_or.reduce(bad))
+    shown = ", ".join(map(str, rows[:8])) + (" …" if len(rows) > 8 else "")
+    return f" In the data set {len(rows)} of {len(bad[0])} samples do: {shown}."
+
+
+def _of_parameter(anomaly: Anomaly, model: Any) -> Anomaly:
+    names = [name for name, p in model.named_parameters() if not np.isfinite(p._data).all()]
+    return anomaly.told(diagnosis=f"{', '.join(names[:4]) or 'a parameter'} held NaN or infinity before this batch.")
+
+
+def _norm(parameters: list[Any]) -> float:
+    total = 0.0  # in float64, where squares of float32 do not overflow
+    for parameter in parameters:
+        flat = parameter._data.ravel("K").astype(np.float64, copy=False)
+        total += float(flat.dot(flat))
+    return math.sqrt(total)
