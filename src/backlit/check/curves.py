@@ -159,7 +159,7 @@ def overfitting(curves: Curves) -> Iterator[Finding]:
             if turned
             else f"Training accuracy is {accuracy[-1]:.1%} and validation accuracy {held_out_accuracy[-1]:.1%}."
         )
-        yield finding("overfitting", evidence, gap=gap)
+        yield finding("overfitting", evidence, gap=gap, rise=held_out[-1] / held_out[best])
 
 
 def underfitting(curves: Curves) -> Iterator[Finding]:

@@ -41,7 +41,7 @@ FAULTS: dict[str, Fault] = {
         "The inputs are not standardized",
         "Large or very unequal features make the loss steep in some directions and flat in others.",
         "Standardize each feature with the training rows' mean and deviation (datasets.Standardizer).",
-        0.85,
+        0.92,
     ),
     "constant_feature": Fault(
         "A feature is constant",
@@ -225,7 +225,7 @@ FAULTS: dict[str, Fault] = {
         "The learning rate is too high",
         "Updates overshoot the minimum.",
         "Lower the learning rate to a tenth.",
-        0.88,
+        0.91,
         "--lr",
     ),
     "unsteady": Fault(

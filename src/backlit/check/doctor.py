@@ -1,0 +1,80 @@
+"""What is wrong with a training, in order of likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .curves import judge
+from .finding import Finding, Findings
+from .observed import observe
+from .rules_data import data_faults
+from .rules_loop import loop_faults, optimizer_parameters
+from .rules_network import network_faults, single_rows
+from .situation import Situation, situate, untouched
+
+_SYMPTOMS = frozenset({
+    "underfitting", "not_converged", "unsteady", "rate_too_low", "rate_too_high", "diverged", "overfitting",
+    "vanishing_gradients", "dropout_too_strong", "weight_decay_too_strong", "saturation", "dead_units",
+})  # fmt: skip
+_CERTAIN = 0.95
+"""A cause this sure explains the symptoms, which are then left out."""
+
+
+def diagnose(
+    model: Any, data: Any, loss: Any, optimizer: Any = None, history: Any = None, validation: Any = None
+) -> Findings:
+    """Say what is wrong with a training: before it, after it, or where it stands still.
+
+    The rows, one forward and backward pass, the optimizer and the recorded curves are looked at; where the network has
+    not learned, a few steps are tried on copies, with other learning rates and without regularization. Nothing that is
+    given is changed, random numbers and loaders included. The cost is that of some hundred training steps at most.
+
+    Args:
+        model: an ``nn.Module``, in the state that training left it in (gradients included).
+        data: what it is trained on: ``(inputs, targets)``, a Dataset, a DataLoader, or a list of batches. The order of
+            a loader and of a list is taken for that of training.
+        loss: ``loss(output, target)``, or the name of one, as for ``fit``.
+        optimizer: the one that updates the model, if there is one yet.
+        history: a :class:`~backlit.train.History`, a dict of columns (``loss``, ``val_loss``, ``accuracy`` …), or a
+            list of losses; an entry for each epoch (or step).
+        validation: held-out data, as for ``data``.
+
+    Returns:
+        The findings, likeliest first; none when all is well.
+
+    Raises:
+        OperationError: the data are no inputs and targets, or there are none.
+
+    >>> import backlit as bl
+    >>> x = bl.randn(64, 3); y = (x[:, 0] > 0).long()
+    >>> model = bl.nn.Sequential(bl.nn.Linear(3, 8), bl.nn.ReLU(), bl.nn.Linear(8, 2), bl.nn.Softmax(1))
+    >>> diagnose(model, (x, y), bl.nn.CrossEntropyLoss()).kinds
+    ['double_softmax']
+    """
+    s = situate(model, data, loss, optimizer, history, validation)
+    with untouched():
+        s.notes["pass"] = observe(s)
+        found = [*data_faults(s)]
+        if not any(f.kind == "non_finite_data" for f in found):
+            found += [*single_rows(s), *network_faults(s)]
+            found += loop_faults(s) if s.notes["pass"].error is None else optimizer_parameters(s)
+            found += [f for f in judge(s.curves) if not _fine_anyway(s, f)]
+    return Findings(told_once(found))
+
+
+def _fine_anyway(s: Situation, f: Finding) -> bool:
+    """Whether the model, asked itself, shows that what a curve suggests does no harm."""
+    if f.kind == "overfitting" and s.validation_score is not None:
+        return bool(f.data["rise"] < 1.5) or s.validation_score.loss < 0.3 * s.baseline
+    return f.kind in ("not_converged", "unsteady", "underfitting") and s.learned
+
+
+def told_once(found: Iterable[Finding]) -> list[Finding]:
+    """The surest finding of each kind, without the symptoms that a certain cause explains."""
+    best: dict[str, Finding] = {}
+    for f in found:
+        if f.kind not in best or f.likelihood > best[f.kind].likelihood:
+            best[f.kind] = f
+    certain = any(f.likelihood >= _CERTAIN for f in best.values())
+    return [f for f in best.values() if not (certain and f.kind in _SYMPTOMS)]

@@ -1,0 +1,110 @@
+"""Experiments on copies: what a few more steps would do with another learning rate, without decay, without dropout."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import BacklitError
+from ..graph import enable_grad, no_grad
+from ..numerics import quiet
+from ..tensor import Tensor
+from .situation import Situation
+
+STEPS = 40
+ROWS = 512
+MAX_WORK = 4e9
+"""About how many multiplications all steps of a trial may take; larger networks are not tried."""
+
+Change = Callable[[Any, Any], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The loss on the training rows before and after some steps; infinite where it stopped being a number."""
+
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """The share of the loss that was gained; negative where it grew."""
+        return (self.before - self.after) / abs(self.before) if self.before else 0.0
+
+
+def affordable(situation: Situation) -> bool:
+    """Whether a trial is short work for this network."""
+    weights = sum(p.numel() for p in situation.model.parameters())
+    rows = len(situation.batches[0][1]._data) if situation.batches[0][1].ndim else 1
+    return weights * rows * STEPS * 6 < MAX_WORK
+
+
+def attempt(situation: Situation, change: Change, steps: int = STEPS, fresh: bool = False) -> Trial:
+    """Take some steps with a changed copy, and see what becomes of the loss.
+
+    Args:
+        change: called as ``change(model, optimizer)`` with the copies.
+        fresh: draw the weights anew first, and forget what the optimizer remembers.
+    """
+    model, optimizer = situation.copies()
+    if fresh:
+        for module in model.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        optimizer.state.clear()
+    change(model, optimizer)
+    before = _loss(situation, model)
+    try:
+        with enable_grad(), quiet():
+            for i in range(steps):
+                inputs, target = situation.batches[i % len(situation.batches)]
+                model.train()
+                optimizer.zero_grad()
+                situation.loss.function(model(*inputs), target).backward()
+                optimizer.step()
+    except (BacklitError, ValueError, TypeError, FloatingPointError):
+        return Trial(before, math.inf)
+    return Trial(before, _loss(situation, model))
+
+
+def scaled_rate(factor: float) -> Change:
+    """Another learning rate."""
+
+    def change(model: Any, optimizer: Any) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = float(group["lr"]) * factor
+
+    return change
+
+
+def without_decay(model: Any, optimizer: Any) -> None:
+    """No weight decay."""
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.0
+
+
+def without_dropout(model: Any, optimizer: Any) -> None:
+    """No unit is switched off."""
+    for module in model.modules():
+        if isinstance(getattr(module, "p", None), float):
+            module.p = 0.0
+
+
+def _loss(situation: Situation, model: Any) -> float:
+    """The loss on the training rows: batch normalization by the batch, no dropout."""
+    model = copy.deepcopy(model).train()
+    without_dropout(model, None)
+    inputs, target = situation.rows
+    if len({len(x._data) for x in (*inputs, target)}) == 1:
+        inputs, target = tuple(Tensor(x._data[:ROWS]) for x in inputs), Tensor(target._data[:ROWS])
+    try:
+        with no_grad(), quiet():
+            value = float(situation.loss.function(model(*inputs), target))
+    except (BacklitError, ValueError, TypeError):
+        return math.inf
+    return value if np.isfinite(value) else math.inf
