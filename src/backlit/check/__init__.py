@@ -6,8 +6,11 @@ from .examine import gradients, model
 from .finding import Finding, Findings
 from .flow import FlowReport, flow
 from .flow_history import Flow
+from .initial_loss import InitialLoss, initial_loss
+from .lr_range import LRRange, lr_range
 from .network import ParameterCheck, check_network
 from .numerical import Comparison, bends, compare_gradients, numerical_gradient, rounding
+from .overfit import Overfit, overfit
 from .probe import LayerFlow
 from .report import GradientReport, InputReport
 
@@ -19,8 +22,11 @@ __all__ = [
     "Flow",
     "FlowReport",
     "GradientReport",
+    "InitialLoss",
     "InputReport",
+    "LRRange",
     "LayerFlow",
+    "Overfit",
     "ParameterCheck",
     "bends",
     "check_network",
@@ -28,7 +34,10 @@ __all__ = [
     "curves",
     "flow",
     "gradients",
+    "initial_loss",
+    "lr_range",
     "model",
     "numerical_gradient",
+    "overfit",
     "rounding",
 ]
