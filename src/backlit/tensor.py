@@ -1,18 +1,20 @@
 """Tensor: an array and its place in the graph.
 
 Arithmetic and the other operations are attached to the class by :mod:`backlit.ops.methods`, and ``backward`` by
-:mod:`backlit.autograd`; this file holds what makes a tensor a tensor: its array, its gradient, where it came from, and who shares its memory.
+:mod:`backlit.autograd`; this file holds what makes a tensor a tensor: its array, its gradient, where it came from, and
+who shares its memory.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import dtypes
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
 from .printing import tensor_repr
@@ -31,6 +33,7 @@ class Tensor(TensorMethods):
     """A multi-dimensional array that can remember how it was computed.
 
     Make one with :func:`backlit.tensor`; ``Tensor(array)`` wraps a NumPy array without copying and is for internal use.
+    ``Tensor([1, 2])`` is PyTorch's older way to say ``tensor([1.0, 2.0])``.
 
     >>> import backlit as bl
     >>> x = bl.tensor([1.0, 2.0], requires_grad=True)
@@ -51,6 +54,8 @@ class Tensor(TensorMethods):
     _view: Any
 
     def __init__(self, data: Array) -> None:
+        if data.__class__ is not np.ndarray:
+            data = _array(data)
         self._data = data
         self._requires_grad = False
         self._node = self._grad = self._hooks = self._storage = self._view = None
@@ -316,6 +321,20 @@ class Tensor(TensorMethods):
     def cuda(self, *_: Any, **__: Any) -> Tensor:
         """Raises: Backlit computes on the CPU."""
         raise UnsupportedError("cuda(): Backlit computes on the CPU; leave the tensor where it is.")
+
+
+def _array(data: Any) -> Array:
+    """What else may stand for an array: NumPy's scalars and subclasses; sequences, as numbers of the default dtype."""
+    if isinstance(data, (np.ndarray, np.generic)):
+        return np.asarray(data)
+    if isinstance(data, (list, tuple)):
+        try:
+            return np.array(data, dtype=dtypes.get_default_dtype())
+        except (ValueError, TypeError) as error:
+            raise OperationError(f"Tensor: the data is not a regular array of numbers ({error}).") from error
+    raise OperationError(
+        f"Tensor({data!r}): use backlit.tensor for data, backlit.empty or backlit.zeros for a tensor of a given size."
+    )
 
 
 def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool) -> Tensor:

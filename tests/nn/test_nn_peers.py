@@ -98,6 +98,28 @@ LAYERS = [
     ("RMSNorm", (4,), {}, [normal(5, 4)]),
     ("RMSNorm", ((3, 4),), {"eps": 1e-3}, [normal(2, 3, 4)]),
     ("GroupNorm", (2, 4), {}, [normal(5, 4, 3)]),
+    ("InstanceNorm1d", (4,), {}, [normal(5, 4, 6)]),
+    ("InstanceNorm2d", (4,), {"affine": True}, [normal(5, 4, 3, 2)]),
+    ("InstanceNorm2d", (4,), {"track_running_stats": True}, [normal(5, 4, 3, 2)]),
+    ("InstanceNorm3d", (2,), {"eps": 0.1}, [normal(2, 3, 2, 2)]),
+    ("ConstantPad1d", (2, 1.5), {}, [normal(2, 3, 4)]),
+    ("ConstantPad2d", ((1, 0, 2, 1), -1.0), {}, [normal(2, 3, 4, 5)]),
+    ("ConstantPad3d", (1, 2.0), {}, [normal(1, 2, 2, 2, 2)]),
+    *[
+        (f"{kind}Pad{n}d", (2,), {}, [normal(1, 2, *(3, 4, 5)[:n])])
+        for kind in ("Circular", "Reflection", "Replication", "Zero")
+        for n in (1, 2, 3)
+    ],
+    ("ReflectionPad2d", ((1, 0, 2, 1),), {}, [normal(2, 3, 4, 5)]),
+    ("Upsample", (), {"scale_factor": 2}, [normal(1, 2, 3, 4)]),
+    ("Upsample", ((5, 7),), {"mode": "bilinear"}, [normal(1, 2, 3, 4)]),
+    ("Upsample", (), {"scale_factor": (2, 3), "mode": "bilinear", "align_corners": True}, [normal(1, 2, 3, 4)]),
+    ("UpsamplingNearest2d", (), {"scale_factor": 2}, [normal(1, 2, 3, 4)]),
+    ("UpsamplingBilinear2d", (6,), {}, [normal(1, 2, 3, 4)]),
+    ("PixelShuffle", (2,), {}, [normal(2, 8, 3, 2)]),
+    ("PixelUnshuffle", (2,), {}, [normal(2, 3, 4, 6)]),
+    ("CosineSimilarity", (), {}, [normal(4, 3), normal(4, 3)]),
+    ("PairwiseDistance", (1.0,), {"keepdim": True}, [normal(4, 3), normal(4, 3)]),
     ("MaxPool1d", (2,), {}, [normal(2, 3, 8)]),
     ("MaxPool2d", (3, 2), {"padding": 1}, [normal(2, 3, 8, 7)]),
     ("MaxPool2d", (3,), {"dilation": 2, "ceil_mode": True}, [normal(2, 3, 8, 7)]),
@@ -147,6 +169,17 @@ LOSSES = [
         {"ignore_index": 1, "label_smoothing": 0.1, "reduction": "sum"},
         [normal(4, 3, 2), np.array([[0, 2], [1, 1], [2, 0], [0, 1]])],
     ),
+    *[
+        ("GaussianNLLLoss", (), {"full": full, "reduction": reduction}, [normal(3, 4), normal(3, 4), share(3, 4)])
+        for full in (False, True)
+        for reduction in ("mean", "sum", "none")
+    ],
+    ("PoissonNLLLoss", (), {}, [normal(3, 4), share(3, 4) * 5]),
+    ("PoissonNLLLoss", (False, True), {"reduction": "none"}, [share(3, 4), share(3, 4) * 5]),
+    ("SoftMarginLoss", (), {}, [normal(3, 4), signs(3, 4)]),
+    ("TripletMarginLoss", (), {}, [normal(5, 3), normal(5, 3), normal(5, 3)]),
+    ("TripletMarginLoss", (0.5, 1.0), {"swap": True, "reduction": "sum"}, [normal(5, 3), normal(5, 3), normal(5, 3)]),
+    ("CosineEmbeddingLoss", (), {"margin": 0.3}, [normal(5, 3), normal(5, 3), signs(5)]),
     ("NLLLoss", (), {}, [normal(4, 3), CLASSES]),
     ("BCELoss", (), {}, [share(4, 3), share(4, 3)]),
     ("BCEWithLogitsLoss", (), {}, [normal(4, 3), share(4, 3)]),

@@ -44,14 +44,14 @@ RANDOM: Table = [
 EXPLAINED: Table = [
     ("norm", lambda s: "nuc" in s.args, "singular values are not computed; UnsupportedError says so"),
     ("linalg.norm", lambda s: _matrix_norm(s), "singular values are not computed; UnsupportedError says so"),
-    ("nn.functional.interpolate", lambda s: s.kwargs.get("mode") == "bicubic", "not supported; UnsupportedError says so"),
+    ("nn.functional.interpolate", lambda s: s.kwargs.get("mode") == "bicubic", "UnsupportedError says so"),
     ("nn.functional.batch_norm", lambda s: s.input.ndim == 1, "a vector has no channels; PyTorch takes empty ones"),
 ]
 """Samples that are left out altogether."""
 
 COARSE = {"nn.functional.hardsigmoid": 1e-7, "cov": 1e-6}
-"""Relative tolerances other than 1e-9. PyTorch's hardsigmoid has a slope of 1/6 rounded to float32, and it adds up float32
-weights of observations in float32."""
+"""Relative tolerances other than 1e-9. PyTorch's hardsigmoid has a slope of 1/6 rounded to float32, and its cov adds up
+float32 weights in float32."""
 
 _COMPOSED = "one operation here; PyTorch composes it of several and saves what is between them"
 SAVES_MORE: Table = [

@@ -39,7 +39,7 @@ def dqn(torch, nn, F):
     losses = []
     for _ in range(4):
         batch = Transition(*zip(*memory))
-        non_final_mask = torch.tensor(tuple(map(lambda s: s is not None, batch.next_state)), dtype=torch.bool)
+        non_final_mask = torch.BoolTensor([s is not None for s in batch.next_state])
         non_final_next_states = torch.cat([s for s in batch.next_state if s is not None])
         state_batch, action_batch, reward_batch = (
             torch.cat(batch.state),

@@ -250,7 +250,7 @@ def tensors_in_general(torch, nn, F):
     row = b[0, :2]
     row.add_(1.0)
     x = torch.where(b > 4, b, torch.zeros(()))
-    values, counts = torch.unique(torch.tensor([3, 1, 3, 2, 1]), return_counts=True)
+    values, counts = torch.unique(torch.Tensor([3, 1, 3, 2, 1]).to(b.dtype), return_counts=True)
     answers = [
         *(tuple(a.shape), a.size(), a.size(-1), a.numel(), a.dim(), a.ndim, len(a), a.stride(), a.T.is_contiguous()),
         *(torch.is_tensor(a), torch.numel(b), b.is_floating_point(), a.device.type, b.is_cuda, b.requires_grad),

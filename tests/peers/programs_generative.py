@@ -1,7 +1,5 @@
 """Programs in PyTorch's words: generative and probabilistic models."""
 
-
-
 from __future__ import annotations
 
 import math

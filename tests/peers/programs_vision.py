@@ -1,7 +1,5 @@
 """Programs in PyTorch's words: classifiers for rows and pictures, as tutorials write them."""
 
-
-
 from __future__ import annotations
 
 import copy

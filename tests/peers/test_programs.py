@@ -18,7 +18,7 @@ import backlit.nn as backlit_nn
 from backlit.nn import functional as backlit_functional
 
 torch = pytest.importorskip("torch")
-pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore::UserWarning:torch")]
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:Full backward hook:UserWarning")]
 
 MODULES = (programs_agents, programs_by_hand, programs_generative, programs_language, programs_vision)
 PROGRAMS = [

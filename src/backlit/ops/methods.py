@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import random
-from . import (  # noqa: F401
+from . import (  # type: ignore[no-redef]  # noqa: F401
     activations,
     aliases,
     arithmetic,

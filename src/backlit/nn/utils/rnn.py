@@ -55,7 +55,7 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = F
 def __getattr__(name: str) -> Any:
     if "pack" in name.lower():
         raise Missing(
-            f"nn.utils.rnn.{name}: packed sequences are not supported; keep the batch padded, and mask what lies behind "
-            "each sequence's end (its hidden state there does not reach the loss)."
+            f"nn.utils.rnn.{name}: packed sequences are not supported; keep the batch padded, and mask what lies "
+            "behind each sequence's end (its hidden state there does not reach the loss)."
         )
     raise AttributeError(f"module 'backlit.nn.utils.rnn' has no attribute {name!r}")
