@@ -338,7 +338,8 @@ def write(lib: Any, draw: Draw, x: Any, y: Any) -> Any:
     """Write to an earlier result itself. The backward pass may need what was overwritten; then both must refuse."""
     if x.is_leaf or not x.requires_grad:
         return x * y
-    if 0 in array(x).strides:  # PyTorch lets zero_ write to memory that is shown several times, Backlit does not
+    repeats = any(step == 0 and n > 1 for step, n in zip(array(x).strides, x.shape, strict=True))
+    if repeats:  # PyTorch lets zero_ write to memory that is shown several times, Backlit does not
         return x.mul_(0.5)
     return one_of(draw, lambda: x.mul_(0.5), lambda: x.add_(y), lambda: x.zero_() + y)
 

@@ -299,7 +299,7 @@ def _differ(mine: Any, theirs: Any, rtol: float | None) -> str | None:
         return None if mine == theirs or rtol is None else f"{mine!r} instead of {theirs!r}"
     if not isinstance(mine, Tensor):
         return f"a {type(mine).__name__} instead of a tensor"
-    a, b = mine._data, theirs.detach().resolve_neg().numpy()
+    a, b = mine._data, theirs.detach().resolve_neg().numpy(force=True)
     if a.dtype != b.dtype:
         return f"dtype {a.dtype} instead of {b.dtype}"
     if a.shape != b.shape:

@@ -130,17 +130,20 @@ def _check_history(target: Tensor, value: Tensor) -> None:
 
 
 def _keep_old_value(target: Tensor, value: Tensor, since: int) -> None:
-    """Give the nodes of this very write a copy of the old value where they saved it: ``x *= w`` needs the old x."""
-    snapshot = None
+    """Give the nodes of this very write a copy of the old value where they saved it: ``x *= w`` needs the old x.
+
+    They may have saved a view of it, such as one with another shape.
+    """
+    snapshots: dict[int, Tensor] = {}
     stack = [value._node]
     while stack:
         node = stack.pop()
         if type(node) is not Node or node.id <= since:
             continue
         for i, saved in enumerate(node.saved or ()):
-            if saved is target:
-                snapshot = snapshot or _snapshot(target)
-                node.saved[i] = snapshot
+            shared = isinstance(saved, Tensor) and saved._storage is not None and saved._storage is target._storage
+            if saved is target or shared:
+                node.saved[i] = snapshots.setdefault(id(saved), _snapshot(saved))
         stack.extend(node.edges)
 
 
