@@ -368,3 +368,6 @@ _RULES: tuple[Rule, ...] = (
 
 RUNAWAY = frozenset({"overflow", "float16 overflow", "spoiled parameter", *(f"overflow of {n}" for n in _EXPONENTIALS)})
 """Causes that a learning rate too high brings about, when losses or weights grew before."""
+
+OF_INFINITIES = frozenset({"arithmetic with infinity", "softmax of all -inf"})
+"""Causes where infinities were given, on purpose as a mask or by mistake with the data."""

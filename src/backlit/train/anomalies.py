@@ -102,13 +102,13 @@ class Retracer:
     def _told(self, anomaly: Anomaly, inputs: tuple[Any, ...], target: Any) -> Anomaly:
         """The culprit with what only training knows: batch, rows, data set, earlier losses."""
         from ..check.anomaly import BatchPlace
-        from ..check.diagnosis import RUNAWAY
+        from ..check.diagnosis import OF_INFINITIES, RUNAWAY
 
         rows = tuple(_rows(anomaly, inputs))
         place = BatchPlace(self._trainer.epoch, self._trainer.batch, rows)
         growth = self._growth()
         anomaly = anomaly.told(batch=place, growth=growth)
-        if anomaly.phase == "data":
+        if anomaly.phase == "data" or anomaly.cause in OF_INFINITIES:
             return _of_data(anomaly, inputs, target, self._trainer.loader)
         if anomaly.phase == "parameter":
             anomaly = _of_parameter(anomaly, self._trainer.model)
@@ -224,6 +224,7 @@ def _of_data(anomaly: Anomaly, inputs: tuple[Any, ...], target: Any, loader: Any
     found = bad_entries(name, array)
     place = BatchPlace(anomaly.batch.epoch, anomaly.batch.batch, found.rows, columns)
     return anomaly.told(
+        phase="data",
         operands=(found,),
         batch=place,
         cause="bad input data",

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..errors import BacklitError, CheckpointError, OperationError
 from ..spelling import did_you_mean
 from ..tensor import Tensor
