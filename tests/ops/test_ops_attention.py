@@ -1,5 +1,7 @@
 """Attention: by hand, masks, rows without keys, what is kept, errors, and PyTorch."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -42,13 +44,39 @@ def test_a_query_without_keys_gives_zeros_and_passes_no_gradient(kind):
     assert q.grad.numpy()[1].tolist() == [0.0, 0.0, 0.0]
 
 
-def test_probabilities_are_kept_once():
-    q, k, v = (leaf(draw(2, 5, 3, seed=i)) for i in range(3))
-    node = attention(q, k, v).grad_fn
-    weights, kept = node.extra
-    assert weights.shape == (2, 5, 5)
-    assert kept is None
-    assert {id(value) for value in node.saved if value is not None} == {id(q), id(k), id(v)}
+def test_probabilities_are_kept_only_where_they_are_small():
+    def extra(keys, **options):
+        q, k, v = leaf(draw(2, 5, 3)), leaf(draw(2, keys, 3, seed=1)), leaf(draw(2, keys, 3, seed=2))
+        node = attention(q, k, v, **options).grad_fn
+        assert {id(value) for value in node.saved if value is not None} == {id(q), id(k), id(v)}
+        return node.extra
+
+    weights, levels, kept = extra(4)
+    assert weights.shape == (2, 5, 4)
+    assert levels is kept is None
+    weights, levels, kept = extra(5)
+    assert [part.shape for part in levels] == [(2, 5, 1)] * 2
+    assert weights is kept is None
+    weights, levels, kept = extra(5, dropout_p=0.5)
+    assert weights.shape == kept.shape == (2, 5, 5)
+    assert kept.dtype == np.bool_
+
+
+@pytest.mark.parametrize("block", [1, 60, 1 << 17])
+@pytest.mark.parametrize("mask", [None, (6, 5), (3, 1, 6, 5), (1, 5), (5,)])
+def test_heads_in_blocks_equal_all_at_once(monkeypatch, block, mask):
+    """Blocks of one head, of two and of all; against softmax and matrix products, with leading dimensions stretched."""
+    monkeypatch.setattr(sys.modules[attention.__module__], "_BLOCK", block)
+    arrays = [draw(3, 2, 6, 2), draw(2, 5, 2, seed=1), draw(1, 2, 5, 2, seed=2)]
+    if mask is not None:
+        arrays.append(draw(*mask, seed=3))
+    ours, plain = ([leaf(a) for a in arrays] for _ in range(2))
+    upstream = bl.tensor(draw(3, 2, 6, 2, seed=4))
+    attention(*ours).backward(upstream)
+    scores = plain[0] @ plain[1].mT / 2**0.5
+    (bl.softmax(scores if mask is None else scores + plain[3], -1) @ plain[2]).backward(upstream)
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
 def test_dropout_thins_the_weights_without_bias():

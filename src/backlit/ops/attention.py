@@ -4,12 +4,14 @@ With P = softmax(s Q Kᵀ + M) and O = P V,
 
     dV = Pᵀ dO,   dS = P ∘ (dP − Σ dP ∘ P),  dP = dO Vᵀ,   dQ = s dS K,   dK = s dSᵀ Q,   dM = dS.
 
-Probabilities are made once, kept for the backward pass on arrays, and made again where it is recorded itself.
+For the backward pass PyTorch keeps O and a number for each query, and so do we, or less: probabilities where they are
+no larger than that (or dropout is on: then PyTorch keeps them too); otherwise each query's largest score and sum of
+exponentials, from which these are made again, head by head, in memory that stays in the cache (Dao et al. 2022).
 """
 
 from __future__ import annotations
 
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ from .transcendental import exp
 
 Array = np.ndarray
 
+_BLOCK = 1 << 17
+"""Scores worked on at a time."""
+
 
 class Attention(Op):
     """Values averaged with weights that grow with the likeness of query and key."""
@@ -35,16 +40,22 @@ class Attention(Op):
     has_extra = True
 
     def forward(query, key, value, mask=None, *, scale, causal, dropout_p, generator):
-        weights = _probabilities(query, key, mask, scale, causal)
-        kept = None
-        if dropout_p:
-            kept = (generator or default_generator).chances(1.0 - dropout_p, weights.shape)
-        return _thinned(weights, kept, dropout_p) @ value, (weights, kept)
+        if not dropout_p and key.shape[-2] > value.shape[-1] + 1:
+            lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+            if np.broadcast_shapes(lead, value.shape[:-2]) == lead:
+                out, levels = _forward_by_blocks(query, key, value, mask, scale, causal)
+                return out, (None, levels, None)
+        weights = _scores(query, key, mask, scale, causal)
+        weights /= _raise(weights)[1]
+        kept = (generator or default_generator).chances(1.0 - dropout_p, weights.shape) if dropout_p else None
+        return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)
 
     def vjp(ctx, g, query, key, value, mask):
-        weights, kept = ctx.extra
+        weights, levels, kept = ctx.extra
         if isinstance(g, Tensor):
             weights = _probabilities_recorded(query, key, mask, ctx.params)
+        elif weights is None:
+            return _backward_by_blocks(ctx, g, query, key, value, mask, levels)
         thin = ctx.params["dropout_p"]
         parts: list[Any] = [None] * len(ctx.edges)
         if ctx.edges[2] is not None:
@@ -56,7 +67,7 @@ class Attention(Op):
 
     def jvp(ctx, tangents, query, key, value, mask):
         dq, dk, dv, dm = [*tangents, None][:4]
-        scale, thin, kept = ctx.params["scale"], ctx.params["dropout_p"], ctx.extra[1]
+        scale, thin, kept = ctx.params["scale"], ctx.params["dropout_p"], ctx.extra[2]
         weights = _probabilities_recorded(query, key, mask, ctx.params)
         ds = None if dq is None else (dq * scale) @ key.mT
         if dk is not None:
@@ -82,6 +93,69 @@ def _score_gradients(ctx: Any, ds: Any, query: Any, key: Any, parts: list[Any]) 
         parts[3] = unbroadcast(ds, ctx.shapes[3])
 
 
+def _blocks(lead: tuple[int, ...], each: int) -> Any:
+    """Indices of the first leading dimensions, as few as keep the ``each`` scores of the rest below ``_BLOCK``."""
+    depth = 0
+    while depth < len(lead) and prod(lead[depth:]) * each > _BLOCK:
+        depth += 1
+    return np.ndindex(lead[:depth])
+
+
+def _stretched(lead: tuple[int, ...], query: Array, key: Array, value: Array, mask: Array | None) -> list[Any]:
+    """All with all leading dimensions, and the mask, if there is one, with the shape of the scores."""
+    shapes = [(*lead, *x.shape[-2:]) for x in (query, key, value)]
+    if mask is not None:
+        shapes.append((*lead, query.shape[-2], key.shape[-2]))
+    given = (query, key, value, mask)
+    return [x if x.shape == s else np.broadcast_to(x, s) for x, s in zip(given, shapes, strict=False)]
+
+
+def _forward_by_blocks(query: Array, key: Array, value: Array, mask: Array | None, scale: float, causal: bool) -> Any:
+    """The output, and each row's largest score and sum of exponentials."""
+    lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    rows = (*lead, query.shape[-2])
+    q, k, v, m = [*_stretched(lead, query, key, value, mask), None][:4]
+    out, top, total = (np.empty((*rows, n), query.dtype) for n in (value.shape[-1], 1, 1))
+    for i in _blocks(lead, query.shape[-2] * key.shape[-2]):
+        e = _scores(q[i], k[i], None if m is None else m[i], scale, causal)
+        top[i], total[i] = _raise(e)
+        np.matmul(e, v[i], out=out[i])
+    out /= total
+    return out, (top, total)
+
+
+def _backward_by_blocks(
+    ctx: Any, g: Array, query: Array, key: Array, value: Array, mask: Array | None, levels: tuple[Array, Array]
+) -> list[Any]:
+    """All gradients from exponentials E, where P = E / total: rows are divided where they are short."""
+    scale, causal = ctx.params["scale"], ctx.params["causal"]
+    top, total = levels
+    lead = g.shape[:-2]
+    q, k, v, m = full = [*_stretched(lead, query, key, value, mask), None][:4]
+    parts: list[Any] = [
+        None if edge is None else np.empty(x.shape, g.dtype) for edge, x in zip(ctx.edges, full, strict=False)
+    ]
+    dq, dk, dv, dm = [*parts, None][:4]
+    shared = g / total
+    for i in _blocks(lead, query.shape[-2] * key.shape[-2]):
+        e = _scores(q[i], k[i], None if m is None else m[i], scale, causal)
+        e -= top[i]
+        np.exp(e, out=e)
+        if dv is not None:
+            np.matmul(e.mT, shared[i], out=dv[i])
+        ds = shared[i] @ v[i].mT
+        ds -= np.vecdot(e, ds)[..., None] / total[i]
+        ds *= e
+        if dm is not None:
+            dm[i] = ds
+        ds *= ds.dtype.type(scale)
+        if dq is not None:
+            np.matmul(ds, k[i], out=dq[i])
+        if dk is not None:
+            np.matmul(ds.mT, q[i], out=dk[i])
+    return [None if part is None else unbroadcast(part, shape) for part, shape in zip(parts, ctx.shapes, strict=True)]
+
+
 def _through_softmax(weights: Any, d: Any) -> Any:
     """The softmax's symmetric Jacobian, P ∘ (d − Σ d ∘ P), applied to each row."""
     if isinstance(d, Tensor):
@@ -94,18 +168,22 @@ def _thinned(weights: Any, kept: Array | None, p: float) -> Any:
     return weights if kept is None else masked(weights, kept, p)
 
 
-def _probabilities(query: Array, key: Array, mask: Array | None, scale: float, causal: bool) -> Array:
+def _scores(query: Array, key: Array, mask: Array | None, scale: float, causal: bool) -> Array:
     scores = (query * query.dtype.type(scale)) @ key.mT
     blocked = _blocked(mask, causal, scores.shape)
     if blocked is not None:
         np.copyto(scores, -np.inf, where=blocked)
     elif mask is not None:
         scores += mask
+    return scores
+
+
+def _raise(scores: Array) -> tuple[Array, Array]:
+    """Scores into exponentials relative to each row's largest, in place. Returns that, and what to divide rows by."""
     top, empty = _rows(scores)
     scores -= top
     np.exp(scores, out=scores)
-    scores /= np.add.reduce(scores, axis=-1, keepdims=True) + empty
-    return scores
+    return top, np.add.reduce(scores, axis=-1, keepdims=True) + empty
 
 
 def _probabilities_recorded(query: Tensor, key: Tensor, mask: Tensor | None, params: dict[str, Any]) -> Tensor:
