@@ -53,8 +53,8 @@ class Erfinv(Elementwise):
     def value(s, x):
         return s.erfinv(x)
 
-    def slope_x(s, out):
-        return s.exp(out * out) / _TWO_OVER_SQRT_PI
+    def slope_x(s, x):  # not from the output, which may be written to in place afterwards
+        return s.exp(s.square(s.erfinv(x))) / _TWO_OVER_SQRT_PI
 
 
 class Sinc(Elementwise):
@@ -65,10 +65,10 @@ class Sinc(Elementwise):
     def value(s, x):
         return s.sinc(x)
 
-    def slope_x(s, x, out):
+    def slope_x(s, x):  # not from the output, which may be written to in place afterwards
         near = s.abs(x) < _NEAR_ZERO
         away = s.where(near, 1.0, x)
-        return s.where(near, x * (-(math.pi**2) / 3.0), (s.cos(away * math.pi) - out) / away)
+        return s.where(near, x * (-(math.pi**2) / 3.0), (s.cos(away * math.pi) - s.sinc(away)) / away)
 
 
 class Logit(Elementwise):

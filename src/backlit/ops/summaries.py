@@ -130,17 +130,13 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
         raise misuse("cov", f"fweights are whole numbers, got {fweights.dtype.name}; use aweights.")
     x = x if x.dtype.kind == "f" else x.astype(np.float32)
     rows = x if x.ndim == 2 else x.reshape((1, -1))
-    weight = None
-    for given in (fweights, aweights):
-        if given is not None:
-            given = _weights(given, rows)
-            weight = given if weight is None else weight * given
-    if weight is None:
+    given = [_weights(w, rows) for w in (fweights, aweights) if w is not None]
+    if not given:
         deviations = rows - _mean(rows, 1, True)
-        weighted, freedom = deviations, float(rows.shape[1] - correction)
-        freedom = freedom if freedom > 0 else 0.0
-        product = (deviations @ weighted.mT) / np.asarray(freedom, rows.dtype)
+        scatter, freedom = deviations @ deviations.mT, max(0, rows.shape[1] - correction)
+        product = scatter / np.asarray(freedom, rows.dtype)
     else:
+        weight = given[0] if len(given) == 1 else given[0] * given[1]
         total = _sum(weight)
         deviations = rows - _sum(rows * weight, 1, True) / total
         lost = correction if aweights is None else correction * _sum(weight * aweights) / total
@@ -149,12 +145,13 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
 
 
 def _weights(given: Any, rows: Any) -> Any:
+    """Weights of observations, in their own dtype, as PyTorch adds them up."""
     given = operand(given)
     if given.shape != rows.shape[1:]:
         raise misuse("cov", f"{rows.shape[1]} observations need as many weights, got shape {tuple(given.shape)}.")
     if (getattr(given, "_data", given) < 0).any():
         raise misuse("cov", "weights must not be negative.")
-    return given.astype(rows.dtype)
+    return given
 
 
 @operation(
