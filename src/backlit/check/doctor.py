@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .curves import judge
+from .course import judge_course, unfinished
 from .finding import Finding, Findings
 from .observed import observe
 from .rules_data import data_faults
@@ -13,12 +13,28 @@ from .rules_loop import loop_faults, optimizer_parameters
 from .rules_network import network_faults, single_rows
 from .situation import Situation, situate, untouched
 
-_SYMPTOMS = frozenset({
-    "underfitting", "not_converged", "unsteady", "rate_too_low", "rate_too_high", "diverged", "overfitting",
-    "vanishing_gradients", "dropout_too_strong", "weight_decay_too_strong", "saturation", "dead_units",
-})  # fmt: skip
 _CERTAIN = 0.95
 """A cause this sure explains the symptoms, which are then left out."""
+
+_SYMPTOMS = frozenset({
+    "underfitting", "not_converged", "unsteady_loss", "learning_rate_too_low", "learning_rate_too_high", "diverged",
+    "overfitting", "vanishing_gradients", "dropout_too_strong", "weight_decay_too_strong", "saturation", "dead_units",
+    "update_too_large", "update_too_small", "zero_gradient",
+})  # fmt: skip
+
+_EXPLAINS = {
+    "dead_layer": {"learning_rate_too_low", "zero_gradient"},
+    "dead_units": {"learning_rate_too_low"},
+    "saturation": {"learning_rate_too_low", "zero_gradient"},
+    "dropout_too_strong": {"learning_rate_too_low", "underfitting"},
+    "labels_unrelated": {"overfitting"},
+    "vanishing_gradients": {"learning_rate_too_low", "underfitting"},
+    "exploding_gradients": {"learning_rate_too_low", "update_too_large"},
+    "gradients_not_zeroed": {"learning_rate_too_high", "diverged", "unsteady_loss", "dead_units", "dead_layer"},
+    "learning_rate_too_high": {"update_too_large"},
+    "learning_rate_too_low": {"update_too_small", "underfitting"},
+}
+"""What a finding accounts for, which is then left out."""
 
 
 def diagnose(
@@ -50,7 +66,7 @@ def diagnose(
     >>> x = bl.randn(64, 3); y = (x[:, 0] > 0).long()
     >>> model = bl.nn.Sequential(bl.nn.Linear(3, 8), bl.nn.ReLU(), bl.nn.Linear(8, 2), bl.nn.Softmax(1))
     >>> diagnose(model, (x, y), bl.nn.CrossEntropyLoss()).kinds
-    ['double_softmax']
+    ['softmax_before_cross_entropy']
     """
     s = situate(model, data, loss, optimizer, history, validation)
     with untouched():
@@ -59,22 +75,24 @@ def diagnose(
         if not any(f.kind == "non_finite_data" for f in found):
             found += [*single_rows(s), *network_faults(s)]
             found += loop_faults(s) if s.notes["pass"].error is None else optimizer_parameters(s)
-            found += [f for f in judge(s.curves) if not _fine_anyway(s, f)]
+            found += [f for f in (*judge_course(s.curves), *unfinished(s.curves)) if not _fine_anyway(s, f)]
     return Findings(told_once(found))
 
 
 def _fine_anyway(s: Situation, f: Finding) -> bool:
     """Whether the model, asked itself, shows that what a curve suggests does no harm."""
     if f.kind == "overfitting" and s.validation_score is not None:
-        return bool(f.data["rise"] < 1.5) or s.validation_score.loss < 0.3 * s.baseline
-    return f.kind in ("not_converged", "unsteady", "underfitting") and s.learned
+        return True  # the model's own answers for these rows decide, see rules_loop.generalization
+    return f.kind in ("not_converged", "unsteady_loss", "underfitting") and s.learned
 
 
 def told_once(found: Iterable[Finding]) -> list[Finding]:
-    """The surest finding of each kind, without the symptoms that a certain cause explains."""
+    """The surest finding of each kind, without what others explain."""
     best: dict[str, Finding] = {}
     for f in found:
         if f.kind not in best or f.likelihood > best[f.kind].likelihood:
             best[f.kind] = f
-    certain = any(f.likelihood >= _CERTAIN for f in best.values())
-    return [f for f in best.values() if not (certain and f.kind in _SYMPTOMS)]
+    explained = set().union(*(_EXPLAINS.get(kind, set()) for kind in best))
+    if any(f.likelihood >= _CERTAIN and f.kind not in _SYMPTOMS for f in best.values()):
+        explained |= _SYMPTOMS
+    return [f for f in best.values() if f.kind not in explained]

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import BacklitError
 from ..graph import WalkObserver, enable_grad, mode, scope_path
 from ..numerics import quiet
 from ..tensor import Tensor
-from .situation import Situation
+from .situation import Batch, Situation, first_rows
 
 _WEIGHTED = frozenset({"linear", "matmul", "convolution"})
 _RESHAPING = frozenset(
@@ -24,12 +23,11 @@ ROWS = 1024
 
 @dataclass
 class Applied:
-    """An operation of the pass: its name, the module, the result, the inputs' shapes and the gradient's size."""
+    """An operation of the pass: its name, the module, the result, its settings and the gradient's size."""
 
     name: str
     module: str
     result: Tensor
-    shapes: tuple[tuple[int, ...], ...]
     params: dict[str, Any]
     gradient: float = math.nan
 
@@ -41,26 +39,18 @@ class Applied:
 
 @dataclass
 class Pass:
-    """What one pass showed. ``error`` is what stopped it; ``gradients`` map parameter names to arrays or None."""
+    """What one pass of ``batch`` showed; ``error`` is what stopped it."""
 
+    batch: Batch
     applied: list[Applied] = field(default_factory=list)
-    gradients: dict[str, NDArray[Any] | None] = field(default_factory=dict)
-    weights: dict[str, NDArray[Any]] = field(default_factory=dict)
     output: Tensor | None = None
     loss: float = math.nan
-    attached: bool = True
     error: BaseException | None = None
 
     @property
-    def last(self) -> Applied | None:
-        """The operation that made the model's output, behind reshapes."""
-        if self.output is None:
-            return None
-        before = {id(a.result): i for i, a in enumerate(self.applied)}
-        index = before.get(id(self.output))
-        while index is not None and index > 0 and self.applied[index].name in _RESHAPING:
-            index -= 1
-        return None if index is None else self.applied[index]
+    def target(self) -> Tensor:
+        """The targets of the batch."""
+        return self.batch[1]
 
     @property
     def weighted(self) -> list[Applied]:
@@ -75,16 +65,14 @@ class _Forward:
         self.found = found
 
     def applied(self, op: Any, inputs: Any, params: dict[str, Any], extra: Any, result: Tensor) -> None:
-        shapes = tuple(x.shape for x in inputs if hasattr(x, "shape"))
-        self.found.append(Applied(op.name, scope_path(mode.scope), result, shapes, params))
+        self.found.append(Applied(op.name, scope_path(mode.scope), result, params))
 
     def wrote(self, *_: Any) -> None:
         """Writes in place change no verdict."""
 
 
 class _Backward(WalkObserver):
-    """Notes how large the gradient is where it reaches each operation: the norm of a row's, so that width matters
-    little."""
+    """Notes the norm of the gradient that reaches each operation."""
 
     def __init__(self, found: list[Applied]) -> None:
         self.nodes = {a.result._node: a for a in found if a.result._node is not None}
@@ -96,17 +84,14 @@ class _Backward(WalkObserver):
             place.gradient = float(np.sqrt((array * array).sum()))
 
 
-def observe(situation: Situation, training: bool = True) -> Pass:
-    """Run a copy of the model forward and backward on the training rows."""
+def observe(situation: Situation) -> Pass:
+    """Run a copy of the model forward and backward on the training rows, in training mode."""
     model, _ = situation.copies()
-    model.train(training)
-    inputs, target = situation.rows
-    if inputs and len({len(x._data) for x in (*inputs, target)}) == 1:
-        inputs, target = tuple(Tensor(x._data[:ROWS]) for x in inputs), Tensor(target._data[:ROWS])
-    named = dict(model.named_parameters())
-    for parameter in named.values():
+    model.train()
+    inputs, target = first_rows(situation.rows, ROWS)
+    for parameter in model.parameters():
         parameter.grad = None
-    seen = Pass(weights={name: p._data.copy() for name, p in named.items()})
+    seen = Pass((inputs, target))
     before, walkers = mode.observers, mode.walkers
     try:
         with enable_grad(), quiet():
@@ -115,13 +100,11 @@ def observe(situation: Situation, training: bool = True) -> Pass:
             mode.observers = before
             loss = situation.loss.function(seen.output, target)
             seen.loss = float(loss)
-            seen.attached = loss.requires_grad
-            if seen.attached:
+            if loss.requires_grad:
                 mode.walkers = (*walkers, _Backward(seen.applied))
-                loss.backward()
+                loss.backward(retain_graph=True)
     except (BacklitError, ValueError, TypeError, IndexError) as error:
         seen.error = error
     finally:
         mode.observers, mode.walkers = before, walkers
-    seen.gradients = {name: None if p.grad is None else p.grad._data for name, p in named.items() if p.requires_grad}
     return seen

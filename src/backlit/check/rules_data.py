@@ -235,8 +235,8 @@ def imbalance(s: Situation) -> Iterator[Finding]:
     said = float((score.said == labels[common]).mean())
     if rare and max(recall) < 0.1 and said > 0.95 and counts[common] > 0.7 * counts.sum():
         text = (
-            f"{counts[common] / counts.sum():.0%} of the rows are of class {labels[common]}, and the model answers it for "
-            f"{said:.0%} of all rows; of class {labels[rare[0]]} it recognises {recall[0]:.0%}."
+            f"{counts[common] / counts.sum():.0%} of the rows are of class {labels[common]}, and the model answers it "
+            f"for {said:.0%} of all rows; of class {labels[rare[0]]} it recognises {recall[0]:.0%}."
         )
         yield finding("class_imbalance", text, f"class {labels[rare[0]]}", majority=s.majority)
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from ..errors import BacklitError
 from ..graph import enable_grad
 from ..numerics import quiet
-from .curves import divergence
+from .course import judge_course
 from .faults import finding
 from .finding import Finding
 from .observed import Pass
 from .situation import Score, Situation
-from .trials import Trial, affordable, attempt, scaled_rate, without_decay, without_dropout
+from .trials import LONG, STEPS, Trial, affordable, attempt, scaled_rate, without_decay, without_dropout
 
 _RATES_BELOW, _RATES_ABOVE = (0.1, 0.01, 0.001, 1e-4), (10.0, 100.0, 1000.0, 1e4)
 
@@ -108,20 +107,23 @@ def modes(s: Situation) -> Iterator[Finding]:
     loss = s.curves.column("loss")
     if loss and not s.notes.get("slept") and _nearer(loss[-1], asleep.loss, awake.loss) and _draws(s) and not _flat(s):
         text = (
-            f"The last training loss was {loss[-1]:.3g}. In evaluation mode the model has {asleep.loss:.3g}, in training "
-            f"mode {awake.loss:.3g} on these rows."
+            f"The last training loss was {loss[-1]:.3g}. In evaluation mode the model has {asleep.loss:.3g}, in "
+            f"training mode {awake.loss:.3g} on these rows."
         )
         yield finding("trained_in_eval_mode", text, "model")
-    held_out = s.curves.column("val_loss")
-    if not held_out or s.validation_score is None or s.validation is None:
-        return
-    wrong = s.measure(s.validation, training=True)
-    if wrong is not None and _nearer(held_out[-1], wrong.loss, s.validation_score.loss):
+    held_out = s.curves.column("val_loss")[-3:]
+    right, wrong = s.validation_score, s.careless_score
+    if held_out and right is not None and wrong is not None and _nearer(_level(held_out), wrong.loss, right.loss):
         text = (
-            f"The last validation loss was {held_out[-1]:.3g}. In evaluation mode the model has "
-            f"{s.validation_score.loss:.3g}, in training mode {wrong.loss:.3g} on these rows."
+            f"The last validation loss was {held_out[-1]:.3g}. In evaluation mode the model has {right.loss:.3g}, in "
+            f"training mode {wrong.loss:.3g} on these rows."
         )
         yield finding("evaluated_in_train_mode", text, "model")
+
+
+def _level(values: list[float]) -> float:
+    """The mean of the last entries, to calm the noise of single evaluations."""
+    return float(np.mean(values))
 
 
 def _slept(s: Situation) -> Iterator[Finding]:
@@ -157,11 +159,11 @@ def _flat(s: Situation) -> bool:
 
 
 def _nearer(recorded: float, wrong: float, right: float) -> bool:
-    """Whether a recorded loss is that of the wrong mode, where the modes differ clearly."""
+    """Whether a recorded loss is that of the wrong mode, or still further on that side, where the modes differ."""
     if not all(math.isfinite(v) and v > 0 for v in (recorded, wrong, right)):
         return False
-    apart = math.log(wrong / right)
-    return abs(apart) > 0.2 and abs(math.log(recorded / wrong)) < 0.25 * abs(apart)
+    apart, beyond = math.log(wrong / right), math.log(recorded / right)
+    return abs(apart) > 0.12 and 0.75 < beyond / apart < 1.6
 
 
 def dropout(s: Situation) -> Iterator[Finding]:
@@ -172,9 +174,9 @@ def dropout(s: Situation) -> Iterator[Finding]:
         return
     text = f"{rate:.0%} of the units are switched off: the training loss is {awake.loss:.3g} with it"
     if s.optimizer is not None and affordable(s) and not s.learned:
-        usual, free = attempt(s, scaled_rate(1.0)), attempt(s, without_dropout)
+        usual, free = attempt(s, scaled_rate(1.0), LONG), attempt(s, without_dropout, LONG)
         if free.gain > usual.gain + 0.05:
-            text = f"{text}, and {_steps_text()} more take {free.gain:.0%} off the loss without dropout, {usual.gain:.0%} with it."
+            text = f"{text}; {LONG} more steps take {free.gain:.0%} off it without, and {usual.gain:.0%} with dropout."
             yield finding("dropout_too_strong", text, "dropout", rate=rate)
     elif awake.loss > 1.5 * asleep.loss and rate > 0.7:
         yield finding("dropout_too_strong", f"{text}, and {asleep.loss:.3g} without.", "dropout", 0.7, rate=rate)
@@ -197,34 +199,38 @@ def experiments(s: Situation) -> Iterator[Finding]:
     """Other learning rates, and no weight decay, for a few steps, where the network has not learned."""
     if s.optimizer is None or s.learned or not affordable(s) or s.notes["pass"].error is not None:
         return
-    diverged = s.broken or any(divergence(s.curves))
+    diverged = s.broken or any(f.kind in ("diverged", "learning_rate_too_high") for f in judge_course(s.curves))
+    if not diverged:
+        strong = list(_decay(s))
+        yield from strong
+        if strong:
+            return
     usual = attempt(s, scaled_rate(1.0), fresh=diverged)
     high = _too_high(s, usual, diverged)
-    if high is None and not diverged and usual.gain < 0.02:
+    if high is None and not diverged and (usual.gain < 0.02 or (s.score and s.score.loss > 1.5 * s.baseline)):
         # Units that overshot until they are dead or saturated do not come back: ask how new weights would fare.
         high = _too_high(s, attempt(s, scaled_rate(1.0), fresh=True), True)
     if high is not None:
         yield high
-        return
+    elif usual.gain < 0.03 and math.isfinite(usual.before):
+        higher = {f: attempt(s, scaled_rate(f), fresh=diverged) for f in _RATES_ABOVE}
+        best = max(higher, key=lambda f: higher[f].gain)
+        if higher[best].gain > max(0.15, 5 * usual.gain):
+            yield finding("learning_rate_too_low", _compared(s, usual, higher[best], best), "optimizer", factor=best)
+
+
+def _decay(s: Situation) -> Iterator[Finding]:
+    """A network that stands still with weight decay and learns without."""
     decay = max((float(group.get("weight_decay", 0.0)) for group in s.optimizer.param_groups), default=0.0)
-    if decay and not diverged:
-        free = attempt(s, without_decay)
-        if free.gain > usual.gain + 0.1 or (free.gain > 0.02 and free.gain > usual.gain + 0.02 and _shrunk(s, decay)):
-            text = (
-                f"weight_decay is {decay:g}. {_steps_text()} more change the loss from {usual.before:.3g} to "
-                f"{usual.after:.3g} with it, and to {free.after:.3g} without."
-            )
-            yield finding("weight_decay_too_strong", text, "optimizer", decay=decay)
-            return
-    higher = {f: attempt(s, scaled_rate(f), fresh=diverged) for f in _RATES_ABOVE}
-    best = max(higher, key=lambda f: higher[f].gain)
-    if (
-        usual.gain < 0.03
-        and math.isfinite(usual.before)
-        and higher[best].gain > 0.15
-        and higher[best].gain > 5 * usual.gain
-    ):
-        yield finding("rate_too_low", _compared(s, usual, higher[best], best), "optimizer", factor=best)
+    if not decay:
+        return
+    usual, free = (attempt(s, change, LONG, forget=True) for change in (scaled_rate(1.0), without_decay))
+    if usual.gain < 0.1 and free.gain > usual.gain + 0.1:
+        text = (
+            f"weight_decay is {decay:g}. {LONG} more steps change the loss from {usual.before:.3g} to "
+            f"{usual.after:.3g} with it, and to {free.after:.3g} without."
+        )
+        yield finding("weight_decay_too_strong", text, "optimizer", decay=decay)
 
 
 def _too_high(s: Situation, usual: Trial, fresh: bool) -> Finding | None:
@@ -233,32 +239,17 @@ def _too_high(s: Situation, usual: Trial, fresh: bool) -> Finding | None:
         return None
     lower = {f: attempt(s, scaled_rate(f), fresh=fresh) for f in _RATES_BELOW}
     best = max(lower, key=lambda f: lower[f].gain)
-    if lower[best].gain <= max(0.05, usual.gain + 0.05):
+    if lower[best].gain <= max(0.05, usual.gain + 0.05) * (2 if fresh else 1):
         return None
-    return finding("rate_too_high", _compared(s, usual, lower[best], best), "optimizer", factor=best)
-
-
-def _shrunk(s: Situation, decay: float) -> bool:
-    """Whether the pull of the decay is as large as that of the data."""
-    seen: Pass = s.notes["pass"]
-    pairs = [(seen.weights[n], g) for n, g in seen.gradients.items() if g is not None and g.ndim > 1]
-    pull = math.sqrt(sum(float(np.vdot(w, w)) for w, _ in pairs)) * decay
-    push = math.sqrt(sum(float(np.vdot(g, g)) for _, g in pairs))
-    return pull > 0.3 * push
+    return finding("learning_rate_too_high", _compared(s, usual, lower[best], best), "optimizer", factor=best)
 
 
 def _compared(s: Situation, usual: Trial, other: Trial, factor: float) -> str:
     rate = float(s.optimizer.param_groups[0]["lr"])
     return (
-        f"{_steps_text()} from a loss of {usual.before:.3g} lead to {usual.after:.3g} with lr {rate:g}, and to "
+        f"{STEPS} steps from a loss of {usual.before:.3g} lead to {usual.after:.3g} with lr {rate:g}, and to "
         f"{other.after:.3g} with lr {rate * factor:g}."
     )
-
-
-def _steps_text() -> str:
-    from .trials import STEPS
-
-    return f"{STEPS} steps"
 
 
 def generalization(s: Situation) -> Iterator[Finding]:

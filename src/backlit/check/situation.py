@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +19,13 @@ from ..graph import no_grad
 from ..numerics import quiet
 from ..random import default_generator
 from ..tensor import Tensor
+from ..train.choices import resolve_loss
 from ..utils.data import DataLoader, Dataset
-from .curves import Curves
+from .course import Course
 
 Array = NDArray[Any]
 Batch = tuple[tuple[Tensor, ...], Tensor]
-MAX_ROWS, MAX_BATCHES, BATCH = 2048, 64, 32
+MAX_ROWS, MAX_BATCHES, BATCH, DRAWS = 2048, 64, 32, 5
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Situation:
     model: Any
     loss: Any
     optimizer: Any
-    curves: Curves
+    curves: Course
     batches: list[Batch]
     in_order: bool
     validation: Batch | None = None
@@ -91,8 +92,21 @@ class Situation:
 
     @cached_property
     def training_score(self) -> Score | None:
-        """On the training rows, in training mode."""
-        return self.measure(self.rows, training=True)
+        """On the training rows, in training mode; the loss is the mean over some drawings of dropout."""
+        scores = [self.measure(self.rows, training=True) for _ in range(DRAWS)]
+        return next((replace(s, loss=self._mean(scores)) for s in scores if s is not None), None)
+
+    @cached_property
+    def careless_score(self) -> Score | None:
+        """On the validation rows, in training mode, likewise."""
+        if self.validation is None:
+            return None
+        scores = [self.measure(self.validation, training=True) for _ in range(DRAWS)]
+        return next((replace(s, loss=self._mean(scores)) for s in scores if s is not None), None)
+
+    @staticmethod
+    def _mean(scores: list[Score | None]) -> float:
+        return float(np.mean([s.loss for s in scores if s is not None]))
 
     @cached_property
     def validation_score(self) -> Score | None:
@@ -164,8 +178,6 @@ def situate(model: Any, data: Any, loss: Any, optimizer: Any, history: Any, vali
     Raises:
         OperationError: the data are no inputs and targets, or there are none.
     """
-    from ..train.choices import resolve_loss
-
     batches, in_order = batches_of(data, model)
     held_out = None if validation is None else _stacked(batches_of(validation, model)[0])
     curves = curves_of(history, 0 if held_out is None else len(held_out[1]._data))
@@ -209,17 +221,17 @@ def untouched(loader: Any = None) -> Iterator[None]:
             loader.load_state_dict(position)
 
 
-def curves_of(history: Any, validation_count: int = 0) -> Curves:
+def curves_of(history: Any, validation_count: int = 0) -> Course:
     """Curves from a History, a mapping of columns, or a list of losses."""
-    if isinstance(history, Curves):
+    if isinstance(history, Course):
         return history
-    columns = getattr(history, "columns", history)
+    columns: Any = getattr(history, "columns", history)
     if columns is None:
         columns = {}
     elif not isinstance(columns, Mapping):
         columns = {"loss": columns}
     numbers = {name: [float(v) for v in values] for name, values in columns.items()}
-    return Curves(numbers, validation_count=validation_count)
+    return Course(numbers, validation_count=validation_count)
 
 
 def table_of(batch: Batch) -> Array | None:
@@ -228,6 +240,14 @@ def table_of(batch: Batch) -> Array | None:
     if len(batch[0]) != 1 or x.dtype.kind not in "fui" or x.ndim < 2:
         return None
     return x.reshape(len(x), -1).astype(np.float64) if x.dtype.kind == "f" else None
+
+
+def first_rows(batch: Batch, count: int) -> Batch:
+    """At most so many rows, where all parts of a batch have a line a row."""
+    inputs, target = batch
+    if len({t.shape[:1] for t in (*inputs, target)}) != 1:
+        return batch
+    return tuple(Tensor(x._data[:count]) for x in inputs), Tensor(target._data[:count])
 
 
 def _is_pair(data: Any) -> bool:

@@ -13,10 +13,10 @@ import numpy as np
 from ..errors import BacklitError
 from ..graph import enable_grad, no_grad
 from ..numerics import quiet
-from ..tensor import Tensor
-from .situation import Situation
+from ..random import default_generator
+from .situation import Situation, first_rows, untouched
 
-STEPS = 40
+STEPS, LONG = 40, 120
 ROWS = 512
 MAX_WORK = 4e9
 """About how many multiplications all steps of a trial may take; larger networks are not tried."""
@@ -44,19 +44,30 @@ def affordable(situation: Situation) -> bool:
     return weights * rows * STEPS * 6 < MAX_WORK
 
 
-def attempt(situation: Situation, change: Change, steps: int = STEPS, fresh: bool = False) -> Trial:
+def attempt(
+    situation: Situation, change: Change, steps: int = STEPS, *, fresh: bool = False, forget: bool = False
+) -> Trial:
     """Take some steps with a changed copy, and see what becomes of the loss.
 
     Args:
         change: called as ``change(model, optimizer)`` with the copies.
-        fresh: draw the weights anew first, and forget what the optimizer remembers.
+        steps: how many, on the batches in turn. Every trial draws the same random numbers.
+        fresh: draw the weights anew first; implies ``forget``.
+        forget: clear what the optimizer remembers of earlier gradients.
     """
+    with untouched():
+        return _attempt(situation, change, steps, fresh, forget or fresh)
+
+
+def _attempt(situation: Situation, change: Change, steps: int, fresh: bool, forget: bool) -> Trial:
+    default_generator.manual_seed(0)
     model, optimizer = situation.copies()
+    if forget:
+        optimizer.state.clear()
     if fresh:
         for module in model.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
-        optimizer.state.clear()
     change(model, optimizer)
     before = _loss(situation, model)
     try:
@@ -99,9 +110,7 @@ def _loss(situation: Situation, model: Any) -> float:
     """The loss on the training rows: batch normalization by the batch, no dropout."""
     model = copy.deepcopy(model).train()
     without_dropout(model, None)
-    inputs, target = situation.rows
-    if len({len(x._data) for x in (*inputs, target)}) == 1:
-        inputs, target = tuple(Tensor(x._data[:ROWS]) for x in inputs), Tensor(target._data[:ROWS])
+    inputs, target = first_rows(situation.rows, ROWS)
     try:
         with no_grad(), quiet():
             value = float(situation.loss.function(model(*inputs), target))

@@ -1,15 +1,19 @@
-"""What to try next: the faults that a run shows, each with the numbers that show it."""
+"""What to try next: the faults that a run shows, each with the numbers that show it.
+
+The rules are those of :mod:`backlit.check`; here they get a title, and the options of ``backlit train`` that help.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from ..check.curves import Curves, judge
-from ..check.faults import FAULTS, finding
+from ..check.course import Course, judge_course, unfinished
 from ..check.finding import Finding
+from ..check.flow_verdicts import judge_depth
 from .record import Report
 from .svg import short
 
@@ -23,30 +27,82 @@ class Advice:
     remedy: str
 
 
+class Title(NamedTuple):
+    """What a kind of finding is called, and the options of ``backlit train`` that help."""
+
+    text: str
+    options: str = ""
+
+
+TITLES: dict[str, Title] = {
+    "diverged": Title("The training diverged", "--lr, or --clip 1"),
+    "learning_rate_too_high": Title("The learning rate is too high", "--lr"),
+    "learning_rate_too_low": Title("The learning rate is too low", "--lr"),
+    "unsteady_loss": Title("The learning rate may be too high", "--lr, --batch-size"),
+    "overfitting": Title("It overfits", "--augment, --dropout 0.2, --weight-decay 0.01, --early-stopping 5"),
+    "underfitting": Title("It underfits", "--layers"),
+    "not_converged": Title("It has not converged yet", "--epochs"),
+    "dead_units": Title("Many units are dead", "--lr, or --activation leaky_relu or gelu"),
+    "vanishing_gradients": Title("The gradient vanishes on its way back", "--activation relu, or fewer --layers"),
+    "exploding_gradients": Title("The gradient explodes on its way back", "--clip 1"),
+    "wrong_gradients": Title("The gradient check failed"),
+    "rare_class": Title("A rare class is neglected"),
+}
+
+
 def advise(report: Report) -> list[Advice]:
     """The faults found, most urgent first; empty where nothing stands out."""
-    found = [*judge(_curves(report)), *_imbalanced(report)]
-    return [_advice(fault) for fault in (*_wrong_gradients(report), *found)]
+    return [advice_of(found) for found in _found(report)]
 
 
-def _curves(report: Report) -> Curves:
-    """The report's curves, as the rules take them."""
-    return Curves(
-        report.curves,
+def advice_of(found: Finding) -> Advice:
+    """A finding in the words of the report."""
+    title = TITLES.get(found.kind) or Title(found.kind.replace("_", " ").capitalize())
+    remedy = found.remedy[:1].upper() + found.remedy[1:].rstrip(".")
+    return Advice(title.text, found.evidence, f"{remedy} ({title.options})." if title.options else f"{remedy}.")
+
+
+def _found(report: Report) -> Iterator[Finding]:
+    """Causes first, then what follows from them. A divergence explains everything else and is told alone."""
+    course = Course(
+        {name: list(curve) for name, curve in report.curves.items()},
         report.epochs,
-        {layer.name: layer.gradient_norm for layer in report.flow},
         {layer.name: layer.update_ratio for layer in report.flow},
-        report.dead_units,
-        report.failure and report.failure.removeprefix("fit: ").split(";")[0].rstrip(".") + ".",
+        report.failure,
         report.validation_count,
     )
+    seen = list(judge_course(course))
+    if any(f.kind == "diverged" or (f.kind == "learning_rate_too_high" and f.likelihood > 0.9) for f in seen):
+        yield from seen
+        return
+    causes = [*_wrong_gradients(report), *_dead(report), *_depth(report)]
+    yield from causes
+    yield from (f for f in seen if not (causes and f.kind == "underfitting"))
+    yield from unfinished(course)
+    yield from _imbalanced(report)
 
 
-def _advice(found: Finding) -> Advice:
-    """A finding in the words of the report, with the options of ``backlit train`` that help."""
-    fault = FAULTS[found.kind]
-    options = f" ({fault.options})" if fault.options else ""
-    return Advice(fault.title, found.evidence, f"{found.remedy.rstrip('.')}{options}.")
+def _dead(report: Report) -> Iterator[Finding]:
+    silent = {layer: share for layer, share in report.dead_units.items() if share > 0.3}
+    if silent:
+        layer, share = max(silent.items(), key=lambda item: item[1])
+        yield Finding(
+            "dead_units",
+            f"{share:.0%} of the units of layer {layer} give 0 for every row looked at, so no gradient reaches "
+            "their weights.",
+            "their biases were pushed far below zero, by a learning rate that is too high or by initialization.",
+            "lower the learning rate, or use another activation.",
+            layer,
+        )
+
+
+def _depth(report: Report) -> Iterator[Finding]:
+    norms = {f.name: [v for v in f.gradient_norm if np.isfinite(v)] for f in report.flow}
+    medians = {name: float(np.median(values)) for name, values in norms.items() if values}
+    if len(medians) >= 3:
+        for found in judge_depth(medians, of="weights"):
+            if found.kind == "vanishing_gradients":
+                yield replace(found, likelihood=0.8)
 
 
 def _imbalanced(report: Report) -> Iterator[Finding]:
@@ -59,10 +115,12 @@ def _imbalanced(report: Report) -> Iterator[Finding]:
     neglected = np.flatnonzero((3 * counts <= counts[common]) & (tested > 0) & (recall < recall[common] - 0.1))
     if len(neglected):
         rare = int(neglected[recall[neglected].argmin()])
-        yield finding(
+        yield Finding(
             "rare_class",
             f"{report.classes[rare]!r} has {counts[rare]} training rows and is recognised in {recall[rare]:.0%} of "
             f"{tested[rare]} test rows; {report.classes[common]!r} has {counts[common]} and {recall[common]:.0%}.",
+            "it has few rows, so that getting it wrong costs little.",
+            "collect more rows of the rare class, or repeat them in the training file.",
             report.classes[rare],
         )
 
@@ -71,8 +129,10 @@ def _wrong_gradients(report: Report) -> Iterator[Finding]:
     wrong = [check for check in report.checks if check.checked and check.relative > 1e-3]
     if wrong:
         worst = max(wrong, key=lambda check: check.relative)
-        yield finding(
+        yield Finding(
             "wrong_gradients",
             f"{worst.name}: the backward pass says {short(worst.analytic)}, differences {short(worst.numeric)}.",
+            "an operation has a wrong gradient rule.",
+            "look at the operations of this layer first; a custom one may have a wrong gradient rule.",
             worst.name,
         )

@@ -32,7 +32,7 @@ cross_entropy = nn.CrossEntropyLoss()
 # -- the network --------------------------------------------------------------------------------------------------
 
 
-@sick("dead_units")
+@sick("dead_units", "dead_layer")
 def dead_by_bias(v: Variant):
     data, held_out = blobs(v)
     model = perceptron(8, v.width, v.width, 3)
@@ -42,7 +42,7 @@ def dead_by_bias(v: Variant):
     return situation(model, batches, cross_entropy, optimizer, history, held_out)
 
 
-@sick("dead_units")
+@sick("dead_units", "dead_layer")
 def dead_by_a_wild_step(v: Variant):
     """A few steps at a huge rate kill the units; the sensible rate after them cannot wake them."""
     data, held_out = written_digits(v)
@@ -65,7 +65,7 @@ def saturated_by_weights(v: Variant):
     return situation(model, batches, cross_entropy, optimizer, history, held_out)
 
 
-@sick("symmetry")
+@sick("symmetric_units")
 def all_zero(v: Variant):
     data, held_out = blobs(v)
     model = perceptron(8, v.width, 3, activation=nn.ReLU if v.adam else nn.Tanh)
@@ -76,7 +76,7 @@ def all_zero(v: Variant):
     return situation(model, batches, cross_entropy, optimizer, history, held_out)
 
 
-@sick("symmetry")
+@sick("symmetric_units")
 def all_the_same(v: Variant):
     data, held_out = half_moons(v)
     model = perceptron(2, v.width, v.width, 2)
@@ -102,7 +102,7 @@ def deep_and_steep(v: Variant):
     model = perceptron(8, *[v.width] * 12, 3)
     for layer in model[::2]:
         nn.init.normal_(layer.weight, std=4 / v.width**0.5)
-    optimizer = optim.SGD(model.parameters(), lr=1e-3)
+    optimizer = optim.SGD(model.parameters(), lr=1e-12)
     history = History()
     with contextlib.suppress(NonFiniteError):
         history = fit(model, data, optimizer=optimizer, epochs=3, progress=False, batch_size=50)
@@ -129,7 +129,7 @@ def recurrent(v: Variant):
     x = rng.normal(size=(v.rows, 25, 1)).astype(np.float32)
     data = (x, x.mean(axis=1))
     model = Recurrent(v.width)
-    optimizer = optim.SGD(model.parameters(), lr=1e-4)
+    optimizer = optim.SGD(model.parameters(), lr=1e-14)
     history = History()
     with contextlib.suppress(NonFiniteError):
         history = fit(model, data, loss="mse", optimizer=optimizer, epochs=2, metrics=[], progress=False)
@@ -151,7 +151,7 @@ def dropout_everywhere(v: Variant):
 # -- the optimizer ------------------------------------------------------------------------------------------------
 
 
-@sick("rate_too_high", "diverged")
+@sick("learning_rate_too_high", "diverged")
 def rate_far_too_high(v: Variant):
     data, held_out = waves(v)
     model = perceptron(4, v.width, v.width, 1, activation=nn.Tanh)
@@ -160,7 +160,7 @@ def rate_far_too_high(v: Variant):
     return situation(model, batches, nn.MSELoss(), optimizer, history, held_out)
 
 
-@sick("rate_too_high", "diverged")
+@sick("learning_rate_too_high", "diverged")
 def diverged_to_nan(v: Variant):
     data, held_out = waves(v)
     model = nn.Linear(4, 1)
@@ -170,7 +170,7 @@ def diverged_to_nan(v: Variant):
     return situation(model, batches, nn.MSELoss(), optimizer, history, held_out)
 
 
-@sick("rate_too_low")
+@sick("learning_rate_too_low")
 def rate_far_too_low(v: Variant):
     data, held_out = blobs(v)
     model = perceptron(8, v.width, v.width, 3)
@@ -250,7 +250,7 @@ class Detached(nn.Module):
         return self.head(self.cut(F.relu(self.body(x))))
 
 
-@sick("no_gradient")
+@sick("detached")
 def detached_head(v: Variant):
     data, held_out = blobs(v)
     model = Detached(v.width, (lambda h: h.detach()) if v.adam else (lambda h: bl.tensor(h.detach().numpy())))
@@ -326,7 +326,7 @@ def batch_norm_of_one(v: Variant):
 # -- the loss -----------------------------------------------------------------------------------------------------
 
 
-@sick("double_softmax")
+@sick("softmax_before_cross_entropy")
 def softmax_before_cross_entropy(v: Variant):
     data, held_out = blobs(v)
     model = nn.Sequential(*perceptron(8, v.width, 3), nn.Softmax(dim=1))
@@ -335,7 +335,7 @@ def softmax_before_cross_entropy(v: Variant):
     return situation(model, batches, cross_entropy, optimizer, history, held_out)
 
 
-@sick("double_sigmoid")
+@sick("sigmoid_before_bce_with_logits")
 def sigmoid_before_logits_loss(v: Variant):
     (x, y), (xv, yv) = blobs(v, classes=2)
     data, held_out = (x, y[:, None].astype(np.float32)), (xv, yv[:, None].astype(np.float32))
@@ -345,10 +345,10 @@ def sigmoid_before_logits_loss(v: Variant):
     return situation(model, batches, nn.BCEWithLogitsLoss(), optimizer, history, held_out)
 
 
-@sick("loss_expects_probabilities")
+@sick("wrong_loss_for_logits")
 def probabilities_wanted(v: Variant):
     """BCELoss, or NLLLoss, on plain scores."""
-    (x, y), held_out = blobs(v, classes=2)
+    (x, y), _ = blobs(v, classes=2)
     model = perceptron(8, v.width, 1 if v.adam else 2)
     optimizer = optimizer_of(v, model.parameters(), lr=1e-3)
     loss = nn.BCELoss() if v.adam else nn.NLLLoss()
@@ -359,7 +359,7 @@ def probabilities_wanted(v: Variant):
     return situation(model, batches, loss, optimizer, history)
 
 
-@sick("unreachable_targets")
+@sick("output_range")
 def sigmoid_on_a_regression(v: Variant):
     data, held_out = waves(v)
     model = nn.Sequential(*perceptron(4, v.width, 1), nn.Sigmoid())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def written_digits(v: Variant):
 def perceptron(*widths: int, activation=nn.ReLU) -> nn.Sequential:
     """Linear layers with an activation between them."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -132,6 +133,4 @@ def evaluated(model, data, loss) -> float:
 
 def situation(model, data, loss, optimizer=None, history=None, validation=None) -> Situation:
     """What ``diagnose`` is given."""
-    return {
-        "model": model, "data": data, "loss": loss, "optimizer": optimizer, "history": history, "validation": validation,
-    }  # fmt: skip
+    return dict(model=model, data=data, loss=loss, optimizer=optimizer, history=history, validation=validation)
