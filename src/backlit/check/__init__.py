@@ -1,12 +1,15 @@
 """Checks: gradients against numerical differences, and the health of networks, data and training runs."""
 
 from .causes import Cause
+from .compare import Difference, Differences, compare
 from .course import curves
+from .data import data
 from .examine import gradients, model
 from .finding import Finding, Findings
 from .flow import FlowReport, flow
 from .flow_history import Flow
 from .initial_loss import InitialLoss, initial_loss
+from .landscape import Landscape, landscape
 from .lr_range import LRRange, lr_range
 from .network import ParameterCheck, check_network
 from .numerical import Comparison, bends, compare_gradients, numerical_gradient, rounding
@@ -17,6 +20,8 @@ from .report import GradientReport, InputReport
 __all__ = [
     "Cause",
     "Comparison",
+    "Difference",
+    "Differences",
     "Finding",
     "Findings",
     "Flow",
@@ -25,16 +30,20 @@ __all__ = [
     "InitialLoss",
     "InputReport",
     "LRRange",
+    "Landscape",
     "LayerFlow",
     "Overfit",
     "ParameterCheck",
     "bends",
     "check_network",
+    "compare",
     "compare_gradients",
     "curves",
+    "data",
     "flow",
     "gradients",
     "initial_loss",
+    "landscape",
     "lr_range",
     "model",
     "numerical_gradient",

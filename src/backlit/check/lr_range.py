@@ -1,4 +1,4 @@
-"""The learning-rate range test: raise the rate from batch to batch, and see where the loss falls and where it breaks."""
+"""The learning-rate range test: raise the rate batch by batch, and see where the loss falls and where it breaks."""
 
 from __future__ import annotations
 

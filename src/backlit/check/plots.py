@@ -110,7 +110,7 @@ def rate_curve(rates: Any, losses: Any, smooth: Any, suggestion: float | None) -
     ax.plot(rates, smooth, color=_BARS, linewidth=2, label="smoothed")
     if suggestion is not None:
         ax.axvline(suggestion, color=_ALERT, linestyle="--", label=f"suggested: {suggestion:.2g}")
-    top = max(smooth[0], float(smooth.max()) if smooth.max() < 4 * smooth[0] else 4 * smooth[0])
+    top = min(float(smooth.max()), 2 * float(smooth[0]))
     ax.set_ylim(min(0.0, float(smooth.min())), 1.15 * top)
     ax.set_xscale("log")
     ax.set_xlabel("learning rate")

@@ -184,7 +184,7 @@ class Probe(WalkObserver):
     # -- what is seen -------------------------------------------------------------------------------------------
 
     def _left(self, module: Any, inputs: Any, output: Any) -> None:
-        out = _first_tensor(output)
+        out = first_tensor(output)
         if out is None:
             return
         kind = type(module).__name__
@@ -194,7 +194,7 @@ class Probe(WalkObserver):
         self._watch(out, station)
 
     def _answered(self, module: Any, inputs: Any, output: Any) -> None:
-        out = _first_tensor(output)
+        out = first_tensor(output)
         for station in self._at.get(None if out is None else out._node, ()):
             station.is_output = True
 
@@ -272,7 +272,8 @@ def squared_norm(array: NDArray[Any]) -> float:
     return total
 
 
-def _first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
+    """A module's output, or the first tensor of several."""
     while isinstance(output, tuple | list) and output:
         output = output[0]
     return output if isinstance(output, Tensor) else None
