@@ -41,11 +41,16 @@ _ON_DEMAND = frozenset(
     }
 )
 
+_FUNCTIONAL = frozenset({"bilinear", "celu", "cosine_similarity", "pairwise_distance", "prelu", "threshold"})
+"""What PyTorch has both here and in ``nn.functional``."""
+
 
 def __getattr__(name: str) -> Any:
     """Import the larger parts when they are first used, which keeps ``import backlit`` quick."""
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
+    if name in _FUNCTIONAL:
+        return getattr(import_module(".nn.functional", __name__), name)
     from .missing import refuse
     from .spelling import did_you_mean
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from .errors import UnsupportedError
+from .spelling import did_you_mean
 
 _COMPLEX = "Backlit has no complex numbers; keep real and imaginary parts as two tensors"
 _SPARSE = "Backlit has no sparse tensors; use dense ones, or `scipy.sparse` outside the graph"
@@ -43,15 +47,63 @@ MISSING = {
 """Name and advice. Names that are only near to one that exists are found by their spelling instead."""
 
 
-def refuse(name: str) -> None:
+_ALONE = "training runs in one process on the CPU; leave the wrapping out"
+_ADAPTIVE = "choose the kernel size, or use the adaptive average"
+_FIXED = "give the sizes: modules do not wait for their first input"
+_TRANSFORMER = "build it from MultiheadAttention, TransformerEncoderLayer, LayerNorm and Linear"
+_OTHER_RULES = "use SGD, Adam, AdamW, RMSprop, Adagrad or Adadelta, or subclass Optimizer"
+
+MISSING_NN = {
+    **dict.fromkeys(("DataParallel", "SyncBatchNorm", "parallel"), _ALONE),
+    **dict.fromkeys((f"AdaptiveMaxPool{n}d" for n in (1, 2, 3)), _ADAPTIVE),
+    **dict.fromkeys(("LazyLinear", "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyBatchNorm2d"), _FIXED),
+    **dict.fromkeys(("Transformer", "TransformerDecoder", "TransformerDecoderLayer"), _TRANSFORMER),
+    **dict.fromkeys(("EmbeddingBag",), "use Embedding, then a sum or mean over the bag"),
+    **dict.fromkeys(("Fold", "Unfold"), "windows are `x.unfold(dim, size, step)`; convolutions need none"),
+    **dict.fromkeys(("AlphaDropout", "FeatureAlphaDropout", "RReLU"), "use Dropout, or LeakyReLU"),
+    "CTCLoss": "alignments are not summed over; give one label a step to CrossEntropyLoss",
+    "LocalResponseNorm": "use GroupNorm or BatchNorm2d",
+}
+"""The same for ``nn``."""
+
+MISSING_FUNCTIONAL = {
+    **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (1, 2, 3)), _ADAPTIVE),
+    **dict.fromkeys(("fold", "unfold"), "windows are `x.unfold(dim, size, step)`; convolutions need none"),
+    "embedding_bag": "use embedding, then a sum or mean over the bag",
+    "ctc_loss": "alignments are not summed over; give one label a step to cross_entropy",
+    "local_response_norm": "use group_norm or batch_norm",
+    **dict.fromkeys(("alpha_dropout", "rrelu"), "use dropout, or leaky_relu"),
+    **dict.fromkeys(("grid_sample", "affine_grid"), "pictures are resized with interpolate"),
+}
+"""The same for ``nn.functional``."""
+
+MISSING_OPTIM = {
+    "LBFGS": "use `scipy.optimize.minimize` with nn.utils.parameters_to_vector, or one of the others",
+    **dict.fromkeys(("Adamax", "NAdam", "RAdam", "Rprop", "ASGD", "Adafactor", "SparseAdam", "Muon"), _OTHER_RULES),
+}
+"""The same for ``optim``."""
+
+
+def refuse(name: str, place: str = "backlit", table: Mapping[str, str] = MISSING) -> None:
     """Raise for a name in the table.
 
     Raises:
         UnsupportedError: with the table's advice.
     """
-    advice = MISSING.get(name)
+    advice = table.get(name)
     if advice is not None:
-        raise Missing(f"backlit.{name} does not exist: {advice}.")
+        raise Missing(f"{place}.{name} does not exist: {advice}.")
+
+
+def attributes_of(place: str, table: Mapping[str, str], names: Mapping[str, Any]) -> Callable[[str], Any]:
+    """A module's ``__getattr__``: advice for what is in the table, the nearest of its own names for the rest."""
+
+    def getattr_(name: str) -> Any:
+        refuse(name, place, table)
+        hint = did_you_mean(name, [own for own in names if not own.startswith("_")])
+        raise AttributeError(f"module {place!r} has no attribute {name!r}{hint}", name=name, obj=None)
+
+    return getattr_
 
 
 class Missing(UnsupportedError, AttributeError):

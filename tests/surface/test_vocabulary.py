@@ -8,7 +8,7 @@ import pytest
 import backlit as bl
 from backlit import nn
 from backlit.errors import OperationError, UnsupportedError
-from backlit.missing import MISSING
+from backlit.missing import MISSING, MISSING_FUNCTIONAL, MISSING_NN, MISSING_OPTIM
 from backlit.nn import functional as F
 from backlit.ops.aliases import ALIASES
 
@@ -26,11 +26,27 @@ def test_second_names_are_the_operation_itself(name, own):
         assert getattr(bl.Tensor, name + ending, None) is getattr(bl.Tensor, own + ending, None)
 
 
-@pytest.mark.parametrize("name", MISSING)
-def test_missing_names_give_advice(name):
-    with pytest.raises(UnsupportedError, match=rf"backlit\.{name} does not exist: \w"):
-        getattr(bl, name)
-    assert not hasattr(bl, name)
+def test_functions_that_pytorch_has_in_two_places():
+    assert bl.cosine_similarity is F.cosine_similarity
+    assert bl.prelu is F.prelu
+
+
+TABLES = [(bl, MISSING), (nn, MISSING_NN), (F, MISSING_FUNCTIONAL), (bl.optim, MISSING_OPTIM)]
+
+
+@pytest.mark.parametrize(("place", "name"), [(place, name) for place, table in TABLES for name in table])
+def test_missing_names_give_advice(place, name):
+    with pytest.raises(UnsupportedError, match=rf"{place.__name__}\.{name} does not exist: "):
+        getattr(place, name)
+    assert not hasattr(place, name)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "near"), [(nn, "Liner", "Linear"), (F, "relo", "relu"), (bl.optim, "Adm", "Adam")]
+)
+def test_misspelt_names_find_the_nearest(place, name, near):
+    with pytest.raises(AttributeError, match=f"did you mean '{near}'"):
+        getattr(place, name)
 
 
 def test_a_misspelt_name_is_no_missing_feature():

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F403  (each file lists what it offers in __all__)
 
+from ..missing import MISSING_NN, attributes_of
 from . import functional as functional
 from . import init as init
 from . import utils as utils
@@ -24,3 +25,5 @@ from .penalties import l2_penalty as l2_penalty
 from .pooling import *
 from .recurrent import *
 from .resampling import *
+
+__getattr__ = attributes_of("backlit.nn", MISSING_NN, globals())

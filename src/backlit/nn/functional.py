@@ -13,6 +13,7 @@ import numpy as np
 from .. import ops
 from ..creation import arange
 from ..errors import OperationError
+from ..missing import MISSING_FUNCTIONAL, attributes_of
 from ..ops import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -38,6 +39,7 @@ from ..ops import (
     embedding,
     gaussian_nll_loss,
     gelu,
+    glu,
     group_norm,
     hinge_embedding_loss,
     hinge_loss,
@@ -62,6 +64,7 @@ from ..ops import (
     pixel_shuffle,
     pixel_unshuffle,
     poisson_nll_loss,
+    prelu,
     rms_norm,
     scaled_dot_product_attention,
     sigmoid,
@@ -247,21 +250,6 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 celu_ = write(celu, "celu_")
 
 
-def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """``x`` where positive, ``weight · x`` elsewhere; one weight, or one a channel (dimension 1)."""
-    if weight._data.size > 1:
-        channels = input.shape[1] if input.ndim > 1 else 1
-        if weight.shape != (channels,):
-            raise OperationError(
-                f"prelu at {describe(mark())}: the weight has shape {weight.shape}; the input {input.shape} has "
-                f"{channels} channels. Use one weight, or one a channel."
-            )
-        weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
-    elif input.ndim == 0:
-        weight = weight.reshape(())
-    return ops.where(input > 0, input, weight * input)
-
-
 def softsign(input: Tensor) -> Tensor:
     """``x/(1 + |x|)``."""
     return input / (ops.abs(input) + 1.0)
@@ -292,16 +280,6 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 
 threshold_ = write(threshold, "threshold_")
-
-
-def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """The first half of a dimension, gated by the sigmoid of the second (Dauphin et al. 2016)."""
-    if input.ndim == 0 or input.shape[dim] % 2:
-        raise OperationError(
-            f"glu at {describe(mark())}: dimension {dim} of an input of shape {input.shape} cannot be halved."
-        )
-    first, second = ops.chunk(input, 2, dim)
-    return first * sigmoid(second)
 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
@@ -362,3 +340,6 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of ``x1 − x2 + eps`` along the last dimension."""
     return ops.norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+__getattr__ = attributes_of("backlit.nn.functional", MISSING_FUNCTIONAL, globals())
