@@ -77,8 +77,8 @@ def gradients(
         return fn(*rebuild([placed.get(i, rest.get(i, t)) for i, t in enumerate(given)]))
 
     settings = Settings(rtol=rtol, atol=atol, eps=eps, entries=entries, directions=directions, seed=seed)
-    subject = Subject(run, list(doubles.values()), names or [f"input {i}" for i in chosen], seed=seed)
     with fork_rng():
+        subject = Subject(run, list(doubles.values()), names or [f"input {i}" for i in chosen], seed=seed)
         report = examine(subject, settings, [given[i].dtype.name for i in chosen])
         if report.ok:
             _float32_noise(report, fn, given, rebuild, chosen, subject)
@@ -109,7 +109,7 @@ def model(
         A :class:`GradientReport` with one entry a parameter, named as in ``named_parameters``.
     """
     double = copy.deepcopy(model).double()
-    x, y = (_doubled(part) for part in batch)
+    x, y = _two_parts(batch)
     named = [(name, p) for name, p in double.named_parameters() if p.requires_grad]
     if not named:
         raise OperationError("model: no parameter requires gradients, so there is nothing to check.")
@@ -132,8 +132,9 @@ def model(
                 p._data = array
 
     settings = Settings(rtol=rtol, entries=entries, whole=entries, directions=directions, seed=seed)
-    subject = Subject(in_copies, [p for _, p in named], [name for name, _ in named], seed=seed)
     with fork_rng():
+        parameters, names = [p for _, p in named], [name for name, _ in named]
+        subject = Subject(in_copies, parameters, names, seed=seed, copies=False)
         report = examine(subject, settings, [dtypes[name] for name, _ in named])
     if any(name != "float64" for name in dtypes.values()):
         report.notes.append("checked on a float64 copy; the network was not changed")
@@ -161,7 +162,8 @@ def examine(subject: Subject, settings: Settings, dtypes: Sequence[str], nondet_
         report.inputs.append(part)
         if not part.ok:
             suspects.append(k)
-    if suspects or report.failures:
+    repeatable = all(cause.kind != "non-deterministic" for cause in report.failures)
+    if repeatable and (suspects or report.failures):
         report.culprits = localise(subject, suspects, settings)
     return report
 
@@ -255,6 +257,12 @@ def _float32_noise(
         if one is not None and other is not None and other.size:
             part.float32 = float(np.abs(one - other).max() / (np.abs(other).max() or 1.0))
     report.notes.append("float32 inputs were checked in float64")
+
+
+def _two_parts(batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise OperationError("model: batch is a pair (input, target); the input may be a tuple of several.")
+    return _doubled(batch[0]), _doubled(batch[1])
 
 
 def _doubled(part: Any) -> Any:

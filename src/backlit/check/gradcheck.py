@@ -137,7 +137,8 @@ def gradgradcheck(
     """
     args, chosen = _chosen("gradgradcheck", inputs)
     count = len(args)
-    seeds = _upstream(func, args, chosen, grad_outputs, gen_non_contig_grad_outputs)
+    with fork_rng():
+        seeds = _upstream(func, args, chosen, grad_outputs, gen_non_contig_grad_outputs)
 
     def gradient(*everything: Any) -> Any:
         flat, rebuild = flatten(everything[:count])

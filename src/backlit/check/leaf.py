@@ -97,7 +97,7 @@ class LeafCheck:
         self.settings = settings
         self.array = subject.leaves[k]._data
         size = float(np.abs(self.analytic[np.isfinite(self.analytic)]).max(initial=0.0))
-        self.floor = max(1e-5 * size, 1e-10 * float(np.abs(subject.u).max(initial=0.0)), 1e-300)
+        self.floor = max(1e-5 * size, 1e4 * subject.noise, 1e-300)
         self.atol = 1e-2 * self.floor if settings.atol is None else settings.atol
         self.rng = np.random.default_rng([settings.seed, k])
         self.result = LeafResult()

@@ -40,12 +40,14 @@ class Culprit:
     worst: Entry | None = None
     wrong_rule: bool = False
     """Whether the operation's own rule is wrong, and not what it was given."""
+    rule_at: str = ""
+    """Where the rule of an own node is written."""
 
     def __str__(self) -> str:
         inside = f" in {self.module}" if self.module else ""
         place = f", applied{inside} at {self.place}" if self.place else ""
         rule = f"the rule of {self.operation} for {self.input}" if self.wrong_rule else self.operation
-        return rule + place
+        return rule + place + (f"; its rule is at {self.rule_at}" if self.rule_at else "")
 
 
 def localise(subject: Subject, suspects: Sequence[int], settings: Settings) -> list[Culprit]:
@@ -87,11 +89,19 @@ def wrong_rules(tape: Tape, settings: Settings) -> list[Culprit]:
 
 
 def check_step(step: Step, settings: Settings) -> list[Culprit]:
-    """Compare the rule of one recorded operation with differences of its forward rule, for each of its inputs."""
+    """Compare the rule of one recorded operation with differences of its forward rule, for each of its inputs.
+
+    Where some inputs were made out of others without a record, the rule is right if it is so with or without them.
+    """
+    plain = _check_step(step, settings, feed=False)
+    return _check_step(step, settings, feed=True) if plain and step.fed else plain
+
+
+def _check_step(step: Step, settings: Settings, feed: bool) -> list[Culprit]:
     positions = step.positions
     leaves = [double_copy(constant(step.copies[i])) for i in positions]
     names = [step.input_name(i) for i in positions]
-    local = Subject(lambda xs: step.repeat(xs, positions), leaves, names, seed=settings.seed)
+    local = Subject(lambda xs: step.repeat(xs, positions, feed), leaves, names, seed=settings.seed)
     try:
         gradients = local.backward()
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -217,7 +227,8 @@ def _loss_of_history(before: Tape, after: Tape) -> Culprit | None:
         if one.node is None:
             continue
         for i, (a, b) in enumerate(zip(one.copies, other.copies, strict=True)):
-            if not one.tracked[i] and _is_number(a) and not np.array_equal(a, b, equal_nan=True):
+            constant_now = not one.tracked[i] and i not in one.fed and _is_number(a)
+            if constant_now and not np.array_equal(a, b, equal_nan=True):
                 origin = made.get(id(getattr(one.inputs[i], "_data", None)))
                 how = (
                     f"it was computed at {origin.place}"
@@ -239,4 +250,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _culprit(step: Step, which: str, cause: Cause, worst: Entry | None = None, wrong_rule: bool = False) -> Culprit:
-    return Culprit(step.op.name, step.place, scope_path(step.scope), which, cause, worst, wrong_rule)
+    rule_at = step.rule_place if wrong_rule else ""
+    return Culprit(step.op.name, step.place, scope_path(step.scope), which, cause, worst, wrong_rule, rule_at)

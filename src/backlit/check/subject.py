@@ -39,8 +39,10 @@ class Subject:
         seed: int = 0,
         cotangents: Sequence[Any] | None = None,
         state: Tensor | None = None,
+        copies: bool = True,
     ) -> None:
         self.run = run
+        self._copies = copies
         self.leaves = list(leaves)
         self.names = list(names)
         self.state = default_generator.get_state() if state is None else state
@@ -79,11 +81,12 @@ class Subject:
         return _flat(self._evaluate())
 
     def _evaluate(self) -> list[Any]:
-        """A function may write to what it is given, so it is given copies."""
+        """A function may write to what it is given, so it is given copies; networks leave their parameters alone."""
         before, mode.observers = mode.observers, ()
         try:
             with no_grad(), quiet():
-                return [t._data for t in self.outputs([constant(x._data.copy()) for x in self.leaves])]
+                leaves = [constant(x._data.copy()) for x in self.leaves] if self._copies else self.leaves
+                return [t._data for t in self.outputs(leaves)]
         finally:
             mode.observers = before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +12,19 @@ from ..function import Function, _Own, _Part, _Pick
 from ..graph import Node, WalkObserver, enable_grad, mode
 from ..ops.definition import apply
 from ..random import Generator
-from ..source import Mark, mark, resolve
+from ..source import Mark, inside, mark, resolve
 from ..tensor import Tensor, constant
 
 
 class Step:
     """One application of an operation, which can be repeated elsewhere.
 
-    ``copies`` are the inputs' values at that moment, ``tracked`` tells which inputs had a history.
+    ``copies`` are the inputs' values at that moment, ``tracked`` tells which inputs had a history. ``fed`` holds the
+    unrecorded steps that made inputs out of other inputs, by position: batch normalisation is given the statistics of
+    its input, and its rule knows that they depend on it.
     """
 
-    __slots__ = ("copies", "inputs", "mark", "node", "op", "params", "result", "scope", "tracked", "value")
+    __slots__ = ("copies", "fed", "inputs", "mark", "node", "op", "params", "result", "scope", "tracked", "value")
 
     def __init__(self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], result: Tensor) -> None:
         self.op = op
@@ -35,6 +38,7 @@ class Step:
         self.node: Node | None = node.edges[0] if node is not None and node.op is _Pick else node
         self.mark: Mark | None = mark()
         self.scope = mode.scope
+        self.fed: dict[int, Step] = {}
 
     @property
     def own(self) -> type[Function] | None:
@@ -51,6 +55,14 @@ class Step:
         """``train.py:12: y = x @ w``."""
         return str(resolve(self.mark) or "inside backlit")
 
+    @property
+    def rule_place(self) -> str:
+        """Where the ``backward`` of an own node is written; empty for the library's operations."""
+        code = getattr(getattr(self.own, "backward", None), "__code__", None)
+        if code is None or inside[code.co_filename]:
+            return ""
+        return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
+
     def input_name(self, position: int) -> str:
         """What the operation calls an input."""
         if self.own is not None:
@@ -58,17 +70,31 @@ class Step:
         names = self.op.inputs
         return f"input '{names[min(position, len(names) - 1)]}'" if names else f"input {position}"
 
-    def repeat(self, leaves: Sequence[Tensor], positions: Sequence[int]) -> Any:
-        """Apply the operation again to the values it was applied to, with ``leaves`` at some positions."""
+    def repeat(self, leaves: Sequence[Tensor], positions: Sequence[int], feed: bool = False) -> Any:
+        """Apply the operation again to the values it was applied to, with ``leaves`` at some positions.
+
+        ``feed`` also makes the inputs again that were made out of those.
+        """
         chosen = dict(zip(positions, leaves, strict=True))
         inputs = tuple(
             chosen.get(i, constant(c.copy()) if isinstance(c, np.ndarray) else c) for i, c in enumerate(self.copies)
         )
+        if feed:
+            made = {
+                i: step.repeat([inputs[j] for j in step.where(self)], range(len(step.inputs)))
+                for i, step in self.fed.items()
+            }
+            inputs = tuple(made.get(i, x) for i, x in enumerate(inputs))
         owner = self.own
         if owner is not None:
             return owner.apply(*inputs, **self.params.get("kwargs", {}))
         params = {k: v.clone() if isinstance(v, Generator) else v for k, v in self.params.items()}
         return apply(self.op, inputs, params)
+
+    def where(self, other: Step) -> list[int]:
+        """Where this step's inputs are among another's; shorter than the inputs if some are not."""
+        places = {id(_array(x)): i for i, x in enumerate(other.inputs)}
+        return [places[id(_array(x))] for x in self.inputs if id(_array(x)) in places]
 
     def overwritten(self) -> int | None:
         """The first input whose memory holds other values now than when the operation was applied, if one does."""
@@ -86,6 +112,7 @@ class Tape:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self._own: set[int] = set()
+        self._unrecorded: dict[int, Step] = {}
 
     def __enter__(self) -> Tape:
         self._outer = mode.observers
@@ -101,7 +128,14 @@ class Tape:
             if id(params["ctx"]) in self._own:
                 return
             self._own.add(id(params["ctx"]))
-        self.steps.append(Step(op, inputs, params, result))
+        step = Step(op, inputs, params, result)
+        for i, x in enumerate(inputs):
+            maker = self._unrecorded.get(id(_array(x)))
+            if maker is not None and len(maker.where(step)) == len(maker.inputs):
+                step.fed[i] = maker
+        if not op.differentiable:
+            self._unrecorded[id(result._data)] = step
+        self.steps.append(step)
 
     def wrote(self, target: Tensor, value: Tensor) -> None:
         """An in-place write: its operation was already told of."""

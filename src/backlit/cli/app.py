@@ -80,15 +80,18 @@ def main() -> None:
       backlit train spirals --layers 64,64 --activation tanh
       backlit train csv flowers.csv --target species
       backlit explain "(x+y)*z" x=-2 y=5 z=-4      every value and gradient of a formula
+      backlit check losses.py:focal_loss 8,10      are the gradients right, and if not, why
     """
 
 
 def _add_commands() -> None:
+    from .check import check
     from .explain import explain
     from .train import train
 
     main.add_command(train)
     main.add_command(explain)
+    main.add_command(check)
 
 
 _add_commands()

@@ -1,0 +1,64 @@
+"""Broken gradient rules are noticed by the properties and by gradcheck, and the checker names what was done."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def tool():
+    path = list(sys.path)
+    spec = importlib.util.spec_from_file_location("mutation_proof", ROOT / "tools" / "mutation_proof.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mutation_proof"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["mutation_proof"]
+    sys.path[:] = path
+
+
+def judge(proof, causes=0.8):
+    assert proof.verdicts
+    unnoticed = [str(v.mutant) for v in proof.verdicts if not (v.by_properties and v.by_gradcheck)]
+    assert not unnoticed
+    assert proof.share(lambda v: v.cause_right) >= causes
+    assert proof.share(lambda v: v.blame_right) >= causes
+
+
+def test_one_operation_broken_in_every_way(tool):
+    proof = tool.prove(only="matmul")
+    assert {v.mutant.kind for v in proof.verdicts} >= {"sign", "factor 2", "transposed", "missing sum", "zeroed"}
+    judge(proof, 1.0)
+
+
+def test_a_broken_rule_is_put_back(tool):
+    from backlit.ops.definition import REGISTRY
+
+    op = REGISTRY["matmul"].definition
+    call = next(c for c in tool.calls() if c.operation.name == "matmul")
+    before, rule = tool.pulled(call), op.vjp_a
+    with tool.broken(tool.Mutant(op, "vjp_a", None, "sign")):
+        assert np.allclose(tool.pulled(call)[0], -before[0])
+    assert np.array_equal(tool.pulled(call)[0], before[0])
+    assert op.vjp_a is rule
+
+
+@pytest.mark.slow
+def test_every_rule_broken_in_every_way(tool):
+    proof = tool.prove()
+    judge(proof)
+    assert len(proof.verdicts) > 900
+    published = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    (count,) = re.findall(r"in (\d+) ways that change a gradient", published)
+    assert abs(int(count) - len(proof.verdicts)) <= 0.1 * len(proof.verdicts), "run tools/mutation_proof.py again"
+
+
+@pytest.mark.slow
+def test_a_sample_of_broken_rules(tool):
+    judge(tool.prove(sample=80, seed=1))
