@@ -323,3 +323,15 @@ def test_sequences_of_different_lengths():
         rnn.pad_sequence([bl.ones(2), bl.ones(2, 2)])
     with pytest.raises(UnsupportedError, match="mask"):
         rnn.pack_padded_sequence  # noqa: B018
+
+
+# -- dtypes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [0.5, 3, 0, -1.5])
+def test_a_number_as_exponent_does_not_widen_gradients(exponent):
+    seen = []
+    x = bl.tensor([1.0, 2.0], requires_grad=True) * 1.0
+    x.register_hook(lambda g: seen.append(g.dtype))
+    (x**exponent).sum().backward()
+    assert seen == [bl.float32]
