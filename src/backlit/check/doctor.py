@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .course import judge_course, unfinished
+from .course import judge_course
 from .finding import Finding, Findings
 from .observed import observe
 from .rules_data import data_faults
 from .rules_loop import loop_faults, optimizer_parameters
 from .rules_network import network_faults, single_rows
+from .run_record import read_run, run_faults
 from .situation import Situation, situate, untouched
 
 _CERTAIN = 0.95
 """A cause this sure explains the symptoms, which are then left out."""
 
 _SYMPTOMS = frozenset({
-    "underfitting", "not_converged", "unsteady_loss", "learning_rate_too_low", "learning_rate_too_high", "diverged",
+    "underfitting", "unsteady_loss", "learning_rate_too_low", "learning_rate_too_high", "diverged",
     "overfitting", "vanishing_gradients", "dropout_too_strong", "weight_decay_too_strong", "saturation", "dead_units",
     "update_too_large", "update_too_small", "zero_gradient",
 })  # fmt: skip
@@ -28,6 +29,7 @@ _EXPLAINS = {
     "saturation": {"learning_rate_too_low", "zero_gradient"},
     "dropout_too_strong": {"learning_rate_too_low", "underfitting"},
     "labels_unrelated": {"overfitting"},
+    "weight_decay_too_strong": {"underfitting", "learning_rate_too_low"},
     "vanishing_gradients": {"learning_rate_too_low", "underfitting"},
     "exploding_gradients": {"learning_rate_too_low", "update_too_large"},
     "gradients_not_zeroed": {"learning_rate_too_high", "diverged", "unsteady_loss", "dead_units", "dead_layer"},
@@ -68,22 +70,44 @@ def diagnose(
     >>> diagnose(model, (x, y), bl.nn.CrossEntropyLoss()).kinds
     ['softmax_before_cross_entropy']
     """
-    s = situate(model, data, loss, optimizer, history, validation)
+    return Findings(told_once(examine(situate(model, data, loss, optimizer, history, validation))))
+
+
+def examine(s: Situation) -> list[Finding]:
+    """Everything found in a situation, unsorted, what follows from other findings included."""
     with untouched():
         s.notes["pass"] = observe(s)
         found = [*data_faults(s)]
         if not any(f.kind == "non_finite_data" for f in found):
             found += [*single_rows(s), *network_faults(s)]
             found += loop_faults(s) if s.notes["pass"].error is None else optimizer_parameters(s)
-            found += [f for f in (*judge_course(s.curves), *unfinished(s.curves)) if not _fine_anyway(s, f)]
-    return Findings(told_once(found))
+            found += [f for f in judge_course(s.curves) if not _fine_anyway(s, f)]
+    return found
 
 
 def _fine_anyway(s: Situation, f: Finding) -> bool:
     """Whether the model, asked itself, shows that what a curve suggests does no harm."""
     if f.kind == "overfitting" and s.validation_score is not None:
         return True  # the model's own answers for these rows decide, see rules_loop.generalization
-    return f.kind in ("not_converged", "unsteady_loss", "underfitting") and s.learned
+    return f.kind in ("unsteady_loss", "underfitting") and s.learned
+
+
+def doctor(folder: Any) -> Findings:
+    """Say what is wrong with a run of ``backlit train``, from what it left in its folder.
+
+    It may be finished, running, interrupted or failed. Its curves, its layers' statistics and its weights are read; the
+    command ``backlit doctor`` also loads the data again and asks :func:`diagnose`.
+
+    Args:
+        folder: the path of the run's folder.
+
+    Returns:
+        The findings, likeliest first; none when all is well.
+
+    Raises:
+        CheckpointError: it is not the folder of a run, or its files are damaged.
+    """
+    return Findings(told_once(run_faults(read_run(folder))))
 
 
 def told_once(found: Iterable[Finding]) -> list[Finding]:

@@ -106,7 +106,7 @@ FAULTS: dict[str, Fault] = {
         0.93,
     ),
     "trained_in_eval_mode": Fault(
-        "model.eval() was called, perhaps for validation, and model.train() not after it; dropout and batch norm slept.",
+        "model.eval() was called, perhaps for validation, and model.train() not after it, so dropout slept.",
         "call model.train() at the start of each training epoch.",
         0.92,
     ),

@@ -86,11 +86,13 @@ def main() -> None:
 
 def _add_commands() -> None:
     from .check import check
+    from .doctor import doctor
     from .explain import explain
     from .train import train
 
     main.add_command(train)
     main.add_command(explain)
+    main.add_command(doctor)
     main.add_command(check)
 
 

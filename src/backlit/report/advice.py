@@ -6,14 +6,14 @@ The rules are those of :mod:`backlit.check`; here they get a title, and the opti
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ..check.course import Course, judge_course, unfinished
 from ..check.finding import Finding
-from ..check.flow_verdicts import judge_depth
+from ..check.run_record import depth_faults
 from .record import Report
 from .svg import short
 
@@ -75,7 +75,8 @@ def _found(report: Report) -> Iterator[Finding]:
     if any(f.kind == "diverged" or (f.kind == "learning_rate_too_high" and f.likelihood > 0.9) for f in seen):
         yield from seen
         return
-    causes = [*_wrong_gradients(report), *_dead(report), *_depth(report)]
+    norms = {layer.name: layer.gradient_norm for layer in report.flow}
+    causes = [*_wrong_gradients(report), *_dead(report), *depth_faults(norms)]
     yield from causes
     yield from (f for f in seen if not (causes and f.kind == "underfitting"))
     yield from unfinished(course)
@@ -94,15 +95,6 @@ def _dead(report: Report) -> Iterator[Finding]:
             "lower the learning rate, or use another activation.",
             layer,
         )
-
-
-def _depth(report: Report) -> Iterator[Finding]:
-    norms = {f.name: [v for v in f.gradient_norm if np.isfinite(v)] for f in report.flow}
-    medians = {name: float(np.median(values)) for name, values in norms.items() if values}
-    if len(medians) >= 3:
-        for found in judge_depth(medians, of="weights"):
-            if found.kind == "vanishing_gradients":
-                yield replace(found, likelihood=0.8)
 
 
 def _imbalanced(report: Report) -> Iterator[Finding]:

@@ -133,4 +133,5 @@ def evaluated(model, data, loss) -> float:
 
 def situation(model, data, loss, optimizer=None, history=None, validation=None) -> Situation:
     """What ``diagnose`` is given."""
-    return dict(model=model, data=data, loss=loss, optimizer=optimizer, history=history, validation=validation)
+    names = ("model", "data", "loss", "optimizer", "history", "validation")
+    return dict(zip(names, (model, data, loss, optimizer, history, validation), strict=True))
