@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,7 +50,8 @@ class Growth:
     @property
     def weight_factor(self) -> float:
         """How many times longer the weights are than at the start."""
-        return self.weights_now / self.weights_before if self.weights_before else 1.0
+        comparable = 0.0 < self.weights_before < math.inf
+        return self.weights_now / self.weights_before if comparable else 1.0
 
     @property
     def runaway(self) -> bool:

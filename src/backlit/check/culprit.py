@@ -19,6 +19,7 @@ from ..graph import Node, WalkObserver, mode, scope_path
 from ..numerics import hush, surely_finite, unhush
 from ..ops.elementwise import Elementwise
 from ..source import Mark, mark, resolve
+from ..tensor import Tensor
 from .anomaly import Anomaly
 from .diagnosis import Evidence, diagnose
 from .nonfinite import Entries, bad_entries, broadcasts_to, entries_at, is_finite, largest_entry, values_of
@@ -235,10 +236,13 @@ class Watch(WalkObserver):
         if own is not None:
             found = self.verdict(own, head)
             return found.told(phase="backward", module=node.module, operation=f"{found.operation} in {node.name}")
-        name = node.op.inputs[min(i, len(node.op.inputs) - 1)] if node.op.inputs else f"input {i}"
-        result = bad_entries(f"gradient of {name}", array)
         given = next(iter(_arrays(upstream)))
         spoiled = not is_finite(given)
+        saved = None if spoiled else self._bad_saved(node)
+        if saved is not None and saved.cause is not None:
+            return self.verdict(saved.cause, head)
+        name = node.op.inputs[min(i, len(node.op.inputs) - 1)] if node.op.inputs else f"input {i}"
+        result = bad_entries(f"gradient of {name}", array)
         pointwise = not spoiled and broadcasts_to(given, array.shape) and array.shape == given.shape
         above = (
             bad_entries("upstream", given)
@@ -248,8 +252,11 @@ class Watch(WalkObserver):
             else largest_entry("upstream", given)
         )
         operands = tuple(_saved(node, result, array.shape if pointwise else None))
+        phase = "backward" if saved is None else "parameter" if saved.learned else "data"
+        if saved is not None:
+            operands = (saved.entries,)
         evidence = Evidence(
-            phase="backward",
+            phase=phase,
             op=node.op,
             params=node.params,
             result=result,
@@ -260,7 +267,7 @@ class Watch(WalkObserver):
         )
         found_cause = diagnose(evidence)
         return Anomaly(
-            phase="backward",
+            phase=phase,
             operation=node.name,
             formula=node.op.formula,
             source=node.source,
@@ -273,6 +280,23 @@ class Watch(WalkObserver):
             fix=found_cause.fix,
             head=head,
         )
+
+    def _bad_saved(self, node: Node) -> Operand | None:
+        """A saved value that was not finite before the walk, though the loss did not show it."""
+        for position, value in enumerate(node.saved or ()):
+            array = values_of(value)
+            if value is None or is_finite(array):
+                continue
+            tensor = isinstance(value, Tensor)
+            return Operand(
+                bad_entries(_saved_name(node, position), array),
+                bool(np.isnan(array).any()),
+                True,
+                self.event_of(value) if tensor else self._by_node.get(node),
+                "",
+                tensor and value._node is None and value._requires_grad,
+            )
+        return None
 
 
 def _is_own(node: Node) -> bool:
@@ -292,11 +316,15 @@ def _saved(node: Node, result: Entries, shape: tuple[int, ...] | None) -> Iterat
         if value is None:
             continue
         array = values_of(value)
-        name = f"saved tensor {position}"
-        if node.plan is not None:
-            slot = node.plan.kept[position]
-            name = "output" if slot < 0 else node.op.inputs[min(slot, len(node.op.inputs) - 1)]
+        name = _saved_name(node, position)
         if shape is not None and issubclass(node.op, Elementwise) and broadcasts_to(array, shape):
             yield entries_at(name, array, result)
         else:
             yield largest_entry(name, array)
+
+
+def _saved_name(node: Node, position: int) -> str:
+    if node.plan is None:
+        return f"saved tensor {position}"
+    slot = node.plan.kept[position]
+    return "output" if slot < 0 else str(node.op.inputs[min(slot, len(node.op.inputs) - 1)])

@@ -49,13 +49,15 @@ class Norm(Op):
     def vjp_x(ctx, g, x, out):
         p, axis, keepdims = ctx.params.values()
         if p == 2 and not isinstance(g, Tensor):  # the zero vector stays zero whatever it is divided by
-            return NUMPY.gated(spread(g / (out + (out == 0)), x.shape, axis, keepdims), x)
+            share = NUMPY.where(np.equal(g, 0), 0, g / (out + (out == 0)))
+            return NUMPY.gated(spread(share, x.shape, axis, keepdims), x)
         slope = _slope(x, spread(out, x.shape, axis, keepdims), p, axis)
         return LIBRARY.gated(spread(g, x.shape, axis, keepdims), slope)
 
     def jvp_x(ctx, t, x, out):
         p, axis, keepdims = ctx.params.values()
-        return LIBRARY.gated(t, _slope(x, spread(out, x.shape, axis, keepdims), p, axis)).sum(axis=axis, keepdims=keepdims)
+        slope = _slope(x, spread(out, x.shape, axis, keepdims), p, axis)
+        return LIBRARY.gated(t, slope).sum(axis=axis, keepdims=keepdims)
 
 
 def _euclidean(x: Any, axis: Any, keepdims: Any) -> Any:

@@ -111,7 +111,7 @@ class Retracer:
         if anomaly.phase == "data" or anomaly.cause in OF_INFINITIES:
             return _of_data(anomaly, inputs, target, self._trainer.loader)
         if anomaly.phase == "parameter":
-            anomaly = _of_parameter(anomaly, self._trainer.model)
+            anomaly = _of_parameter(anomaly, self._trainer.model, math.isfinite(growth.weights_before))
         if not growth.runaway:
             return anomaly
         told = f"{_grown(growth)}, which training that works does not do"
@@ -246,9 +246,10 @@ def _samples(dataset: Any) -> str:
     return f" In the data set {len(rows)} of {len(bad[0])} samples do: {shown}."
 
 
-def _of_parameter(anomaly: Anomaly, model: Any) -> Anomaly:
+def _of_parameter(anomaly: Anomaly, model: Any, sound: bool) -> Anomaly:
     names = [name for name, p in model.named_parameters() if not np.isfinite(p._data).all()]
-    return anomaly.told(diagnosis=f"{', '.join(names[:4]) or 'a parameter'} held NaN or infinity before this batch.")
+    since = "since an earlier update" if sound else "from the start"
+    return anomaly.told(diagnosis=f"{', '.join(names[:4]) or 'a parameter'} held NaN or infinity {since}.")
 
 
 def _norm(parameters: list[Any]) -> float:

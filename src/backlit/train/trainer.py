@@ -174,9 +174,9 @@ class Trainer:
             hook(self)
         self._retracer.before_batch()
         output, loss, term = self.forward(inputs, target)
-        value, penalty = self._value(loss, inputs, target), 0.0
+        value, penalty = self._value("loss", loss, inputs, target), 0.0
         if term is not None:
-            penalty = float(term._data)
+            penalty = self._value("penalty of the weights", term, inputs, target)
             loss = loss + term
         self.optimizer.zero_grad()
         loss.backward()
@@ -253,14 +253,14 @@ class Trainer:
         loss = self.loss.function(output, target)
         return output, loss, self._penalty() if self.rules.l1 or self.rules.l2 else None
 
-    def _value(self, loss: Any, inputs: tuple[Any, ...], target: Any) -> float:
-        """The loss as a number, or an error where it is none."""
+    def _value(self, what: str, loss: Any, inputs: tuple[Any, ...], target: Any) -> float:
+        """The loss or the penalty as a number, or an error where it is none."""
         if not isinstance(loss, Tensor) or loss._data.size != 1:
             shape = getattr(loss, "shape", type(loss).__name__)
             raise OperationError(f"fit: the loss {self.loss.name!r} must give a 0-d tensor, got {shape}; average it.")
         value = float(loss._data)
         if value - value != 0.0:  # NaN or infinite
-            self._retracer.stop(inputs, target, f"fit: the loss is {value} {self.place}")
+            self._retracer.stop(inputs, target, f"fit: the {what} is {value} {self.place}")
         return value
 
     def _check_gradients(self, inputs: tuple[Any, ...], target: Any) -> float:
