@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from backlit import check
+from backlit.check.flow_verdicts import judge
 from backlit.report import CheckedParameter, LayerFlow, Mistake, Regions, Report, advise, render
 from backlit.report.png import encode
 from backlit.report.svg import Axis, Series, line_chart, short
@@ -190,6 +192,10 @@ def test_png_decodes_to_its_pixels(shape):
 # -- advice ---------------------------------------------------------------------------------------------------------
 
 
+def health(layers):
+    return check.FlowReport(layers, 0.5, findings=check.Findings(judge(layers)))
+
+
 def faults(made):
     return [advice.fault for advice in advise(made)]
 
@@ -257,7 +263,10 @@ def test_not_converged():
 
 
 def test_dead_units_and_vanishing_gradients():
-    assert "Many units are dead" in faults(report(dead_units={"relu1": 0.7, "relu2": 0.1}))
+    dead = check.LayerFlow("relu1", "relu", False, units=10, dead=tuple(range(7)), rows=512)
+    sound = check.LayerFlow("relu2", "relu", False, units=10, dead=(3,), rows=512)
+    assert "Many units are dead" in faults(report(health=health([dead, sound])))
+    assert "Many units are dead" not in faults(report(health=health([sound])))
     vanishing = tuple(LayerFlow(f"hidden{i}", [10.0 ** (2 * i - 6)] * 10, [1e-3] * 10) for i in range(4))
     assert "The gradient vanishes on its way back" in faults(report(flow=vanishing))
 

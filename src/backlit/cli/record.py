@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..check import Flow
 from ..serialization import save, write_atomically
-from ..train import Callback, History, LayerStatistics, Trainer
+from ..train import Callback, History, Trainer
 from . import folder as files
 from .prepare import Prepared
 from .progress import Screen
@@ -34,7 +35,7 @@ class Run:
     folder: Path
     screen: Screen
     timings: dict[str, float] = field(default_factory=dict)
-    statistics: LayerStatistics = field(default_factory=LayerStatistics)
+    statistics: Flow = field(default_factory=Flow)
     watch: Watch = field(default_factory=Watch)
     model: Any = None
     loss: Any = None

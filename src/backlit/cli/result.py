@@ -15,8 +15,8 @@ from ..report.collect import (
     Subject,
     checks,
     confusion,
-    dead_units,
     flow,
+    health,
     mistakes,
     outputs,
     pairs,
@@ -58,7 +58,7 @@ def full_report(run: Run) -> Report:
         report,
         headline=_headline(run, subject, scores),
         checks=checks(subject, run.settings.seed),
-        dead_units=dead_units(subject),
+        health=health(subject),
         regions=regions(subject),
         test_count=len(prepared.test),
     )

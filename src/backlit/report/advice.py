@@ -43,6 +43,8 @@ TITLES: dict[str, Title] = {
     "underfitting": Title("It underfits", "--layers"),
     "not_converged": Title("It has not converged yet", "--epochs"),
     "dead_units": Title("Many units are dead", "--lr, or --activation leaky_relu or gelu"),
+    "dead_layer": Title("A whole layer is dead", "--lr, or --activation leaky_relu or gelu"),
+    "saturation": Title("Units are saturated", "--lr, or --activation relu or gelu"),
     "vanishing_gradients": Title("The gradient vanishes on its way back", "--activation relu, or fewer --layers"),
     "exploding_gradients": Title("The gradient explodes on its way back", "--clip 1"),
     "wrong_gradients": Title("The gradient check failed"),
@@ -75,26 +77,20 @@ def _found(report: Report) -> Iterator[Finding]:
     if any(f.kind == "diverged" or (f.kind == "learning_rate_too_high" and f.likelihood > 0.9) for f in seen):
         yield from seen
         return
-    norms = {layer.name: layer.gradient_norm for layer in report.flow}
-    causes = [*_wrong_gradients(report), *_dead(report), *depth_faults(norms)]
+    causes = [*_wrong_gradients(report), *_layers(report)]
     yield from causes
     yield from (f for f in seen if not (causes and f.kind == "underfitting"))
     yield from unfinished(course)
     yield from _imbalanced(report)
 
 
-def _dead(report: Report) -> Iterator[Finding]:
-    silent = {layer: share for layer, share in report.dead_units.items() if share > 0.3}
-    if silent:
-        layer, share = max(silent.items(), key=lambda item: item[1])
-        yield Finding(
-            "dead_units",
-            f"{share:.0%} of the units of layer {layer} give 0 for every row looked at, so no gradient reaches "
-            "their weights.",
-            "their biases were pushed far below zero, by a learning rate that is too high or by initialization.",
-            "lower the learning rate, or use another activation.",
-            layer,
-        )
+def _layers(report: Report) -> Iterator[Finding]:
+    """What a pass through the trained network shows, and what the gradients of training show besides."""
+    now = [] if report.health is None else list(report.health.findings)
+    yield from now
+    kinds = {found.kind for found in now}
+    norms = {layer.name: layer.gradient_norm for layer in report.flow}
+    yield from (found for found in depth_faults(norms) if found.kind not in kinds)
 
 
 def _imbalanced(report: Report) -> Iterator[Finding]:

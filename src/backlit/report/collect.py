@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..check import check_network
+from ..check import FlowReport, check_network
+from ..check import flow as check_flow
 from ..datasets import Data
 from ..graph import no_grad
 from ..tensor import Tensor
 from ..train import predict
+from ..train.evaluation import keeping_modes
 from .record import CheckedParameter, LayerFlow, Mistake, Regions
 
 Array = NDArray[Any]
@@ -56,9 +58,9 @@ def confusion(truth: Array, said: Array, classes: int) -> NDArray[np.int64]:
 
 
 def flow(statistics: Any) -> tuple[LayerFlow, ...]:
-    """The layers of a :class:`~backlit.train.statistics.LayerStatistics`."""
+    """The layers of a :class:`~backlit.check.Flow`."""
     return tuple(
-        LayerFlow(layer, list(norms), list(statistics.update_ratio[layer]))
+        LayerFlow(layer, list(norms), list(statistics.update_ratio[layer]), list(statistics.output_std.get(layer, [])))
         for layer, norms in statistics.gradient_norm.items()
     )
 
@@ -126,27 +128,12 @@ def regions(subject: Subject) -> Regions | None:
     )
 
 
-def dead_units(subject: Subject) -> Mapping[str, float]:
-    """For each ReLU layer, the share of its units that are 0 for every one of some training rows."""
-    from ..nn import ReLU
-
-    silent: dict[str, float] = {}
-    handles = [
-        module.register_forward_hook(lambda _, __, out, name=name: silent.update({name: _silent_share(out)}))
-        for name, module in subject.model.named_modules()
-        if isinstance(module, ReLU)
-    ]
-    try:
-        if handles:
-            predict(subject.model, subject.train[0][:PROBED_ROWS], batch_size=PROBED_ROWS)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return silent
-
-
-def _silent_share(out: Tensor) -> float:
-    return float((out._data <= 0).all(axis=0).mean())
+def health(subject: Subject) -> FlowReport:
+    """What some training rows do in each layer, in evaluation mode: dropout would look like dead units."""
+    x, y = subject.train[0][:PROBED_ROWS], subject.train[1][:PROBED_ROWS]
+    with keeping_modes(subject.model):
+        subject.model.eval()
+        return check_flow(subject.model, (x, y), subject.loss)
 
 
 def pairs(subject: Subject, scores: Array) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .advice import advise
+from .depth import flow_bars
 from .pictures import confusion_matrix, decision_regions, mistakes_gallery, mistakes_table, predicted_against_true
 from .record import LayerFlow, Report
 from .svg import Series, line_chart, short
@@ -60,6 +61,8 @@ def _sections(report: Report) -> Iterator[Section]:
     yield Section("curves", "Loss and accuracy", _curves(report), note)
     if report.flow:
         yield Section("flow", "What the backward pass does to each layer", _flow(report), _FLOW)
+    if report.health is not None and report.health.layers:
+        yield Section("depth", "Signals through depth", flow_bars(report.health), _DEPTH)
     if report.checks:
         yield Section("check", "Gradient check", _checks(report), _CHECK)
     if report.confusion is not None:
@@ -84,6 +87,10 @@ def _sections(report: Report) -> Iterator[Section]:
 _FLOW = (
     "The norm of each layer's gradient, and how large an update is compared with the weights it changes: "
     "about 0.001 is healthy, 0.1 is wild, 0.000001 is asleep."
+)
+_DEPTH = (
+    "Some training rows sent through the trained network once more, from the input at the top to the output. Healthy "
+    "bars are of similar length; the last column shows where no gradient passes."
 )
 _CHECK = (
     "The backward pass of this very network against central differences in float64, on a few rows. Entries at a kink "
@@ -130,10 +137,13 @@ def _flow(report: Report) -> str:
     shown = _some(report.flow)
     norms = [Series(f.name, report.flow_epochs, f.gradient_norm) for f in shown]
     ratios = [Series(f.name, report.flow_epochs, f.update_ratio) for f in shown]
+    known = [f for f in shown if len(f.output_std) == len(report.flow_epochs)]
+    spreads = [Series(f.name, report.flow_epochs, f.output_std) for f in known]
+    third = line_chart("Spread of the output (log scale)", spreads, x_label="epoch", log=True) if known else ""
     note = "" if len(shown) == len(report.flow) else f"<p class='note'>{len(shown)} of {len(report.flow)} layers.</p>"
     return (
         f'<div class="pair">{line_chart("Gradient norm (log scale)", norms, x_label="epoch", log=True)}'
-        f"{line_chart('Update-to-weight ratio (log scale)', ratios, x_label='epoch', log=True)}</div>{note}"
+        f"{line_chart('Update-to-weight ratio (log scale)', ratios, x_label='epoch', log=True)}{third}</div>{note}"
     )
 
 

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..check.flow import FlowReport
+
 Curve = list[float]
 
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """What the backward pass did to one layer, epoch by epoch."""
+    """What the passes did to one layer, epoch by epoch; ``output_std`` may be empty."""
 
     name: str
     gradient_norm: Curve
     update_ratio: Curve
+    output_std: Curve = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class Report:
 
     ``epochs`` numbers the entries of ``curves``, whose names are ``loss``, ``val_loss``, ``accuracy`` and so on;
     ``flow_epochs`` places the entries of ``flow``. ``confusion[i, j]`` counts test rows of class i called j.
-    ``scatter`` holds (true, predicted) for regression. ``dead_units`` maps a layer to its share of units that were
-    silent for every row looked at. ``failure`` is why training broke off.
+    ``scatter`` holds (true, predicted) for regression. ``health`` is what some training rows did in each layer of the
+    trained network. ``failure`` is why training broke off.
     """
 
     name: str
@@ -89,6 +92,6 @@ class Report:
     mistake_count: int = 0
     regions: Regions | None = None
     scatter: NDArray[np.float64] | None = None
-    dead_units: Mapping[str, float] = field(default_factory=dict)
+    health: FlowReport | None = None
     notes: tuple[str, ...] = ()
     failure: str = ""
