@@ -45,7 +45,7 @@ def table() -> str:
     families: dict[str, list[Operation]] = {}
     for _, operation in sorted(REGISTRY.items()):
         families.setdefault(family(operation), []).append(operation)
-    parts = [HEAD]
+    parts = [HEAD.rstrip()]
     for name, operations in sorted(families.items()):
         parts.append(f"\n## {name}\n")
         parts.append("| operation | formula | gate: what it does to gradients | domain | differentiable |")

@@ -83,7 +83,7 @@ class Call:
         args, kwargs = rebuilt(
             [self.sample.args, self.sample.kwargs], lambda a: next(queue) if is_leaf(a) else other(a)
         )
-        getattr(bl, "manual_seed", int)(0)
+        bl.manual_seed(0)
         with np.errstate(all="ignore"):
             return list(flattened(self.operation.function(*args, **kwargs)))
 
