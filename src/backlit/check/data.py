@@ -193,7 +193,7 @@ def _columns(table: _Table) -> Iterator[Finding]:
     few = width >= MANY_COLUMNS
     if len(constant) > (width / 2 if few else 0):
         yield Finding(
-            "constant_columns",
+            "constant_feature",
             f"{len(constant)} of {width} columns have one value in all {len(x)} rows: "
             f"{listed([table.column(int(j)) for j in constant])}.",
             "they were filled with a default, or hold what these rows have in common.",
@@ -212,7 +212,7 @@ def _columns(table: _Table) -> Iterator[Finding]:
                 equal.append((earlier, j))
     if len(equal) > (width / 4 if few else 0):
         yield Finding(
-            "duplicate_columns",
+            "duplicate_feature",
             f"{len(equal)} columns are copies of others: "
             + listed([f"{table.column(j)} of {table.column(i)}" for i, j in equal])
             + ".",

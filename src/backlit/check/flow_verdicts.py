@@ -46,8 +46,8 @@ def judge(
     yield from saturated
     blocked = bool(twins) or any(f.kind == "dead_layer" for f in dead)
     if not blocked:
-        yield from _depth(layers, explained=bool(saturated or dead))
-        yield from _no_gradient(layers)
+        depth = list(_depth(layers, explained=bool(saturated or dead)))
+        yield from depth or _no_gradient(layers)
     yield from _updates(layers, blocked=blocked)
 
 

@@ -51,7 +51,7 @@ def _balance(y: Array) -> Iterator[Finding]:
             )
     elif len(y) >= 50 and counts[common] > BALANCE * counts[rare]:
         yield Finding(
-            "label_imbalance",
+            "class_imbalance",
             f"Label {classes[common]} has {counts[common]} rows and label {classes[rare]} {counts[rare]}; a model that "
             f"always says {classes[common]} is right in {counts[common] / len(y):.0%}.",
             "the classes are not equally frequent where the data come from.",
@@ -71,7 +71,7 @@ def _order(y: Array) -> Iterator[Finding]:
     error = np.sqrt(expected * (1 - expected) / (len(y) - 1))
     if same - expected > max(0.5 * (1 - expected), 6 * error):
         yield Finding(
-            "unshuffled_order",
+            "unshuffled",
             f"{same:.0%} of neighbouring rows have the same label, where a random order gives {expected:.0%}.",
             "the rows are in the order of their labels, so that batches and splits by position see few classes.",
             "train with shuffle=True, and split at random.",
@@ -115,7 +115,7 @@ def _unrelated(x: Array, y: Array) -> Iterator[Finding]:
     if abs(score) < 2.5:
         what = "labels" if classes else "targets"
         yield Finding(
-            "unrelated_labels",
+            "labels_unrelated",
             f"The {what} of nearest neighbours agree no more than chance gives ({score:.1f} standard errors), and no "
             f"column is related to the {what}.",
             f"the {what} belong to other rows (shuffled apart), or the inputs do not hold what decides them.",
