@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import backlit as bl
-from backlit import autograd
+from backlit import autograd, func
 from backlit.graph import WalkObserver, mode
 from backlit.ops.definition import Operation, Sample, Tensor, constant
 
@@ -217,8 +217,6 @@ def _settled(what: str, f: Callable[[float], Any], scale: float) -> tuple[Any, A
 
 def check_adjoint(operation: Operation, sample: Sample) -> None:
     """⟨u, Jv⟩ by the forward-mode rules equals ⟨Jᵀu, v⟩ by the reverse rules."""
-    from backlit import func
-
     call = Call(operation, sample)
     us, vs = call.cotangents(), call.tangents()
     pulled = pullback(call, call.leaves, us)
