@@ -268,3 +268,29 @@ def test_nothing_is_watched_while_all_is_well():
     looks = Looks()
     fit(network(), (X, Y), epochs=1, callbacks=[looks], **QUIET)
     assert looks.seen == ((), ())
+
+
+class Scaled(nn.Module):
+    """A large parameter whose gradient is no matrix product: one bad entry stays alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(bl.ones(100, 100))
+
+    def forward(self, x):
+        return x * self.scale.sum() * 1e-4
+
+
+def test_one_bad_entry_of_a_large_gradient_is_found():
+    model = network(Scaled())
+    place = bl.zeros(100, 100)
+    place[57, 31] = 1.0
+
+    def loss(output, target):
+        return nn.functional.cross_entropy(output, target) + ((model[0].scale - 1) * place).sum().abs().sqrt()
+
+    before = weights(model)
+    anomaly = stopped(model, (X, Y), loss=loss)
+    assert anomaly.cause == "infinite slope of sqrt at 0"
+    for a, b in zip(weights(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)

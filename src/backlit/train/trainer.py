@@ -15,7 +15,7 @@ from .callbacks import Callback
 from .checkpoint import CheckpointEvery, check_model, check_optimizer
 from .choices import Loss
 from .evaluation import keeping_modes, run_evaluation
-from .finite import first_not_finite, squares
+from .finite import first_not_finite, product_weights, squares
 from .history import History
 from .interrupt import Interruptible
 from .metrics import Metric
@@ -133,6 +133,7 @@ class Trainer:
             self.model.train()
             self.progress.start(self)
             self._retracer = Retracer(self, self._parameters)
+            self._products = product_weights(self.model)
             try:
                 self._say_if_over()
                 self._emit("train_start")
@@ -265,7 +266,7 @@ class Trainer:
 
     def _check_gradients(self, inputs: tuple[Any, ...], target: Any) -> float:
         """The size of the gradients as :func:`~.finite.squares` has it; an error where one is not finite."""
-        size = squares(self._parameters)
+        size = squares(self._parameters, self._products)
         if size - size != 0.0:
             parameter = first_not_finite(self._parameters)
             if parameter is not None:
