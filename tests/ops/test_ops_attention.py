@@ -51,13 +51,13 @@ def test_probabilities_are_kept_only_where_they_are_small():
         assert {id(value) for value in node.saved if value is not None} == {id(q), id(k), id(v)}
         return node.extra
 
-    weights, levels, kept = extra(4)
+    weights, top, kept = extra(4)
     assert weights.shape == (2, 5, 4)
-    assert levels is kept is None
-    weights, levels, kept = extra(5)
-    assert [part.shape for part in levels] == [(2, 5, 1)] * 2
+    assert top is kept is None
+    weights, top, kept = extra(5)
+    assert top.shape == (2, 5, 1)
     assert weights is kept is None
-    weights, levels, kept = extra(5, dropout_p=0.5)
+    weights, top, kept = extra(5, dropout_p=0.5)
     assert weights.shape == kept.shape == (2, 5, 5)
     assert kept.dtype == np.bool_
 

@@ -22,6 +22,7 @@ NEEDS_LAYOUT = {"view": "refuses layouts that it could only copy", "view_as": "r
 
 FORGETS_NAN = {
     "where": "the branch that is not selected is not looked at",
+    "prelu": "where x is positive, the weight is not looked at",
     "gated": "zero times anything is zero: that is what it is for",
     "nan_to_num": "replacing NaN is what it is for",
     "nansum": "leaving NaN out is what it is for",

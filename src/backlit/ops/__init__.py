@@ -85,6 +85,7 @@ from .counting import bincount, bucketize, histc, isin, searchsorted, unique
 from .cross_entropy import cross_entropy, nll_loss
 from .dropout import dropout, dropout1d, dropout2d, dropout3d
 from .extremes import amax, amin, argmax, argmin, max, min
+from .gated_activations import glu, prelu
 from .gathering import gather, scatter, scatter_add, take, take_along_dim
 from .grids import (
     atleast_1d,

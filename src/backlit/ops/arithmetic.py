@@ -50,6 +50,7 @@ class Mul(Elementwise):
     formula = "z = x · y"
     gate = "swaps: each input receives the upstream gradient times the other input"
     floats = False
+    takes_masks = True
 
     def value(s, x, y):
         return x * y

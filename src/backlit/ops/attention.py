@@ -5,8 +5,8 @@ With P = softmax(s Q Kᵀ + M) and O = P V,
     dV = Pᵀ dO,   dS = P ∘ (dP − Σ dP ∘ P),  dP = dO Vᵀ,   dQ = s dS K,   dK = s dSᵀ Q,   dM = dS.
 
 For the backward pass PyTorch keeps O and a number for each query, and so do we, or less: probabilities where they are
-no larger than that (or dropout is on: then PyTorch keeps them too); otherwise each query's largest score and sum of
-exponentials, from which these are made again, head by head, in memory that stays in the cache (Dao et al. 2022).
+no larger than that (or dropout is on: then PyTorch keeps them too); otherwise each query's largest score, with which
+exponentials are made again, head by head, in memory that stays in the cache (Dao et al. 2022).
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class Attention(Op):
         if not dropout_p and key.shape[-2] > value.shape[-1] + 1:
             lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
             if np.broadcast_shapes(lead, value.shape[:-2]) == lead:
-                out, levels = _forward_by_blocks(query, key, value, mask, scale, causal)
-                return out, (None, levels, None)
+                out, top = _forward_by_blocks(query, key, value, mask, scale, causal)
+                return out, (None, top, None)
         weights = _scores(query, key, mask, scale, causal)
-        weights /= _raise(weights)[1]
+        weights /= _raise(weights, _tops(weights))
         kept = (generator or default_generator).chances(1.0 - dropout_p, weights.shape) if dropout_p else None
         return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)
 
     def vjp(ctx, g, query, key, value, mask):
-        weights, levels, kept = ctx.extra
+        weights, top, kept = ctx.extra
         if isinstance(g, Tensor):
             weights = _probabilities_recorded(query, key, mask, ctx.params)
         elif weights is None:
-            return _backward_by_blocks(ctx, g, query, key, value, mask, levels)
+            return _backward_by_blocks(ctx, g, query, key, value, mask, top)
         thin = ctx.params["dropout_p"]
         parts: list[Any] = [None] * len(ctx.edges)
         if ctx.edges[2] is not None:
@@ -111,40 +111,39 @@ def _stretched(lead: tuple[int, ...], query: Array, key: Array, value: Array, ma
 
 
 def _forward_by_blocks(query: Array, key: Array, value: Array, mask: Array | None, scale: float, causal: bool) -> Any:
-    """The output, and each row's largest score and sum of exponentials."""
+    """The output, and each row's largest score."""
     lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
     rows = (*lead, query.shape[-2])
     q, k, v, m = [*_stretched(lead, query, key, value, mask), None][:4]
-    out, top, total = (np.empty((*rows, n), query.dtype) for n in (value.shape[-1], 1, 1))
+    out, top = np.empty((*rows, value.shape[-1]), query.dtype), np.empty((*rows, 1), query.dtype)
     for i in _blocks(lead, query.shape[-2] * key.shape[-2]):
         e = _scores(q[i], k[i], None if m is None else m[i], scale, causal)
-        top[i], total[i] = _raise(e)
+        top[i] = _tops(e)
+        total = _raise(e, top[i])
         np.matmul(e, v[i], out=out[i])
-    out /= total
-    return out, (top, total)
+        out[i] /= total
+    return out, top
 
 
 def _backward_by_blocks(
-    ctx: Any, g: Array, query: Array, key: Array, value: Array, mask: Array | None, levels: tuple[Array, Array]
+    ctx: Any, g: Array, query: Array, key: Array, value: Array, mask: Array | None, top: Array
 ) -> list[Any]:
     """All gradients from exponentials E, where P = E / total: rows are divided where they are short."""
     scale, causal = ctx.params["scale"], ctx.params["causal"]
-    top, total = levels
     lead = g.shape[:-2]
     q, k, v, m = full = [*_stretched(lead, query, key, value, mask), None][:4]
     parts: list[Any] = [
         None if edge is None else np.empty(x.shape, g.dtype) for edge, x in zip(ctx.edges, full, strict=False)
     ]
     dq, dk, dv, dm = [*parts, None][:4]
-    shared = g / total
     for i in _blocks(lead, query.shape[-2] * key.shape[-2]):
         e = _scores(q[i], k[i], None if m is None else m[i], scale, causal)
-        e -= top[i]
-        np.exp(e, out=e)
+        total = _raise(e, top[i])
+        shared = g[i] / total
         if dv is not None:
-            np.matmul(e.mT, shared[i], out=dv[i])
-        ds = shared[i] @ v[i].mT
-        ds -= np.vecdot(e, ds)[..., None] / total[i]
+            np.matmul(e.mT, shared, out=dv[i])
+        ds = shared @ v[i].mT
+        ds -= np.vecdot(e, ds)[..., None] / total
         ds *= e
         if dm is not None:
             dm[i] = ds
@@ -178,33 +177,34 @@ def _scores(query: Array, key: Array, mask: Array | None, scale: float, causal: 
     return scores
 
 
-def _raise(scores: Array) -> tuple[Array, Array]:
-    """Scores into exponentials relative to each row's largest, in place. Returns that, and what to divide rows by."""
-    top, empty = _rows(scores)
+def _tops(scores: Array) -> Array:
+    """What to subtract from each row before exp: its largest score, 0 where there is none."""
+    top = np.maximum.reduce(scores, axis=-1, keepdims=True, initial=-np.inf)
+    top[np.isneginf(top)] = 0.0
+    return top
+
+
+def _raise(scores: Array, top: Array) -> Array:
+    """Scores into exponentials, in place. Returns what to divide rows by: their sums.
+
+    Those are at least 1, but for rows without any key, which stay zero, as in PyTorch.
+    """
     scores -= top
     np.exp(scores, out=scores)
-    return top, np.add.reduce(scores, axis=-1, keepdims=True) + empty
+    return np.maximum(np.add.reduce(scores, axis=-1, keepdims=True), 1.0)
 
 
 def _probabilities_recorded(query: Tensor, key: Tensor, mask: Tensor | None, params: dict[str, Any]) -> Tensor:
-    """The same out of recorded operations."""
+    """Probabilities out of recorded operations."""
     scores = (query * params["scale"]) @ key.mT
     blocked = _blocked(None if mask is None else mask._data, params["causal"], scores.shape)
     if blocked is not None:
         scores = where(constant(blocked), -np.inf, scores)
     elif mask is not None:
         scores = scores + mask
-    top, empty = _rows(scores._data)
-    raised = exp(scores - constant(top))
-    return raised / (raised.sum(axis=-1, keepdims=True) + constant(empty))
-
-
-def _rows(scores: Array) -> tuple[Array, Array]:
-    """What to subtract from each row before exp, and 1 for rows without any key: as in PyTorch they give zeros."""
-    top = np.maximum.reduce(scores, axis=-1, keepdims=True, initial=-np.inf)
-    empty = np.isneginf(top)
-    top[empty] = 0.0
-    return top, empty.astype(scores.dtype)
+    raised = exp(scores - constant(_tops(scores._data)))
+    total = raised.sum(axis=-1, keepdims=True)
+    return raised / (total + constant(total._data == 0))
 
 
 def _blocked(mask: Array | None, causal: bool, shape: tuple[int, ...]) -> Array | None:

@@ -181,7 +181,8 @@ def _path(labels: tuple[Labels, ...], result: Labels, sizes: tuple[tuple[int, in
     arguments: list[Any] = []
     for own in labels:
         arguments += [np.broadcast_to(np.zeros(()), [size[n] for n in own]), [small[n] for n in own]]
-    steps = np.einsum_path(*arguments, [small[n] for n in result], optimize="greedy")[0][1:]
+    search = "optimal" if len(labels) <= 5 else "greedy"  # the best order of n operands takes about n! trials
+    steps = np.einsum_path(*arguments, [small[n] for n in result], optimize=search)[0][1:]
     count, pairs = len(labels), []
     for step in steps:
         last, *others = sorted(step, reverse=True)

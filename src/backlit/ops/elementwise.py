@@ -164,6 +164,8 @@ class Elementwise(Op):
     floats: ClassVar[bool] = True
     """Integer inputs are converted to the default floating dtype first."""
     indicator: ClassVar[bool] = False
+    takes_masks: ClassVar[bool] = False
+    """A boolean operand beside a floating one is computed with, and saved, as it is: one byte an element."""
     interval: ClassVar[tuple[float, float]] = (-3.0, 3.0)
     """Where the property tests take inputs from."""
     avoid: ClassVar[tuple[float, ...]] = ()
@@ -271,11 +273,17 @@ def binary(op: type[Elementwise]) -> Callable[[Any, Any], Tensor]:
 
     def function(x: Any, y: Any, /) -> Any:
         dtype = getattr(x, "dtype", None)
-        if dtype is None or dtype is not getattr(y, "dtype", None) or (floats and x.dtype.kind != "f"):
+        mixed = dtype is None or dtype is not getattr(y, "dtype", None) or (floats and x.dtype.kind != "f")
+        if mixed and not (op.takes_masks and _kinds(x, y) in ("bf", "fb")):
             x, y = match(x, y, floats)
         return apply(op, (x, y))
 
     return _publish(op, function)
+
+
+def _kinds(x: Any, y: Any) -> str:
+    """The kinds of two operands' dtypes, where both have one."""
+    return x.dtype.kind + y.dtype.kind if hasattr(x, "dtype") and hasattr(y, "dtype") else ""
 
 
 def _publish(op: type[Elementwise], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..errors import OperationError
 from ..source import describe, mark
-from .definition import Sample, Tensor, apply, operation
-from .pointwise import REDUCTIONS, Pointwise, pair, reduction_of, weighted
+from .definition import Sample, Tensor, apply, constant, operation
+from .elementwise import LIBRARY
+from .pointwise import REDUCTIONS, Pointwise, pair, reduced, reduction_of, shared, weighted
 
 
 class MSELoss(Pointwise):
@@ -39,21 +40,33 @@ class MSELoss(Pointwise):
 
 
 class L1Loss(Pointwise):
-    """Absolute differences."""
+    """Absolute differences. Of both inputs only the signs of their differences are kept."""
 
     name = "l1_loss"
     formula = "L = 1/n Σ |x − t|"
     gate = "passes with the sign of x − t, divided by n"
     domain = "kink at x = t, where the slope 0 is used"
 
+    has_extra = True
+
     def value(s, x, target):
         return s.abs(x - target)
 
-    def slope_x(s, x, target):
-        return s.sign(x - target)
+    def forward(x, target, *, reduction):
+        d = x - target
+        return reduced(np.abs(d), reduction), np.sign(d)
 
-    def slope_target(s, x, target):
-        return s.sign(target - x)
+    def vjp_x(ctx, g):
+        return LIBRARY.gated(shared(ctx, g), constant(ctx.extra) if isinstance(g, Tensor) else ctx.extra)
+
+    def vjp_target(ctx, g):
+        return -L1Loss.vjp_x(ctx, g)
+
+    def jvp_x(ctx, t):
+        return reduced(LIBRARY.gated(t, constant(ctx.extra)), ctx.params["reduction"])
+
+    def jvp_target(ctx, t):
+        return -L1Loss.jvp_x(ctx, t)
 
 
 class SmoothL1Loss(Pointwise):

@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import OperationError
 from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, constant, operation
-from .elementwise import LIBRARY, operand
+from .elementwise import LIBRARY, NUMPY, operand
 from .labels import Labels, check_labels, check_weight, from_rows, positions, to_rows
-from .pointwise import REDUCTIONS, Pointwise, pair, reduced, reduction_of
+from .pointwise import REDUCTIONS, Pointwise, pair, reduced, reduction_of, shared
 from .reduction import floating
 
 
@@ -48,22 +48,40 @@ class HingeEmbedding(Pointwise):
     gate = "routes: passes where t = 1, changes the sign where t = −1 and x is inside the margin"
     domain = "kink at x = margin where t = −1"
 
+    has_extra = True
+
     def value(s, x, target, *, margin):
         far = s.where(target != 1, s.maximum(margin - x, 0.0), 0.0)
         return far + s.where(target != -1, x, 0.0)
 
-    def pull_x(s, g, x, target, *, margin):
-        far = s.where((target != 1) & (x <= margin), -g, 0.0)
-        return far + s.where(target != -1, g, 0.0)
+    def forward(x, target, *, reduction, margin):
+        routes = target != -1, (target != 1) & (x <= margin)
+        return reduced(HingeEmbedding.value(NUMPY, x, target, margin=margin), reduction), routes
 
-    def pull_target(s, g, target, *, margin):
-        return s.where(target == target, 0.0, g)  # a choice between two losses: nothing to vary
+    def vjp_x(ctx, g):
+        return _routed(shared(ctx, g), *ctx.extra)
+
+    def jvp_x(ctx, t):
+        return reduced(_routed(t, *ctx.extra), ctx.params["reduction"])
+
+    def vjp_target(ctx, g):
+        zeros = np.zeros(ctx.shapes[1], g.dtype)  # a choice of two losses: nothing to vary
+        return constant(zeros) if isinstance(g, Tensor) else zeros
+
+    def jvp_target(ctx, t):
+        return reduced(t * 0.0, ctx.params["reduction"])
 
     @classmethod
     def samples(cls, rng):
         for reduction in REDUCTIONS:
             yield Sample(rng.uniform(0.1, 0.9, size=(3, 4)), _signs(rng, 3, 4), reduction=reduction)
         yield Sample(rng.uniform(1.1, 1.9, size=(4,)), -np.ones(4, np.float32), 1.5)
+
+
+def _routed(g: Any, near: Any, far: Any) -> Any:
+    """``g`` where near, less ``g`` where far."""
+    s = LIBRARY if isinstance(g, Tensor) else NUMPY
+    return s.where(near, g, 0.0) + s.where(far, -g, 0.0)
 
 
 def _signs(rng: np.random.Generator, *shape: int) -> Any:

@@ -61,6 +61,14 @@ def reduced(values: Any, reduction: str) -> Any:
     return total if reduction == "sum" else total / (count or math.nan)
 
 
+def shared(ctx: Any, g: Any) -> Any:
+    """What each entry receives of the upstream gradient: of that of a mean, an equal share."""
+    reduction = ctx.params["reduction"]
+    if reduction != "none" and g.__class__ is np.ndarray:
+        g = g[()]  # as a NumPy number: arithmetic with a 0-d array costs a microsecond more
+    return g * (1.0 / (math.prod(ctx.shapes[0]) or math.nan)) if reduction == "mean" else g
+
+
 def _derive_rules(cls: type[Pointwise], index: int, name: str) -> None:
     """Turn ``pull_<name>`` or ``slope_<name>`` into VJP and JVP rules that know about the reduction."""
     pull = getattr(cls, f"pull_{name}", None) or _pull_from_slope(getattr(cls, f"slope_{name}", None))
@@ -68,12 +76,8 @@ def _derive_rules(cls: type[Pointwise], index: int, name: str) -> None:
         return
 
     def vjp(ctx: Any, g: Any, *values: Any) -> Any:
-        reduction, settings = _split(ctx.params)
-        if reduction != "none" and g.__class__ is np.ndarray:
-            g = g[()]  # as a NumPy number: arithmetic with a 0-d array costs a microsecond more
-        if reduction == "mean":
-            g = g * (1.0 / (math.prod(ctx.shapes[0]) or math.nan))
-        part = pull(LIBRARY if isinstance(g, Tensor) else NUMPY, g, *values, **settings)
+        _, settings = _split(ctx.params)
+        part = pull(LIBRARY if isinstance(g, Tensor) else NUMPY, shared(ctx, g), *values, **settings)
         return unbroadcast(part, ctx.shapes[index])
 
     def jvp(ctx: Any, t: Any, *values: Any) -> Any:
