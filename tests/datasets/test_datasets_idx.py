@@ -18,12 +18,12 @@ arrays = st.sampled_from(DTYPES).flatmap(
 )
 
 
-@pytest.fixture(scope="module")
-def packed(content):
+def zipped(content):
     """gzip without a time stamp: the same bytes, and so the same test names, whenever they are made."""
     return gzip.compress(content, mtime=0)
 
 
+@pytest.fixture(scope="module")
 def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("idx") / "file"
 
@@ -58,7 +58,7 @@ def test_layout_on_disk_is_that_of_the_format(scratch, order):
 
 
 def test_compression_is_told_by_content_not_by_name(scratch):
-    scratch.write_bytes(packed(header(2) + b"\5\6"))
+    scratch.write_bytes(zipped(header(2) + b"\5\6"))
     assert read_idx(scratch).tolist() == [5, 6]
     misnamed = scratch.with_name("plain.gz")
     misnamed.write_bytes(header(2) + b"\5\6")
@@ -78,30 +78,30 @@ def test_the_same_array_gives_the_same_bytes(scratch):
     ("content", "words"),
     [
         (b"", "empty"),
-        (packed(b""), "empty"),
+        (zipped(b""), "empty"),
         (b"\0\0", "begins with bytes 00 00"),
         (b"\0\0\x07\1\0\0\0\0", "no IDX file"),
         (b"PK\3\4....", "zip archive"),
         (b"<!DOCTYPE html>", "download failed"),
         (b"version https://git-lfs", "git lfs pull"),
         (b"\x93NUMPY\1\0", "numpy.load"),
-        (packed(packed(b"x")), "compressed twice"),
+        (zipped(zipped(b"x")), "compressed twice"),
         (header(3)[:6], "ends inside its header"),
         (header(3) + b"ab", "(3,) needs 3 bytes of values and 2 are there"),
         (header(3) + b"abcd", "bytes follow the 3"),
         (header(*[1] * 70) + b"x", "70 dimensions"),
         (header(0, *[2**32 - 1] * 3), "not usable"),
-        (packed(header(3) + b"abcd"), "bytes follow the 3"),
-        (packed(header(3) + b"abc") + b"junk", "gzip data are damaged"),
-        (packed(header(3) + b"abc")[:-9], "gzip data are damaged"),
-        (packed(header(3) + b"abc")[:-1] + b"\1", "gzip data are damaged"),
+        (zipped(header(3) + b"abcd"), "bytes follow the 3"),
+        (zipped(header(3) + b"abc") + b"junk", "gzip data are damaged"),
+        (zipped(header(3) + b"abc")[:-9], "gzip data are damaged"),
+        (zipped(header(3) + b"abc")[:-1] + b"\1", "gzip data are damaged"),
     ],
 )
 def test_each_fault_has_its_sentence(scratch, content, words):
     assert words in refusal(scratch, content)
 
 
-@pytest.mark.parametrize("pack", [bytes, packed])
+@pytest.mark.parametrize("pack", [bytes, zipped])
 def test_a_header_that_claims_too_much_costs_no_memory(scratch, pack):
     content = pack(header(2**32 - 1, 2**32 - 1, code=0x0E) + b"tiny")
     tracemalloc.start()
@@ -146,7 +146,7 @@ def test_a_failed_write_leaves_nothing_behind_and_keeps_the_old(tmp_path):
 
 @given(st.one_of(st.binary(max_size=80), st.binary(max_size=40).map(lambda tail: header(2, 3)[:6] + tail)))
 def test_any_bytes_give_an_array_or_a_data_error(scratch, content):
-    for variant in (content, packed(content), b"\x1f\x8b\x08" + content):
+    for variant in (content, zipped(content), b"\x1f\x8b\x08" + content):
         scratch.write_bytes(variant)
         try:
             assert isinstance(read_idx(scratch), np.ndarray)
