@@ -14,7 +14,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,30 @@ BREAKS: dict[str, tuple[Change, frozenset[str]]] = {
     "factor 1/n": (_averaged, frozenset({"factor"})),
     "transposed": (lambda ctx, g, part: part.mT if part.ndim > 1 else part, frozenset({"transposed"})),
     "missing sum": (lambda ctx, g, part: part, frozenset({"missing-sum"})),
+    "one of the sum": (lambda ctx, g, part: part, frozenset({"missing-sum"})),
+    "mean for sum": (lambda ctx, g, part: part, frozenset({"factor"})),
     "dropped slope": (_dropped, frozenset({"chain-factor"})),
     "zeroed": (lambda ctx, g, part: part * 0.0, frozenset({"zero", "detached"})),
 }
 """What is done to a rule's result, and the causes that name it rightly."""
+
+
+def _first(g: Any, shape: tuple[int, ...]) -> Any:
+    lead = g.ndim - len(shape)
+    return g[(0,) * lead + tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
+
+
+def _mean(g: Any, shape: tuple[int, ...]) -> Any:
+    return _SUM(g, shape) * (np.prod(shape) / np.prod(g.shape) if np.prod(g.shape) else 1.0)
+
+
+_SUM = elementwise.unbroadcast
+SUMS: dict[str, Callable[..., Any]] = {
+    "missing sum": lambda g, shape: g,
+    "one of the sum": _first,
+    "mean for sum": _mean,
+}
+"""What stands in for the sum over the axes along which an input was broadcast."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,7 @@ def broken(mutant: Mutant) -> Iterator[None]:
         return change(ctx, g, part.total() if part.__class__ is Deferred else part)
 
     def rule(ctx: Any, g: Any, *values: Any) -> Any:
-        with _without_sum(op) if mutant.kind == "missing sum" else _nothing():
+        with _summed_by(op, SUMS[mutant.kind]) if mutant.kind in SUMS else nullcontext():
             found = original(ctx, g, *values)
         if mutant.part is None:
             return one(ctx, g, found)
@@ -118,22 +138,17 @@ def _forget(op: type[Op]) -> None:
 
 
 @contextmanager
-def _without_sum(op: type[Op]) -> Iterator[None]:
-    """Gradients are not summed over broadcast axes inside."""
+def _summed_by(op: type[Op], other: Callable[..., Any]) -> Iterator[None]:
+    """Something else stands in for ``unbroadcast`` inside."""
     modules = {elementwise, sys.modules[op.__module__]}
     kept = [(module, module.unbroadcast) for module in modules if hasattr(module, "unbroadcast")]
     try:
         for module, _ in kept:
-            module.unbroadcast = lambda g, shape: g
+            module.unbroadcast = other
         yield
     finally:
         for module, function in kept:
             module.unbroadcast = function
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 # -- which mutants there are --------------------------------------------------------------------------------------

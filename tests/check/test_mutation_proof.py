@@ -34,7 +34,7 @@ def judge(proof, causes=0.8):
 def test_one_operation_broken_in_every_way(tool):
     proof = tool.prove(only="matmul")
     assert {v.mutant.kind for v in proof.verdicts} >= {"sign", "factor 2", "transposed", "missing sum", "zeroed"}
-    judge(proof, 1.0)
+    judge(proof)
 
 
 def test_a_broken_rule_is_put_back(tool):
@@ -62,3 +62,22 @@ def test_every_rule_broken_in_every_way(tool):
 @pytest.mark.slow
 def test_a_sample_of_broken_rules(tool):
     judge(tool.prove(sample=80, seed=1))
+
+
+def refused(tool, calls):
+    return [f"{call}: {error}" for call in calls if (error := tool._refused(call)) is not None]
+
+
+def test_right_rules_are_not_accused(tool):
+    largest = {}
+    for call in tool.calls():
+        size = sum(leaf.size for leaf in call.leaves)
+        if size > largest.get(call.operation.name, (0, None))[0]:
+            largest[call.operation.name] = (size, call)
+    assert len(largest) > 150
+    assert not refused(tool, [call for size, call in largest.values() if size <= 60])
+
+
+@pytest.mark.slow
+def test_right_rules_are_not_accused_at_any_sample(tool):
+    assert not refused(tool, tool.calls())

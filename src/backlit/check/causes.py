@@ -38,7 +38,7 @@ class Evidence:
 
     ``numeric`` is NaN where it was not computed. ``upstream`` and ``values`` (the inputs and the output, by name) are
     known where one operation is looked at; ``shapes`` are those of everything concerned. ``doubled`` is the gradient
-    for twice the upstream gradient, if it was computed.
+    for twice the upstream gradient, ``spread`` the one that the rule gives when nothing is broadcast, if computed.
     """
 
     analytic: Array | None
@@ -47,12 +47,13 @@ class Evidence:
     values: dict[str, Array] = field(default_factory=dict)
     shapes: Sequence[tuple[int, ...]] = ()
     doubled: Array | None = None
+    spread: Array | None = None
 
 
 def name_cause(evidence: Evidence) -> Cause:
     """The first explanation that fits every entry that was computed."""
     with quiet():
-        for suspect in (_none, _of_shape, _zero, _plain_factor, _transposed, _unscaled, _slope, _constant, _some_signs):
+        for suspect in SUSPECTS:
             cause = suspect(evidence)
             if cause is not None:
                 return cause
@@ -165,6 +166,27 @@ def _transposed(e: Evidence) -> Cause | None:
     return None
 
 
+def _unsummed(e: Evidence) -> Cause | None:
+    """One slice of what should have been added up."""
+    if e.spread is None or not broadcasts(e.numeric.shape, e.spread.shape) or e.spread.shape == e.numeric.shape:
+        return None
+    total = fitted(e.spread, e.numeric.shape)
+    if total is None or not alike(total, e.numeric):
+        return None
+    lead = e.spread.ndim - e.numeric.ndim
+    for place in (0, -1):
+        one = e.spread[(place,) * lead]
+        for axis, n in enumerate(e.numeric.shape):
+            one = one.take([place], axis) if n == 1 else one
+        if e.analytic is not None and alike(e.analytic, one):
+            return Cause(
+                "missing-sum",
+                "the gradient of one repetition is taken: the sum over the axes along which the input was broadcast is "
+                "missing",
+            )
+    return None
+
+
 def _unscaled(e: Evidence) -> Cause | None:
     """The local slope, or the upstream gradient, was left out of the product."""
     a = e.analytic
@@ -237,3 +259,18 @@ def _some_signs(e: Evidence) -> Cause | None:
     if alike(np.abs(e.analytic), np.abs(e.numeric)):
         return Cause("sign", "some entries have the wrong sign")
     return None
+
+
+SUSPECTS = (
+    _none,
+    _of_shape,
+    _zero,
+    _plain_factor,
+    _transposed,
+    _unsummed,
+    _unscaled,
+    _slope,
+    _constant,
+    _some_signs,
+)
+"""What is considered, the most specific first."""

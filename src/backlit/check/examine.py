@@ -91,7 +91,7 @@ def model(
     loss: Callable[..., Any],
     *,
     rtol: float = 1e-5,
-    entries: int = 24,
+    entries: int = 16,
     directions: int = 4,
     seed: int = 0,
 ) -> GradientReport:
@@ -156,12 +156,15 @@ def examine(subject: Subject, settings: Settings, dtypes: Sequence[str], nondet_
         _repeatable(subject, found, report, nondet_tol)
     except (GradientError, ValueError, TypeError, IndexError) as error:
         report.failures.append(Cause("error", f"the backward pass raised {type(error).__name__}: {error}"))
-    suspects = []
+    largest = max((float(np.abs(g).max(initial=0.0)) for g in found if g is not None), default=0.0)
+    checks = []
     for k, (gradient, dtype) in enumerate(zip(found, dtypes, strict=True)):
-        part = _examine_leaf(subject, k, gradient, dtype, settings, failed=bool(report.failures))
-        report.inputs.append(part)
-        if not part.ok:
-            suspects.append(k)
+        rightly_shaped = gradient is not None and gradient.shape == subject.leaves[k].shape
+        used = gradient if rightly_shaped else np.zeros(subject.leaves[k].shape)
+        checks.append(LeafCheck(subject, k, used, settings, largest if np.isfinite(largest) else 0.0))
+        report.inputs.append(_examine_leaf(checks[-1], gradient, dtype, failed=bool(report.failures)))
+    _sweep(report, checks)
+    suspects = [k for k, part in enumerate(report.inputs) if not part.ok]
     repeatable = all(cause.kind != "non-deterministic" for cause in report.failures)
     if repeatable and (suspects or report.failures):
         report.culprits = localise(subject, suspects, settings)
@@ -178,7 +181,15 @@ def _repeatable(subject: Subject, found: list[Any], report: GradientReport, tole
             )
 
 
-def _examine_leaf(subject: Subject, k: int, gradient: Any, dtype: str, settings: Settings, failed: bool) -> InputReport:
+def _sweep(report: GradientReport, checks: list[LeafCheck]) -> None:
+    """Sweeps of the step where something is wrong; where nothing is, at the worst entry of all, to show that."""
+    chosen = [k for k, part in enumerate(report.inputs) if not part.ok]
+    for k in chosen or sorted(range(len(checks)), key=lambda k: report.inputs[k].relative)[-1:]:
+        report.inputs[k].sweep = checks[k].sweep()
+
+
+def _examine_leaf(check: LeafCheck, gradient: Any, dtype: str, failed: bool) -> InputReport:
+    subject, k, settings = check.subject, check.k, check.settings
     leaf, name = subject.leaves[k], subject.names[k]
     part = InputReport(name, leaf.shape, dtype, True, "ok")
     if not leaf._data.size:
@@ -188,7 +199,6 @@ def _examine_leaf(subject: Subject, k: int, gradient: Any, dtype: str, settings:
     if failed and not rightly_shaped:
         part.ok, part.status = False, "not computed"
         return part
-    check = LeafCheck(subject, k, gradient if rightly_shaped else np.zeros(leaf.shape), settings)
     result = check.run()
     _fill(part, result)
     if gradient is not None and not rightly_shaped:
@@ -201,7 +211,7 @@ def _examine_leaf(subject: Subject, k: int, gradient: Any, dtype: str, settings:
 
 
 def _fill(part: InputReport, result: LeafResult) -> None:
-    part.ok, part.relative, part.worst, part.sweep = result.ok, result.relative, result.worst, result.sweep
+    part.ok, part.relative, part.worst = result.ok, result.relative, result.worst
     part.checked, part.directions, part.kinks = len(result.entries), result.directions, result.kinks
 
 

@@ -62,7 +62,6 @@ class LeafResult:
     directions: int = 0
     bad_directions: int = 0
     worst_direction: float = 0.0
-    sweep: Sweep | None = None
 
     @property
     def ok(self) -> bool:
@@ -88,16 +87,21 @@ class LeafResult:
 
 
 class LeafCheck:
-    """Compares one leaf's gradient ``analytic`` (of the leaf's shape) with differences."""
+    """Compares one leaf's gradient ``analytic`` (of the leaf's shape) with differences.
 
-    def __init__(self, subject: Subject, k: int, analytic: NDArray[Any], settings: Settings) -> None:
+    ``largest`` is the largest gradient of all leaves; what is tiny beside it is measured by it.
+    """
+
+    def __init__(
+        self, subject: Subject, k: int, analytic: NDArray[Any], settings: Settings, largest: float = 0.0
+    ) -> None:
         self.subject = subject
         self.k = k
         self.analytic = np.asarray(analytic, np.float64)
         self.settings = settings
         self.array = subject.leaves[k]._data
         size = float(np.abs(self.analytic[np.isfinite(self.analytic)]).max(initial=0.0))
-        self.floor = max(1e-5 * size, 1e4 * subject.noise, 1e-300)
+        self.floor = max(1e-5 * size, 1e-7 * largest, 1e4 * subject.noise, 1e-300)
         self.atol = 1e-2 * self.floor if settings.atol is None else settings.atol
         self.rng = np.random.default_rng([settings.seed, k])
         self.result = LeafResult()
@@ -112,12 +116,16 @@ class LeafCheck:
             self.check_directions(self.settings.directions)
             if self.result.bad_directions and all(entry.agrees for entry in self.result.entries):
                 self._search()
-        worst = self.result.worst
-        if worst is not None:
-            along = self.subject.along(self.k, worst.index)
-            scale = max(1.0, abs(float(self.array[worst.index])))
-            self.result.sweep = sweep(along, self.subject.u, worst.analytic, scale, max(self.floor, self.atol))
         return self.result
+
+    def sweep(self) -> Sweep | None:
+        """Error against step size at the worst entry."""
+        worst = self.result.worst
+        if worst is None:
+            return None
+        along = self.subject.along(self.k, worst.index)
+        scale = max(1.0, abs(float(self.array[worst.index])))
+        return sweep(along, self.subject.u, worst.analytic, scale, max(self.floor, self.atol))
 
     def check_entries(self, indices: Any) -> None:
         """Compare entries one after the other."""

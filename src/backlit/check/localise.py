@@ -18,12 +18,13 @@ from ..errors import OverwrittenError
 from ..graph import enable_grad, scope_path
 from ..source import describe
 from ..tensor import Tensor, constant
-from .causes import Cause, Evidence, name_cause
+from .causes import Cause, Evidence, broadcasts, name_cause
 from .leaf import Entry, LeafCheck, Settings
 from .subject import Subject, double_copy
 from .tape import Handed, Step, Tape, record
 
 _SHAPES = re.compile(r"gradient of shape (\([\d, ]*\)) for input \d+, which has shape (\([\d, ]*\))")
+_RESHAPED = re.compile(r"cannot reshape array of size (\d+) into shape (\([\d, ]*\))")
 REPEATS = 3
 """An operation on one line (in a loop, say) is looked at so many times at most."""
 
@@ -122,6 +123,13 @@ def _refusal(error: Exception) -> Cause:
     if shapes is not None:
         given, wanted = (ast.literal_eval(text) for text in shapes.groups())
         return name_cause(Evidence(np.zeros(given), np.zeros(wanted)))
+    reshaped = _RESHAPED.search(str(error))
+    if reshaped is not None:
+        size, shape = (ast.literal_eval(text) for text in reshaped.groups())
+        wanted = int(np.prod(shape))
+        if wanted and size > wanted and size % wanted == 0:
+            why = "is the sum over the axes along which an input was broadcast missing?"
+            return Cause("missing-sum", f"the rule raised {type(error).__name__}: {error}; {why}")
     return Cause("error", f"the rule raised {type(error).__name__}: {error}")
 
 
@@ -154,7 +162,21 @@ def evidence(subject: Subject, k: int, gradient: Any, numeric: NDArray[Any]) -> 
         upstream = subject.cotangents[0]
         if gradient is not None and outs[0].requires_grad:
             doubled = _pulled(outs[0], subject.leaves[k], 2 * upstream)
-    return Evidence(gradient, numeric, upstream, values, shapes, doubled)
+    return Evidence(gradient, numeric, upstream, values, shapes, doubled, _spread(subject, k, outs))
+
+
+def _spread(subject: Subject, k: int, outs: list[Tensor]) -> NDArray[Any] | None:
+    """The gradient that the rule gives for a leaf that was stretched to the output's shape beforehand."""
+    leaf = subject.leaves[k]
+    if len(outs) != 1 or leaf.shape == outs[0].shape or not broadcasts(leaf.shape, outs[0].shape):
+        return None
+    wide = double_copy(constant(np.broadcast_to(leaf._data, outs[0].shape)))
+    try:
+        with enable_grad():
+            (out,) = subject.outputs([wide if i == k else x for i, x in enumerate(subject.leaves)])
+        return _pulled(out, wide, subject.cotangents[0]) if out.shape == outs[0].shape else None
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return None
 
 
 def _pulled(out: Tensor, leaf: Tensor, upstream: NDArray[Any]) -> NDArray[Any] | None:

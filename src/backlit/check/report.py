@@ -29,7 +29,7 @@ class InputReport:
         checked, directions: how many entries and random directions were compared.
         kinks: entries where the function bends and the gradient lies between the slopes; not counted as failures.
         cause: the suspected cause of a wrong gradient.
-        sweep: error against step size at the worst entry.
+        sweep: error against step size at the worst entry, for wrong inputs (or the least exact, if none is wrong).
         oracles: relative error of the derivative along one random direction by other methods.
         float32: how far a gradient computed in float32 is from the one in float64, for inputs given in float32.
     """
@@ -149,9 +149,9 @@ class GradientReport:
         )
 
     def plot(self, path: Any = None) -> Any:
-        """Error against step size at the worst entry of each input, a Matplotlib figure (saved to ``path`` if given).
+        """Error against step size at the worst entry of wrong inputs, or of the least exact one, as a figure.
 
-        A right gradient gives a V, a wrong one a plateau.
+        A right gradient gives a V, a wrong one a plateau. The figure is saved to ``path`` if one is given.
         """
         return plot_sweeps({p.name: p.sweep for p in self.inputs if p.sweep is not None}, self, path)
 
