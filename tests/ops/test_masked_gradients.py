@@ -194,3 +194,46 @@ def test_float_exponents_keep_dtype_and_precision():
     y = bl.tensor([2.0], dtype=bl.float64, requires_grad=True)
     (slope,) = autograd.grad((y**0.3).sum(), y, create_graph=True)
     assert slope.item() == pytest.approx(0.3 * 2**-0.7, rel=1e-15)
+
+
+def leaves_of(value, change):
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return change(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)([leaves_of(part, change) for part in value])
+    if isinstance(value, dict):
+        return {key: leaves_of(part, change) for key, part in value.items()}
+    return value
+
+
+def tensors_in(result):
+    for part in result if isinstance(result, (tuple, list)) else (result,):
+        if isinstance(part, bl.Tensor) and part.requires_grad:
+            yield part
+
+
+@pytest.mark.parametrize("name", sorted(n for n, o in REGISTRY.items() if o.differentiable and n not in EXEMPT))
+def test_where_nothing_is_asked_for_nothing_comes_back(name):
+    """An upstream gradient of zeros gives zeros, at any finite values whatever: every differentiable operation."""
+    for sample in REGISTRY[name].samples(np.random.default_rng(1)):
+        for value in (0.0, -1.0, 1.0, 2.0, 1e4, -1e4):
+            leaves = []
+
+            def spoiled(array, value=value, leaves=leaves):
+                half = np.arange(array.size).reshape(array.shape) < max(1, array.size // 2)
+                leaves.append(bl.tensor(np.where(half, value, array), requires_grad=True))
+                return leaves[-1]
+
+            try:
+                result = REGISTRY[name].function(*leaves_of(sample.args, spoiled), **leaves_of(sample.kwargs, spoiled))
+            except OperationError:
+                continue
+            for out in tensors_in(result):
+                for create_graph in (True, False):
+                    zeros = bl.zeros_like(out)
+                    gradients = autograd.grad(
+                        out, leaves, zeros, retain_graph=True, create_graph=create_graph, allow_unused=True
+                    )
+                    for gradient in gradients:
+                        if gradient is not None:
+                            np.testing.assert_array_equal(gradient.numpy(force=True), 0.0, err_msg=f"{sample} {value}")
