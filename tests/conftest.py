@@ -1,0 +1,7 @@
+"""Settings for the whole suite."""
+
+from hypothesis import settings
+
+# Machines that run tests are shared: how long one example takes says nothing about it.
+settings.register_profile("shared", deadline=None, print_blob=True)
+settings.load_profile("shared")
