@@ -106,7 +106,7 @@ def _stretched(lead: tuple[int, ...], query: Array, key: Array, value: Array, ma
     shapes = [(*lead, *x.shape[-2:]) for x in (query, key, value)]
     if mask is not None:
         shapes.append((*lead, query.shape[-2], key.shape[-2]))
-    given = (query, key, value, mask)
+    given: list[Any] = [query, key, value, mask]
     return [x if x.shape == s else np.broadcast_to(x, s) for x, s in zip(given, shapes, strict=False)]
 
 
