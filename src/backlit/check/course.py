@@ -16,6 +16,9 @@ Curve = list[float]
 SMALL_RATIO = 1e-4
 """Updates of less than a ten-thousandth of the weights hardly move them within the usual number of epochs."""
 
+WILD_RATIO = 100.0
+"""Layers that start near zero can double in a step; nothing sound grows a hundredfold."""
+
 
 @dataclass(frozen=True)
 class Course:
@@ -101,7 +104,7 @@ def _diverged(course: Course) -> Iterator[Finding]:
             "lower the learning rate to a tenth.",
             likelihood=0.98,
         )
-    elif course.largest_ratio > 1 and not _learned(course):
+    elif course.largest_ratio > WILD_RATIO or (course.largest_ratio > 1 and not _learned(course)):
         yield Finding(
             "learning_rate_too_high",
             f"Updates were up to {course.largest_ratio:.3g} times as large as the weights, where 0.001 is usual.",

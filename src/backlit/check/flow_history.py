@@ -154,9 +154,11 @@ class Flow(LayerStatistics):
         if not any(finding.kind == "exploding_gradients" for finding in found):
             found += self._growth()
         if any(self.curves.values()):
-            found += judge_course(Course(self.curves, update_ratio=self.update_ratio))
-            found += self._noise_only()
-        return Findings(found)
+            of_curves = judge_course(Course(self.curves, update_ratio=self.update_ratio))
+            if any(finding.kind.startswith("learning_rate") for finding in of_curves):
+                found = [f for f in found if not f.kind.startswith("update_too")]  # the same, seen in one step
+            found += of_curves
+        return Findings(found or self._noise_only())
 
     def _growth(self) -> Iterator[Finding]:
         """Gradients that grew through time."""

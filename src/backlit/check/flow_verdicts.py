@@ -200,7 +200,7 @@ def judge_depth(norms: Mapping[str, float], *, explained: bool = False, of: str 
 def _no_gradient(layers: list[LayerFlow]) -> Iterator[Finding]:
     """Layers whose gradient is exactly zero. Behind a layer that starts at zero it is so for one step only."""
     asleep = [x for x in layers if x.has_weights and x.weight_norm > 0 and x.weight_gradient == x.gradient_norm == 0]
-    starting = any(x.has_weights and x.weight_norm == 0 and x.weight_gradient > 0 for x in layers)
+    starting = any(x.has_weights and x.starts_at_zero and x.weight_gradient > 0 for x in layers)
     if asleep and not starting:
         yield Finding(
             "zero_gradient",

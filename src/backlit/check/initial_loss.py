@@ -15,8 +15,9 @@ from .finding import Finding, Findings
 from .heads import class_rows, kind_of_loss, mismatches
 from .restore import unchanged
 
-HIGH, LOW = 2.0, 0.5
-"""Random weights of a usual size raise the loss by a tenth, seldom by a half; chance lowers it by a few hundredths."""
+HIGH, LOW = {"mse": 3.0, "l1": 3.0}, 0.5
+"""Random weights of a usual size raise the loss by a tenth, seldom by a half; chance lowers it by a few hundredths.
+Beyond twice the expected value it is too high; for numbers, whose columns may lie a little off 0, beyond three times."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _deviation(value: float, expected: float, formula: str, kind: str | None, ta
         f"The loss of the untrained model is {value:.3g}, and one that knows nothing has {expected:.3g} ({formula})."
     )
     data = {"value": value, "expected": expected}
-    if value > HIGH * expected:
+    if value > HIGH.get(kind or "", 2.0) * expected:
         yield Finding("initial_loss_too_high", numbers, *_why_high(kind, target), likelihood=0.75, data=data)
     elif value < LOW * expected:
         yield Finding(

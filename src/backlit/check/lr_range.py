@@ -31,7 +31,8 @@ class LRRange:
     Attributes:
         rates, losses: one entry a batch.
         smooth: the losses, smoothed by an exponential mean without bias towards the start.
-        suggestion: a tenth of the rate at which the smoothed loss was lowest; None where it never fell.
+        suggestion: a tenth of the rate at which the smoothed loss was lowest, or the rate at which it was halfway down,
+            whichever is smaller; None where it never fell.
         findings: empty where a rate was found.
     """
 
@@ -115,7 +116,8 @@ def _result(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> LRRange:
     rates, losses = rates[kept], losses[kept]
     smooth = _smoothed(losses.tolist())
     if len(smooth) and smooth.min() < NOTICEABLE * smooth[0]:
-        return LRRange(rates, losses, smooth, float(rates[int(smooth.argmin())]) / 10)
+        halfway = int(np.argmax(smooth <= 0.5 * (smooth[0] + smooth.min())))
+        return LRRange(rates, losses, smooth, float(min(rates[int(smooth.argmin())] / 10, rates[halfway])))
     numbers = f"from {smooth[0]:.3g} to {smooth.min():.3g}" if len(smooth) else "and was not finite from the start"
     problem = Finding(
         "no_rate_learns",

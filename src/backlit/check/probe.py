@@ -36,6 +36,7 @@ class LayerFlow:
         rows: how many rows (and positions) the dead units were looked for in.
         gradient_norm: the norm of the loss's gradient with respect to its output; NaN where none arrives.
         weight_norm, weight_gradient: norms of its parameters and of their gradients, all together.
+        starts_at_zero: whether a matrix of weights is all zeros, as last layers and residual branches may start.
         update_ratio: ``‖ΔW‖ / ‖W‖`` of one optimizer step; NaN where no step was made.
         noise_scale: how many rows a batch needs for its gradient to have as much signal as noise; NaN where unknown.
         is_output: whether its output is the model's own.
@@ -56,6 +57,7 @@ class LayerFlow:
     gradient_norm: float = math.nan
     weight_norm: float = math.nan
     weight_gradient: float = math.nan
+    starts_at_zero: bool = False
     update_ratio: float = math.nan
     noise_scale: float = math.nan
     is_output: bool = False
@@ -178,6 +180,7 @@ class Probe(WalkObserver):
             if layer.has_weights:
                 own = [p for _, p in modules[layer.name]._held("parameter") if p.requires_grad]
                 layer.weight_norm = norm(p._data for p in own)
+                layer.starts_at_zero = any(p.ndim > 1 and not p._data.any() for p in own)
                 layer.weight_gradient = norm(p._grad._data for p in own if p._grad is not None)
         return found
 

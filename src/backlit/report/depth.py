@@ -21,7 +21,7 @@ def flow_bars(report: FlowReport) -> str:
     layers = report.layers if len(report.layers) <= MAX_LAYERS else _ends(report.layers)
     left = 16 + 6.8 * max(len(_name(layer)) for layer in layers)
     height = TOP + ROW * len(layers) + BOTTOM
-    width = (WIDTH - left - 2 * GAP - 12) / 3
+    width = (WIDTH - left - 2 * GAP - 24) / 3
     body = [text(left - 8, TOP + (i + 0.68) * ROW, _name(x), "tick", "end") for i, x in enumerate(layers)]
     for k, (title, value, colour, log) in enumerate(_COLUMNS):
         start = left + k * (width + GAP)
