@@ -16,43 +16,11 @@ from ..numerics import quiet
 from .subject import Subject
 from .tape import Tape
 
-ANALYTIC = frozenset(
-    (
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "exp",
-        "sin",
-        "cos",
-        "tan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "square",
-        "reciprocal",
-        "log",
-        "sqrt",
-        "log1p",
-        "expm1",
-        "matmul",
-        "mm",
-        "bmm",
-        "mv",
-        "dot",
-        "sum",
-        "mean",
-        "reshape",
-        "permute",
-        "expand",
-        "transpose",
-        "squeeze",
-        "unsqueeze",
-        "flatten",
-        "broadcast_to",
-    )
-)
+_ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "reciprocal", "square", "exp", "expm1", "log", "log1p", "sqrt"}
+_PERIODIC = {"sin", "cos", "tan", "sinh", "cosh", "tanh"}
+_LINEAR = {"sum", "mean", "matmul", "mm", "bmm", "mv", "dot"}
+_SHAPES = {"reshape", "permute", "expand", "transpose", "squeeze", "unsqueeze", "flatten", "broadcast_to"}
+ANALYTIC = frozenset(_ELEMENTWISE | _PERIODIC | _LINEAR | _SHAPES)
 """Operations whose forward rule, given complex numbers, is the analytic continuation of the real function."""
 STEP = 1e-100
 

@@ -12,6 +12,7 @@ from ..containers import flatten
 from ..errors import GradientError, OperationError, UnsupportedError
 from ..graph import enable_grad
 from ..numerics import quiet
+from ..ops.joining import stack
 from ..random import fork_rng
 from ..tensor import Tensor, constant
 from .causes import Cause
@@ -125,7 +126,7 @@ def gradgradcheck(
     Args:
         func, inputs: as for :func:`gradcheck`.
         grad_outputs: upstream gradients, one an output; random by default.
-        gen_non_contig_grad_outputs: make the random ones views with gaps in memory.
+        gen_non_contig_grad_outputs: hand upstream gradients over as views with gaps in memory.
         check_fwd_over_rev: also differentiate the gradient by forward mode.
         check_rev_over_rev: differentiate the gradient by backpropagation.
 
@@ -138,7 +139,7 @@ def gradgradcheck(
     args, chosen = _chosen("gradgradcheck", inputs)
     count = len(args)
     with fork_rng():
-        seeds = _upstream(func, args, chosen, grad_outputs, gen_non_contig_grad_outputs)
+        seeds = _upstream(func, args, chosen, grad_outputs)
 
     def gradient(*everything: Any) -> Any:
         flat, rebuild = flatten(everything[:count])
@@ -147,7 +148,8 @@ def gradgradcheck(
                 flat[i] = constant(flat[i]._data).requires_grad_()
         with enable_grad():
             outs = [t for t in flatten(func(*rebuild(flat)))[0] if t.dtype.kind == "f"]
-            live = [(o, u) for o, u in zip(outs, everything[count:], strict=True) if o.requires_grad]
+            given = [_with_gaps(u) if gen_non_contig_grad_outputs else u for u in everything[count:]]
+            live = [(o, u) for o, u in zip(outs, given, strict=True) if o.requires_grad]
             return autograd.grad(
                 [o for o, _ in live],
                 [flat[i] for i in chosen],
@@ -174,15 +176,19 @@ def gradgradcheck(
     )
 
 
-def _upstream(func: Any, args: Any, chosen: list[int], given: Any, gaps: bool) -> list[Tensor]:
+def _with_gaps(tensor: Tensor) -> Tensor:
+    """The same values, every second element of memory."""
+    return stack([tensor, tensor * 2.0], -1)[..., 0]
+
+
+def _upstream(func: Any, args: Any, chosen: list[int], given: Any) -> list[Tensor]:
     """Upstream gradients that require gradients themselves."""
     if given is not None:
         return [double_copy(t) for t in flatten((given,))[0]]
     flat, rebuild = flatten(args)
     subject = Subject(_placed(func, flat, rebuild, chosen), [double_copy(flat[i]) for i in chosen], [])
     rng = np.random.default_rng(1)
-    drawn = [rng.normal(size=(*u.shape, 2 if gaps else 1))[..., 0] for u in subject.cotangents]
-    return [constant(u).requires_grad_() for u in drawn]
+    return [constant(np.asarray(rng.normal(size=u.shape))).requires_grad_() for u in subject.cotangents]
 
 
 def _chosen(name: str, inputs: Any) -> tuple[tuple[Any, ...], list[int]]:

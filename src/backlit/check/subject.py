@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import autograd
 from ..containers import flatten
-from ..errors import GradientError
+from ..errors import GradientError, OperationError
 from ..graph import enable_grad, mode, no_grad
 from ..numerics import quiet
 from ..random import default_generator
@@ -48,6 +48,10 @@ class Subject:
         self.state = default_generator.get_state() if state is None else state
         self._draws = True
         first = self._evaluate()
+        if not first:
+            raise OperationError(
+                "the function to check returned no floating-point tensor; return the results it computes."
+            )
         after = default_generator.get_state()
         self._draws = bool(np.any(after._data != self.state._data))
         rng = np.random.default_rng(seed)
