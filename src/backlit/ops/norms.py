@@ -49,8 +49,8 @@ class Norm(Op):
     def vjp_x(ctx, g, x, out):
         p, axis, keepdims = ctx.params.values()
         if p == 2 and not isinstance(g, Tensor):  # the zero vector stays zero whatever it is divided by
-            share = NUMPY.where(np.equal(g, 0), 0, g / (out + (out == 0)))
-            return NUMPY.gated(spread(share, x.shape, axis, keepdims), x)
+            unit = x / spread(out + (out == 0), x.shape, axis, keepdims)
+            return NUMPY.gated(spread(g, x.shape, axis, keepdims), unit)
         slope = _slope(x, spread(out, x.shape, axis, keepdims), p, axis)
         return LIBRARY.gated(spread(g, x.shape, axis, keepdims), slope)
 
