@@ -151,6 +151,11 @@ def nothing_to_average():
     return x[x > 5].mean()  # culprit
 
 
+def all_ignored():
+    logits = leaf([[1.0, 2.0], [3.0, 4.0]])
+    return nn.functional.cross_entropy(logits, bl.tensor([-100, -100]))  # culprit
+
+
 def bad_input():
     data = bl.tensor([[1.0, 2.0], [float("nan"), 4.0]])
     weight = leaf([[1.0], [1.0]])
@@ -199,6 +204,7 @@ CASES = [
     (gradient_overflow, "backward", "div", "division by nearly zero", "y", (0,), 1e-30),
     (zero_times_infinity, "forward", "mul", "arithmetic with infinity", "y", (1,), INF),
     (nothing_to_average, "forward", "mean", "nothing to average", None, None, None),
+    (all_ignored, "forward", "cross_entropy", "nothing to average", "target", (0,), -100),
     (bad_input, "data", "matmul", "bad input data", None, (1, 0), None),
     (bad_parameter, "parameter", "mul", "spoiled parameter", "y", (1,), INF),
     (own_backward, "backward", "div in Halved", "division by zero", "y", (1,), 0.0),

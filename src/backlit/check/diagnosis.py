@@ -227,6 +227,18 @@ def _softmax(e: Evidence) -> Diagnosis | None:
     return None
 
 
+def _ignored(e: Evidence) -> Diagnosis | None:
+    if e.phase == "backward" or e.name not in ("cross_entropy", "nll_loss") or not e.finite_operands:
+        return None
+    if not any(math.isnan(v) for v in e.result.values):
+        return None
+    return Diagnosis(
+        "nothing to average",
+        f"{e.name} averages over no target: all are ignored (ignore_index), or their class weights are 0.",
+        "Leave such batches out, or use reduction='sum' and divide by the number of targets that count, at least 1.",
+    )
+
+
 def _of_infinities(e: Evidence) -> Diagnosis | None:
     if e.phase == "backward" or e.finite_operands:
         return None
@@ -356,6 +368,7 @@ _RULES: tuple[Rule, ...] = (
     _bounded,
     _softmax,
     _empty,
+    _ignored,
     _of_infinities,
     _masked,
     _infinite_slope,

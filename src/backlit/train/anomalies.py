@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from .. import random
-from ..errors import AnomalyError, BacklitError, NonFiniteError
+from ..errors import AnomalyError, NonFiniteError
 from ..nn.parameter import overwrite
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Retracer:
             (loss if penalty is None else loss + penalty).backward()
         except AnomalyError as error:
             return error.anomaly
-        except BacklitError:  # a loss that depends on no weight, for example: no walk, no culprit
+        except Exception:  # a model or loss with a state of its own may fail otherwise; the first trouble is the news
             return None
         finally:
             watch.end()
