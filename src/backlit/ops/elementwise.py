@@ -10,8 +10,8 @@ the inputs it needs, or ``out``, and only those are saved. From the slope come
 
 ``indicator = True`` says that slopes are conditions (1 where true, 0 elsewhere): the gradient is routed, not
 multiplied, so an infinite upstream gradient does not become NaN where the gate is closed. Every other product is
-*gated*: an upstream gradient of exactly zero stays zero, whatever the slope, also where that is infinite or NaN. This is
-what makes ``where(x > 0, sqrt(x), x)`` differentiable at 0 and below; docs/numerics.md says what it costs.
+*gated*: an upstream gradient of exactly zero stays zero, whatever the slope, also where that is infinite or NaN. That
+is what makes ``where(x > 0, sqrt(x), x)`` differentiable at 0 and below; docs/numerics.md says what it costs.
 """
 
 from __future__ import annotations
