@@ -135,6 +135,17 @@ def test_branches_next_to_the_point_are_seen_through():
     assert report.inputs[0].checked + len(report.inputs[0].kinks) == 3
 
 
+def test_the_edge_of_the_domain():
+    report = check.gradients(lambda x: x.log() + x.sqrt(), bl.tensor([1e-9, 1e-4, 2.0], dtype=bl.float64))
+    assert report.ok, str(report)
+    assert report.inputs[0].checked == 3
+    report = check.gradients(lambda x: x.sqrt(), bl.tensor([0.0, 2.0], dtype=bl.float64))
+    assert report.ok
+    assert (report.inputs[0].checked, report.inputs[0].undefined) == (1, 1)
+    assert "no finite differences" in str(report)
+    assert check.gradients(lambda x: x.sqrt(), bl.tensor([0.0])).inputs[0].status == "undefined"
+
+
 # -- wrong ones: the cause is named -------------------------------------------------------------------------------
 
 SQUARE = draw(3, 3)
@@ -175,6 +186,12 @@ CAUSES = {
     "none": (node(lambda x, y: x * y, lambda g, x, y: (g * y, None)), (draw(3), draw(3)), "detached", "no gradient"),
     "straight through": (node(lambda x: x.round(), lambda g, x: g), (draw(3, 4),), "flat", "does not change"),
     "one sign": (node(lambda x: x.abs(), lambda g, x: g), (bl.tensor([1.0, -2.0, 3.0]),), None, None),
+    "not finite": (
+        node(lambda x: x * 1.0, lambda g, x: g * (x - x) / (x - x)),
+        (draw(6),),
+        "non-finite",
+        "NaN",
+    ),
     "a missing term": (
         node(lambda x: x * x.sigmoid(), lambda g, x: g * x.sigmoid()),
         (draw(6),),

@@ -81,3 +81,23 @@ def test_right_rules_are_not_accused(tool):
 @pytest.mark.slow
 def test_right_rules_are_not_accused_at_any_sample(tool):
     assert not refused(tool, tool.calls())
+
+
+def test_the_complex_step_agrees_with_the_rules_of_every_operation_it_takes(tool):
+    from backlit.check.complex_step import ANALYTIC, complex_step
+    from backlit.check.subject import Subject
+
+    seen = set()
+    for call in tool.calls():
+        if sum(leaf.size for leaf in call.leaves) > 200:
+            continue
+        leaves = tool.properties.tensors([leaf.copy() for leaf in call.leaves])
+        with tool.quiet():
+            subject = Subject(lambda xs, call=call: tuple(call(xs)), leaves, [""] * len(leaves))
+            for k, gradient in enumerate(subject.backward()):
+                direction = np.random.default_rng(k).normal(size=leaves[k].shape)
+                found = complex_step(subject, k, direction)
+                if found is not None and gradient is not None:
+                    assert np.isclose(found, (gradient * direction).sum(), rtol=1e-9, atol=1e-11), str(call)
+                    seen.add(call.operation.name)
+    assert len(seen & ANALYTIC) >= 25, seen

@@ -22,7 +22,7 @@ class Cause:
     """A suspected cause: ``kind`` for programs, ``text`` for people.
 
     Kinds: ``missing-sum``, ``transposed``, ``factor``, ``sign``, ``chain-factor``, ``zero``, ``detached``, ``stale``,
-    ``non-deterministic``, ``flat``, ``shape``, ``dtype``, ``error``, ``unknown``.
+    ``non-deterministic``, ``non-finite``, ``flat``, ``shape``, ``dtype``, ``error``, ``unknown``.
     """
 
     kind: str
@@ -99,6 +99,16 @@ def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(small, large) == large
     except ValueError:
         return False
+
+
+def _not_finite(e: Evidence) -> Cause | None:
+    assert e.analytic is not None
+    if np.isfinite(e.analytic[np.isfinite(e.numeric)]).all():
+        return None
+    return Cause(
+        "non-finite",
+        "the gradient is NaN or infinite where the function has a finite slope (zero times infinity behind a mask?)",
+    )
 
 
 def _zero(e: Evidence) -> Cause | None:
@@ -264,6 +274,7 @@ def _some_signs(e: Evidence) -> Cause | None:
 SUSPECTS = (
     _none,
     _of_shape,
+    _not_finite,
     _zero,
     _plain_factor,
     _transposed,

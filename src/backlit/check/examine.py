@@ -213,13 +213,14 @@ def _examine_leaf(check: LeafCheck, gradient: Any, dtype: str, failed: bool) -> 
 def _fill(part: InputReport, result: LeafResult) -> None:
     part.ok, part.relative, part.worst = result.ok, result.relative, result.worst
     part.checked, part.directions, part.kinks = len(result.entries), result.directions, result.kinks
+    part.undefined = result.undefined
 
 
 def _status(part: InputReport, result: LeafResult) -> str:
     if not part.ok:
         return "wrong"
-    if result.kinks and not result.entries:
-        return "kinks only"
+    if not result.entries:
+        return "kinks only" if result.kinks else "undefined"
     return "noise" if result.unsettled and part.relative > 1e-2 else "ok"
 
 
@@ -264,7 +265,7 @@ def _float32_noise(
         state=subject.state,
     )
     for part, one, other in zip(report.inputs, single.backward(), subject.backward(), strict=True):
-        if one is not None and other is not None and other.size:
+        if one is not None and other is not None and other.size and np.isfinite(one).all() and np.isfinite(other).all():
             part.float32 = float(np.abs(one - other).max() / (np.abs(other).max() or 1.0))
     report.notes.append("float32 inputs were checked in float64")
 

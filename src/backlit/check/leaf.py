@@ -59,6 +59,8 @@ class LeafResult:
     entries: list[Entry] = field(default_factory=list)
     kinks: list[Kink] = field(default_factory=list)
     unsettled: int = 0
+    undefined: int = 0
+    """Entries where the function has no finite difference, such as sqrt at 0: nothing can be said about them."""
     directions: int = 0
     bad_directions: int = 0
     worst_direction: float = 0.0
@@ -136,6 +138,14 @@ class LeafCheck:
         analytic = float(self.analytic[index])
         scale = max(1.0, abs(float(self.array[index])))
         estimate, agrees, found = self.compare(index, analytic, scale)
+        value = abs(float(self.array[index]))
+        if (
+            not np.isfinite(estimate.value) and 0 < value < 1
+        ):  # the edge of the domain, as of log, is nearer than the step
+            estimate, agrees, found = self.compare(index, analytic, 2.0 ** np.floor(np.log2(value)))
+        if not np.isfinite(estimate.value):
+            self.result.undefined += 1
+            return
         if found is not None:
             self.result.kinks.append(Kink(index, found.kind, found.left, found.right, analytic))
             return
@@ -170,10 +180,9 @@ class LeafCheck:
             estimate, agrees, found = self.compare(direction, wanted, 1.0)
             self.result.directions += 1
             if found is None:
-                self.result.bad_directions += not agrees
-                self.result.worst_direction = max(
-                    self.result.worst_direction, 0.0 if agrees else self._relative(wanted, estimate)
-                )
+                self.result.bad_directions += not agrees and bool(np.isfinite(estimate.value))
+                off = 0.0 if agrees or np.isnan(estimate.value) else self._relative(wanted, estimate)
+                self.result.worst_direction = max(self.result.worst_direction, off)
 
     def _relative(self, analytic: float, estimate: Estimate) -> float:
         off = abs(estimate.value - analytic)

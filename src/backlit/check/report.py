@@ -21,12 +21,13 @@ class InputReport:
     Attributes:
         name, shape, dtype: which one; ``dtype`` is the one it was given in (checks are made in float64).
         ok: whether the gradient is right.
-        status: ``ok``, ``wrong``, ``kinks only``, ``noise`` (the differences are too uncertain to
+        status: ``ok``, ``wrong``, ``kinks only``, ``undefined``, ``noise`` (the differences are too uncertain to
             tell), ``no elements``.
         relative: the largest relative error, of an entry or of a random direction.
         worst: the entry furthest off: ``index``, ``analytic`` (backpropagation), ``numeric``, ``error`` (uncertainty of
             ``numeric``), ``relative``.
         checked, directions: how many entries and random directions were compared.
+        undefined: how many entries could not be checked because no difference is finite there (sqrt at 0, NaN inputs).
         kinks: entries where the function bends and the gradient lies between the slopes; not counted as failures.
         cause: the suspected cause of a wrong gradient.
         sweep: error against step size at the worst entry, for wrong inputs (or the least exact, if none is wrong).
@@ -43,6 +44,7 @@ class InputReport:
     worst: Entry | None = None
     checked: int = 0
     directions: int = 0
+    undefined: int = 0
     kinks: list[Kink] = field(default_factory=list)
     cause: Cause | None = None
     sweep: Sweep | None = None
@@ -68,6 +70,8 @@ class InputReport:
             out.append(f"      suspected cause: {self.cause}")
         if self.sweep is not None and not self.ok:
             out.append(f"      error against step size {self.sweep}")
+        if self.undefined:
+            out.append(f"      {self.undefined} entries not checked: the function has no finite differences there")
         if self.kinks:
             k = self.kinks[0]
             out.append(
