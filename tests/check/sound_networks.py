@@ -1,5 +1,7 @@
 """Ten sound networks with data that they can learn; none of them may cause a finding."""
 
+from itertools import pairwise
+
 import numpy as np
 
 import backlit as bl
@@ -106,7 +108,7 @@ def sound():
 
 def _mlp(activation, depth=2, width=48):
     sizes = [64] + [width] * depth
-    layers = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), activation())]
+    layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), activation())]
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
 

@@ -204,7 +204,7 @@ def _array(value: Any) -> NDArray[Any]:
         value = value[0]
     for method in ("detach", "cpu"):
         value = getattr(value, method, lambda value=value: value)()
-    return np.array(getattr(value, "_data", value))
+    return np.asarray(getattr(value, "_data", value)).copy()
 
 
 def _difference(name: str, a: NDArray[Any], b: NDArray[Any], rtol: float, atol: float) -> Difference:

@@ -91,8 +91,6 @@ def _table(given: Any) -> _Table:
             "check.data: give inputs and targets with at least one row: (x, y), a Dataset, a DataLoader."
         )
     x, y = parts[0], parts[-1]
-    if len(x) != len(y):
-        raise OperationError(f"check.data: there are {len(x)} rows of inputs and {len(y)} targets.")
     tokens = x.dtype.kind in "iu" and x.dtype.itemsize > 1
     return _Table(x.reshape(len(x), -1), y, names, pictures or x.ndim > 2 or tokens)
 
@@ -101,6 +99,9 @@ def _arrays(given: Any) -> list[Array]:
     """Inputs and targets as arrays, in the order in which they come."""
     if isinstance(given, tuple | list):
         whole = [np.asarray(getattr(part, "_data", part)) for part in given]
+        if len({len(part) for part in whole}) > 1:
+            sizes = " and ".join(str(len(part)) for part in whole)
+            raise OperationError(f"check.data: inputs and targets have {sizes} rows; there must be as many of each.")
         chosen = _spread(len(whole[0]))
         return [part[chosen] for part in whole]
     if isinstance(given, DataLoader):

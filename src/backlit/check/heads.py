@@ -31,7 +31,10 @@ def kind_of_loss(value: float, output: Any, target: Any) -> str | None:
 
 def class_rows(output: Any, target: Any) -> tuple[Array, NDArray[np.int64]] | None:
     """Scores (rows, classes) and labels (rows), where a target holds class numbers; None where it does not."""
-    z, t = np.asarray(output._data, np.float64), np.asarray(target._data)
+    return _class_rows(np.asarray(output._data, np.float64), np.asarray(target._data))
+
+
+def _class_rows(z: Array, t: NDArray[Any]) -> tuple[Array, NDArray[np.int64]] | None:
     if t.dtype.kind not in "iu" or z.ndim < 2 or t.shape != (z.shape[0], *z.shape[2:]):
         return None
     scores = np.moveaxis(z, 1, -1).reshape(-1, z.shape[1])
@@ -41,10 +44,9 @@ def class_rows(output: Any, target: Any) -> tuple[Array, NDArray[np.int64]] | No
 
 
 def _candidates(z: Array, t: NDArray[Any]) -> Iterator[tuple[str, Callable[[], float]]]:
-    if t.dtype.kind in "iu" and z.ndim >= 2 and t.shape == (z.shape[0], *z.shape[2:]):
-        scores = np.moveaxis(z, 1, -1).reshape(-1, z.shape[1])
-        labels = t.reshape(-1)
-        scores, labels = scores[labels >= 0], labels[labels >= 0]
+    classes = _class_rows(z, t)
+    if classes is not None and t.max(initial=0) < z.shape[1]:
+        scores, labels = classes
         picked = scores[np.arange(len(labels)), labels]
         yield "nll", lambda: -picked.mean()
         yield "cross_entropy", lambda: (_log_sum_exp(scores) - picked).mean()

@@ -17,7 +17,7 @@ from .restore import unchanged
 
 HIGH, LOW = {"mse": 3.0, "l1": 3.0}, 0.5
 """Random weights of a usual size raise the loss by a tenth, seldom by a half; chance lowers it by a few hundredths.
-Beyond twice the expected value it is too high; for numbers, whose columns may lie a little off 0, beyond three times."""
+Beyond twice the expected value it is too high; for numbers, whose columns may lie off 0, beyond three times."""
 
 
 @dataclass(frozen=True)
