@@ -5,6 +5,7 @@ from .causes import Cause
 from .compare import Difference, Differences, compare
 from .course import curves
 from .data import data
+from .doctor import diagnose, doctor
 from .examine import gradients, model
 from .finding import Finding, Findings
 from .flow import FlowReport, flow
@@ -45,6 +46,8 @@ __all__ = [
     "compare",
     "compare_gradients",
     "curves",
+    "diagnose",
+    "doctor",
     "data",
     "flow",
     "gradients",

@@ -41,11 +41,11 @@ def optimizer_parameters(s: Situation) -> Iterator[Finding]:
     if named and len(missing) == len(trainable) and not held & {id(p) for p in named.values()}:
         text = f"The optimizer holds {len(held)} parameters, and none of them belongs to this model."
         yield finding("optimizer_parameters", text, "optimizer")
-    elif missing and not s.learned:
+    elif missing:
         text = (
             f"The optimizer lacks {len(missing)} of the model's {len(trainable)} trainable parameters: {missing[0]}, …"
         )
-        yield finding("optimizer_parameters", text, missing[0], 0.9)
+        yield finding("optimizer_parameters", text, missing[0], 0.5 if s.learned else 0.9)
     elif frozen and not s.learned and len(frozen) >= len(trainable) and _stuck(s):
         text = f"{len(frozen)} of {len(named)} parameters are frozen ({frozen[0]}, …), and the loss stands still."
         yield finding("frozen_parameters", text, frozen[0], 0.8)
@@ -71,7 +71,7 @@ def gradients_not_zeroed(s: Situation) -> Iterator[Finding]:
     if not sizes or not math.isfinite(kept) or not max(sizes):
         return
     times = kept / max(sizes)
-    if times > 6 and not s.learned:
+    if times > 5:
         text = (
             f"The norm of the gradients held by the parameters is {kept:.3g}, {times:.3g} times the largest of "
             f"{len(sizes)} batches ({max(sizes):.3g}): they are sums over many steps."
@@ -155,7 +155,7 @@ def _draws(s: Situation) -> bool:
 def _flat(s: Situation) -> bool:
     """Whether the loss hardly moved, so that no comparison with earlier weights means anything."""
     loss = s.curves.column("loss")
-    return len(loss) < 2 or loss[-1] > 0.98 * loss[0]
+    return len(loss) < 2 or loss[-1] > 0.98 * loss[0] or loss[-1] > 0.85 * s.baseline
 
 
 def _nearer(recorded: float, wrong: float, right: float) -> bool:
@@ -163,7 +163,7 @@ def _nearer(recorded: float, wrong: float, right: float) -> bool:
     if not all(math.isfinite(v) and v > 0 for v in (recorded, wrong, right)):
         return False
     apart, beyond = math.log(wrong / right), math.log(recorded / right)
-    return abs(apart) > 0.12 and 0.75 < beyond / apart < 1.6
+    return abs(apart) > 0.12 and 0.75 < beyond / apart < 2.5
 
 
 def dropout(s: Situation) -> Iterator[Finding]:
@@ -207,7 +207,7 @@ def experiments(s: Situation) -> Iterator[Finding]:
             return
     usual = attempt(s, scaled_rate(1.0), fresh=diverged)
     high = _too_high(s, usual, diverged)
-    if high is None and not diverged and (usual.gain < 0.02 or (s.score and s.score.loss > 1.5 * s.baseline)):
+    if high is None and not diverged:
         # Units that overshot until they are dead or saturated do not come back: ask how new weights would fare.
         high = _too_high(s, attempt(s, scaled_rate(1.0), fresh=True), True)
     if high is not None:

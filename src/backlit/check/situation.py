@@ -156,7 +156,8 @@ class Situation:
         if self.score is None or not math.isfinite(self.score.loss):
             return False
         if self.score.accuracy is not None and self.classes:
-            return self.score.accuracy - self.majority > 0.6 * (1 - self.majority)
+            right = self.score.accuracy - self.majority > 0.6 * (1 - self.majority)
+            return right and not self.score.loss > 0.75 * self.baseline
         return self.score.loss < 0.3 * self.baseline
 
     @property

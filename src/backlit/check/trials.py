@@ -18,8 +18,11 @@ from .situation import Situation, first_rows, untouched
 
 STEPS, LONG = 40, 120
 ROWS = 512
-MAX_WORK = 4e9
-"""About how many multiplications all steps of a trial may take; larger networks are not tried."""
+MAX_SECONDS = 0.15
+"""About how long one trial may take; larger networks are not tried."""
+
+_OPERATION, _MULTIPLICATION = 50e-6, 2e-10
+"""Seconds, roughly: for one operation forward and backward beside its arithmetic, and for one multiplication."""
 
 Change = Callable[[Any, Any], None]
 
@@ -41,7 +44,8 @@ def affordable(situation: Situation) -> bool:
     """Whether a trial is short work for this network."""
     weights = sum(p.numel() for p in situation.model.parameters())
     rows = len(situation.batches[0][1]._data) if situation.batches[0][1].ndim else 1
-    return weights * rows * STEPS * 6 < MAX_WORK
+    operations = len(situation.notes["pass"].applied)
+    return STEPS * (operations * _OPERATION + 3 * weights * rows * _MULTIPLICATION) < MAX_SECONDS
 
 
 def attempt(

@@ -115,7 +115,7 @@ class Recurrent(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.rnn = nn.RNN(1, width, nonlinearity="relu", batch_first=True)
-        nn.init.orthogonal_(self.rnn.weight_hh_l0, gain=2.5)
+        nn.init.orthogonal_(self.rnn.weight_hh_l0, gain=3.2)
         self.head = nn.Linear(width, 1)
 
     def forward(self, x):
