@@ -294,3 +294,34 @@ def test_one_bad_entry_of_a_large_gradient_is_found():
     assert anomaly.cause == "infinite slope of sqrt at 0"
     for a, b in zip(weights(model), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("place", ["upstream", "input"])
+def test_a_bad_factor_of_a_product_is_found_whatever_entry_it_is(bias, place):
+    class Poison(bl.autograd.Function):
+        """One NaN in what is handed down."""
+
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, upstream):
+            bad = upstream.numpy().copy()
+            bad[3, 7] = np.nan
+            return bl.tensor(bad)
+
+    layer = nn.Linear(4 if place == "upstream" else 90, 90, bias=bias)
+    wide = np.tile(X, (1, 23))[:, :90].copy()
+    model = nn.Sequential(layer, nn.ReLU(), nn.Linear(90, 3))
+    before = weights(model)
+    with pytest.raises(NonFiniteError):
+        if place == "upstream":
+            options = {"batch_size": None, **QUIET}
+            fit(nn.Sequential(layer), (X, Y), loss=lambda o, t: Poison.apply(o).mean(), epochs=1, **options)
+        else:
+            wide[3, 7] = -np.inf  # ReLU makes 0 or infinity of it
+            fit(model, (wide, Y), epochs=1, batch_size=None, **QUIET)
+    for a, b in zip(weights(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)

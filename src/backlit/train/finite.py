@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,29 +13,36 @@ from ..numerics import hush, unhush
 _LARGE = 4096  # entries from which reading a whole gradient once more would be felt
 
 
-def product_weights(model: Any) -> frozenset[int]:
-    """The identities of weights whose gradients are matrix products XᵀdY and nothing else."""
+def product_weights(model: Any) -> dict[int, bool]:
+    """The weights whose gradients are matrix products dYᵀX and nothing else, by identity.
+
+    The value tells whether a column must be looked at: not where a bias, whose gradient is the sum of dY, shows it too.
+    """
     from ..nn.attention import MultiheadAttention
     from ..nn.convolution import _Conv
     from ..nn.linear import Linear
     from ..nn.recurrent import _Recurrent
 
-    products: set[int] = set()
+    products: dict[int, bool] = {}
     others: set[int] = set()
     for module in model.modules():
-        plain = isinstance(module, (Linear, MultiheadAttention, _Recurrent))
-        plain = plain or (isinstance(module, _Conv) and module.groups == 1)
-        found = products if plain else others
-        found.update(id(parameter) for parameter in module.parameters(recurse=False))
-    return frozenset(products - others)
+        own = list(module.parameters(recurse=False))
+        one_product = isinstance(module, Linear) or (isinstance(module, _Conv) and module.groups == 1)
+        if one_product or isinstance(module, (MultiheadAttention, _Recurrent)):
+            bias = getattr(module, "bias", None) if one_product else None
+            column = bias is None or not bias.requires_grad
+            products.update((id(p), column or products.get(id(p), False)) for p in own)
+        else:
+            others.update(id(p) for p in own)
+    return {place: column for place, column in products.items() if place not in others}
 
 
-def squares(parameters: Iterable[Any], products: frozenset[int] = frozenset()) -> float:
+def squares(parameters: Iterable[Any], products: Mapping[int, bool] = MappingProxyType({})) -> float:
     """A sum of squares over all gradients, finite only if none of them holds NaN or infinity.
 
-    Of large gradients in ``products`` one row and one column are enough: in a product XᵀdY an entry of dY that is not
-    finite spoils a whole column, and one of X a whole row. All others are added up whole. Large finite entries overflow
-    the sum as well, so that it only raises a suspicion.
+    Of large gradients in ``products`` one row, and where need be one column, are enough: in a product dYᵀX an entry of
+    dY that is not finite spoils a whole row, and one of X a whole column. All others are added up whole. Large finite
+    entries overflow the sum as well, so that it only raises a suspicion.
     """
     token = hush()
     total = 0.0
@@ -43,9 +51,10 @@ def squares(parameters: Iterable[Any], products: frozenset[int] = frozenset()) -
         if gradient is not None:
             part = gradient._data
             if part.ndim > 1:
-                if part.size > _LARGE and id(parameter) in products:
-                    column = part[:, 0].ravel("K")
-                    total += float(column.dot(column))
+                if part.size > _LARGE and (column := products.get(id(parameter))) is not None:
+                    if column:
+                        first = part[:, 0].ravel("K")
+                        total += float(first.dot(first))
                     part = part[0]
                 part = part.ravel("K")
             total += float(part.dot(part))
