@@ -130,7 +130,7 @@ def _regression(output: Any, z: Array, t: NDArray[Any]) -> Iterator[Finding]:
             likelihood=0.95,
             data={"outside": outside},
         )
-    classes = np.unique(t) if t.dtype.kind in "iu" else ()
+    classes = np.unique(t) if t.dtype.kind in "iu" else np.zeros(0)
     if len(classes) > 2 and z.shape[-1:] == (1,):
         yield Finding(
             "regression_on_class_numbers",

@@ -154,7 +154,7 @@ def _project(moves: Array, first: Array, second: Array) -> tuple[Array, float]:
     places, *_ = np.linalg.lstsq(plane, moves.T, rcond=None)
     whole = float((moves**2).sum())
     inside = float(((plane @ places) ** 2).sum())
-    return places.T, inside / whole if whole else float("nan")
+    return np.asarray(places.T, np.float64), inside / whole if whole else float("nan")
 
 
 def _reach(trajectory: Array, span: float, size: int, chosen: str) -> tuple[Array, Array]:

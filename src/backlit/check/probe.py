@@ -95,7 +95,7 @@ class _Station:
     def see_units(self, values: NDArray[Any], axis: int) -> None:
         """Add one output of a rectifier: which of its units are above 0 anywhere."""
         others = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
-        above = (values > 0).any(axis=others)
+        above = np.asarray((values > 0).any(axis=others))
         self.alive = above if self.alive is None or self.alive.shape != above.shape else self.alive | above
         self.rows += values.size // max(1, values.shape[axis])
 
