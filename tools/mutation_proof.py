@@ -13,7 +13,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +29,11 @@ import op_properties as properties  # noqa: E402
 from backlit.autograd import GradcheckError, gradcheck  # noqa: E402
 from backlit.check.causes import broadcasts  # noqa: E402
 from backlit.check.tape import Tape  # noqa: E402
-from backlit.graph import Deferred  # noqa: E402
+from backlit.graph import Deferred, enable_grad  # noqa: E402
 from backlit.numerics import quiet  # noqa: E402
 from backlit.ops import elementwise  # noqa: E402
 from backlit.ops.definition import REGISTRY, Op, _positional  # noqa: E402
-from backlit.tensor import Tensor  # noqa: E402
+from backlit.tensor import Tensor, constant  # noqa: E402
 
 TARGET = ROOT / "docs" / "trust.md"
 BEGIN, END = "<!-- mutation proof: begin -->", "<!-- mutation proof: end -->"
@@ -164,6 +164,22 @@ def calls() -> Iterator[properties.Call]:
                     yield call
 
 
+class Gradient:
+    """The gradient of a call as a call of its own: what its recorded backward pass applies is reached through it."""
+
+    def __init__(self, call: properties.Call) -> None:
+        self.call, self.operation, self.sample = call, call.operation, call.sample
+        self.count = len(call.leaves)
+        self.leaves = [*call.leaves, *call.cotangents()]
+
+    def __call__(self, leaves: list[Any]) -> list[Any]:
+        given = [x if isinstance(x, Tensor) else constant(x) for x in leaves]
+        given = [x if x.requires_grad else constant(x._data).requires_grad_() for x in given]
+        xs, us = given[: self.count], given[self.count :]
+        with enable_grad():
+            return list(properties.recorded_pullback(self.call, xs, us))
+
+
 def users() -> dict[type[Op], list[properties.Call]]:
     """For every definition, the calls that apply it; calls of its own operation first, large ones first."""
     found: dict[type[Op], list[properties.Call]] = {}
@@ -172,6 +188,18 @@ def users() -> dict[type[Op], list[properties.Call]]:
             call(properties.tensors(call.leaves))
         for op in {step.op for step in tape.steps if step.node is not None}:
             found.setdefault(op, []).append(call)
+    first = set(found)
+    for call in list(calls()):
+        if sum(leaf.size for leaf in call.leaves) > 400:
+            continue
+        gradient = Gradient(call)
+        with Tape() as tape, quiet():
+            try:
+                gradient(gradient.leaves)
+            except AssertionError:  # the result does not depend on the leaves
+                continue
+        for op in {step.op for step in tape.steps if step.node is not None} - first:
+            found.setdefault(op, []).append(gradient)
     for op, several in found.items():
         several.sort(key=lambda c: (c.operation.definition is not op, -sum(leaf.size for leaf in c.leaves)))
         del several[12:]
@@ -188,6 +216,18 @@ def mutants(op: type[Op]) -> Iterator[Mutant]:
         for name in op.inputs:
             if op.rule("vjp", name) is not None:
                 yield Mutant(op, f"vjp_{name}", None, kind)
+
+
+def unreached(found: Iterable[type[Op]]) -> list[str]:
+    """The operations of the library whose rules no sample runs."""
+    pending, names = [Op], set()
+    while pending:
+        op = pending.pop()
+        pending += op.__subclasses__()
+        ours = op.__module__.startswith("backlit") and op.differentiable and "name" in vars(op)
+        if ours and any(mutants(op)) and op not in found:
+            names.add(op.__name__)
+    return sorted(names)
 
 
 def pulled(call: properties.Call) -> list[Any] | None:
@@ -271,7 +311,11 @@ def trial(mutant: Mutant, where: list[properties.Call], right: dict[int, Any]) -
 
 
 def _fails(call: properties.Call) -> bool:
-    for check in (properties.check_shapes, properties.check_gradient, properties.check_adjoint):
+    if isinstance(call, Gradient):
+        checks: Any = (properties.check_second_order,)
+    else:
+        checks = (properties.check_shapes, properties.check_gradient, properties.check_adjoint)
+    for check in checks:
         try:
             with quiet():
                 check(call.operation, call.sample)
@@ -299,6 +343,7 @@ class Proof:
     verdicts: list[Verdict] = field(default_factory=list)
     equivalent: int = 0
     seconds: float = 0.0
+    unreached: list[str] = field(default_factory=list)
 
     def share(self, what: Callable[[Verdict], bool]) -> float:
         """Of all mutants, the share for which something holds."""
@@ -310,6 +355,7 @@ def prove(sample: int | None = None, only: str | None = None, seed: int = 0) -> 
     start = time.perf_counter()
     proof = Proof()
     where = users()
+    proof.unreached = unreached(where)
     every = [m for op in sorted(where, key=lambda op: op.name) for m in mutants(op) if only in (None, op.name)]
     if sample is not None:
         every = random.Random(seed).sample(every, min(sample, len(every)))
@@ -359,6 +405,12 @@ def table(proof: Proof) -> str:
     lines += ["", f"Not noticed by one of the two: {', '.join(unnoticed) or 'none'}."]
     misnamed = Counter((v.mutant.kind, v.cause or "none") for v in proof.verdicts if not v.cause_right)
     lines += ["", "Causes named wrongly: " + (_listed(misnamed) or "none") + "."]
+    lines += [
+        "",
+        "Definitions that no sample applies, and that are therefore not among these: "
+        + (", ".join(proof.unreached) or "none")
+        + ".",
+    ]
     lines += ["", "Written by `python tools/mutation_proof.py`."]
     return "\n".join(lines)
 
