@@ -28,40 +28,10 @@ def finding(kind: str, evidence: str, where: str = "", likelihood: float | None 
 
 FAULTS: dict[str, Fault] = {
     # -- the data ---------------------------------------------------------------------------------------------------
-    "non_finite_data": Fault(
-        "missing or broken values reached the network, and one of them spoils every weight.",
-        "drop these rows or fill the values in before training.",
-        0.99,
-    ),
-    "not_standardized": Fault(
-        "large or very unequal features make the loss steep in some directions and flat in others.",
-        "standardize each feature with the training rows' mean and deviation (datasets.Standardizer).",
-        0.92,
-    ),
-    "constant_feature": Fault(
-        "a column without variation carries no information; it only adds to the bias.",
-        "drop the column, or look for what went wrong when it was made.",
-        0.7,
-    ),
-    "duplicate_feature": Fault(
-        "equal columns share one weight between them and make the problem ill-conditioned.",
-        "keep one of them.",
-        0.7,
-    ),
     "class_imbalance": Fault(
         "with few rows of a class, ignoring it is the quickest way to a low loss.",
         "weight the loss by class, or sample the rare classes more often (WeightedRandomSampler).",
         0.85,
-    ),
-    "rare_class": Fault(
-        "it has few rows, so that getting it wrong costs little.",
-        "collect more rows of the rare class, or repeat them in the training file.",
-        0.5,
-    ),
-    "leakage": Fault(
-        "the data were split after rows were repeated, or not split at all; validation then measures memory.",
-        "remove repeated rows first, then split.",
-        0.96,
     ),
     "leaking_normalization": Fault(
         "mean and deviation were computed over training and validation rows together.",

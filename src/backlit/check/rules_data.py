@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .data import data
 from .faults import finding
 from .finding import Finding
 from .situation import Situation, table_of
@@ -17,56 +19,41 @@ Array = NDArray[Any]
 NEIGHBOURS = 1000
 
 
+_OF_ROWS = frozenset({"non_finite_data", "not_standardized", "constant_feature", "duplicate_feature", "leakage"})
+
+
 def data_faults(s: Situation) -> Iterator[Finding]:
-    """Everything that the rows alone show. Rows with NaN hide the rest."""
-    broken = list(non_finite(s))
-    yield from broken
-    if broken:
+    """Everything that the rows show, alone or together with what the model makes of them. NaN hides the rest."""
+    found = list(_of_rows(s))
+    yield from found
+    if any(f.kind == "non_finite_data" for f in found):
         return
     for rule in _RULES:
         yield from rule(s)
 
 
-def non_finite(s: Situation) -> Iterator[Finding]:
-    """NaN or infinity among inputs or targets."""
+def _of_rows(s: Situation) -> Iterator[Finding]:
+    """What :func:`backlit.check.data` says of the rows, as the model takes them."""
     inputs, target = s.rows
-    for what, tensor in (*(("inputs", x) for x in inputs), ("targets", target)):
-        array = tensor._data
-        if array.dtype.kind != "f" or np.isfinite(array).all():
+    if len(inputs) != 1 or not target.ndim or len(inputs[0]._data) != len(target._data):
+        return
+    held_out = None
+    if s.validation is not None and s.validation[0][0].shape[1:] == inputs[0].shape[1:]:
+        held_out = (s.validation[0][0], s.validation[1])
+    for f in data((inputs[0], target), validation=held_out):
+        if f.kind not in _OF_ROWS or (f.kind in ("constant_feature", "duplicate_feature") and _pictures(s)):
             continue
-        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-        shown = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
-        text = f"{len(bad)} of {len(array)} rows of the {what} hold NaN or infinity (rows {shown})."
-        yield finding("non_finite_data", text, what, rows=bad.tolist())
+        if f.kind == "not_standardized":
+            if _normalizes_first(s):
+                continue
+            f = replace(f, likelihood=0.5 if s.learned else 0.92)
+        yield f
 
 
-def not_standardized(s: Situation) -> Iterator[Finding]:
-    """Features that are large, far from 0 for their spread, or of very unequal size."""
+def _pictures(s: Situation) -> bool:
+    """Many equal lowest values: pixels, counts, or one-hot rows, of which some are always 0."""
     x = s.features
-    if x is None or len(x) < 4 or _normalizes_first(s):
-        return
-    deviation = x.std(axis=0)
-    varying = deviation > 1e-12
-    if not varying.any():
-        return
-    size, spread = np.sqrt((x * x).mean(axis=0)), deviation[varying]
-    largest = int(size.argmax())
-    offset = np.where(varying & (size > 3), np.abs(x.mean(axis=0)) / np.where(varying, deviation, 1), 0)
-    sparse = float((x == 0).mean()) > 0.3
-    unequal = spread.max() / spread.min()
-    likelihood = None if not s.learned else 0.5
-    if size[largest] > 25:
-        text = f"Feature {largest} has size {size[largest]:.3g} (root mean square), where about 1 is usual."
-    elif offset.max() > 10:
-        at = int(offset.argmax())
-        text = (
-            f"Feature {at} has mean {x[:, at].mean():.3g} and deviation {deviation[at]:.3g}, where 0 and 1 are usual."
-        )
-    elif unequal > 200 and not sparse:
-        text = f"The deviations of the features range from {spread.min():.2g} to {spread.max():.2g}."
-    else:
-        return
-    yield finding("not_standardized", text, f"feature {largest}", likelihood)
+    return x is None or float((x == x.min()).mean()) > 0.2
 
 
 def _normalizes_first(s: Situation) -> bool:
@@ -76,57 +63,11 @@ def _normalizes_first(s: Situation) -> bool:
     return any(name in ("batch_statistics", "batch_norm", "layer_norm", "standardize") for name in first)
 
 
-def columns(s: Situation) -> Iterator[Finding]:
-    """Constant and duplicate columns of tables. Pixels that are always blank are usual in pictures."""
-    x = s.features
-    if x is None or len(x) < 8 or x.shape[1] < 2 or s.rows[0][0].ndim != 2 or _pictures(x):
-        return
-    constant = np.flatnonzero(np.ptp(x, axis=0) == 0)
-    if len(constant):
-        text = f"{_numbered(constant)} had the same value in all {len(x)} rows."
-        yield finding("constant_feature", text, f"feature {constant[0]}", columns=constant.tolist())
-    groups: dict[bytes, list[int]] = {}
-    for i in np.flatnonzero(np.ptp(x, axis=0) > 0):
-        groups.setdefault(x[:, i].tobytes(), []).append(int(i))
-    equal = [group for group in groups.values() if len(group) > 1]
-    if equal:
-        text = f"{_numbered(equal[0])} are equal in all {len(x)} rows."
-        yield finding("duplicate_feature", text, f"feature {equal[0][1]}", groups=equal)
-
-
-def _pictures(x: Array) -> bool:
-    """Many equal lowest values and nothing below: pixels, counts, or one-hot rows."""
-    return float((x == x.min()).mean()) > 0.2
-
-
-def _numbered(which: Any) -> str:
-    shown = ", ".join(str(i) for i in which[:6]) + (", …" if len(which) > 6 else "")
-    return f"Feature {shown}" if len(which) == 1 else f"Features {shown}"
-
-
-def leakage(s: Situation) -> Iterator[Finding]:
-    """Validation rows that are training rows, more often than rows repeat anyway."""
-    x, held_out = s.features, None if s.validation is None else table_of(s.validation)
-    if x is None or held_out is None or x.shape[1] != held_out.shape[1] or len(held_out) < 5:
-        return
-    known = [row.tobytes() for row in x]
-    repeated = 1 - len(set(known)) / len(known)
-    shared = _share(known, held_out)
-    count = round(shared * len(held_out))
-    if count >= 2 and shared > 0.02 and shared > 3 * repeated:
-        text = f"{count} of {len(held_out)} validation rows are equal to a training row."
-        yield finding("leakage", text, "validation", share=shared)
-        return
-    yield from _leaking_normalization(x, held_out)
-
-
-def _share(known: list[bytes], rows: Array) -> float:
-    there = set(known)
-    return float(np.mean([row.tobytes() in there for row in rows]))
-
-
-def _leaking_normalization(x: Array, held_out: Array) -> Iterator[Finding]:
+def leaking_normalization(s: Situation) -> Iterator[Finding]:
     """Together the rows have mean 0 and deviation 1 to rounding, while the training rows alone do not."""
+    x, held_out = s.features, None if s.validation is None else table_of(s.validation)
+    if x is None or held_out is None or x.shape[1] != held_out.shape[1]:
+        return
     together = np.concatenate([x, held_out])
     varying = together.std(axis=0) > 1e-12
     if not varying.any() or len(x) < 8:
@@ -242,5 +183,5 @@ def imbalance(s: Situation) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Situation], Iterator[Finding]], ...] = (
-    not_standardized, columns, leakage, order, label_offset, unrelated, imbalance,
+    leaking_normalization, order, label_offset, unrelated, imbalance,
 )  # fmt: skip

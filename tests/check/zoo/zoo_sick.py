@@ -129,10 +129,12 @@ def recurrent(v: Variant):
     x = rng.normal(size=(v.rows, 25, 1)).astype(np.float32)
     data = (x, x.mean(axis=1))
     model = Recurrent(v.width)
-    optimizer = optim.SGD(model.parameters(), lr=1e-14)
+    optimizer = optim.SGD(model.parameters(), lr=1e-5)
     history = History()
     with contextlib.suppress(NonFiniteError):
-        history = fit(model, data, loss="mse", optimizer=optimizer, epochs=2, metrics=[], progress=False)
+        history = fit(
+            model, data, loss="mse", optimizer=optimizer, epochs=2, metrics=[], progress=False, clip_grad_norm=1.0
+        )
     return situation(model, data, "mse", optimizer, history)
 
 
