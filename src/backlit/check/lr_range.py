@@ -21,7 +21,8 @@ SMOOTHING = 0.9
 BROKEN = 4.0
 """The test ends where the smoothed loss is so many times its best."""
 
-NOTICEABLE = 0.97
+NOTICEABLE = 0.01
+"""A smoothed loss that falls by less than this share, or by less than batches differ, has not fallen."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,13 @@ def _result(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> LRRange:
     kept = np.isfinite(losses)
     rates, losses = rates[kept], losses[kept]
     smooth = _smoothed(losses.tolist())
-    if len(smooth) and smooth.min() < NOTICEABLE * smooth[0]:
-        halfway = int(np.argmax(smooth <= 0.5 * (smooth[0] + smooth.min())))
+    # Rates in the first quarter are too low to change anything, and show how much batches differ.
+    early = max(3, len(losses) // 4)
+    start, noise = (float(np.median(smooth[:early])), float(losses[:early].std())) if len(smooth) else (math.nan, 0.0)
+    if len(smooth) and start - smooth.min() > max(NOTICEABLE * abs(start), noise):
+        halfway = int(np.argmax(smooth <= 0.5 * (start + smooth.min())))
         return LRRange(rates, losses, smooth, float(min(rates[int(smooth.argmin())] / 10, rates[halfway])))
-    numbers = f"from {smooth[0]:.3g} to {smooth.min():.3g}" if len(smooth) else "and was not finite from the start"
+    numbers = f"from {start:.3g} to {smooth.min():.3g}" if len(smooth) else "and was not finite from the start"
     problem = Finding(
         "no_rate_learns",
         f"The loss hardly moved at any learning rate ({numbers}).",

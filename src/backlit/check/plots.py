@@ -54,8 +54,11 @@ def flow_bars(report: FlowReport) -> Any:
 def _log_bars(ax: Any, values: list[float], colour: str) -> None:
     shown = [v if math.isfinite(v) and v > 0 else math.nan for v in values]
     ax.barh(range(len(shown)), shown, color=colour, height=0.7)
-    if any(v == v for v in shown):
+    drawn = [v for v in shown if v == v]
+    if drawn:
         ax.set_xscale("log")
+        low, high = math.floor(math.log10(min(drawn)) - 0.1), math.ceil(math.log10(max(drawn)))
+        ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))  # whole powers: small differences stay small to the eye
     _calm(ax)
 
 
@@ -110,8 +113,9 @@ def rate_curve(rates: Any, losses: Any, smooth: Any, suggestion: float | None) -
     ax.plot(rates, smooth, color=_BARS, linewidth=2, label="smoothed")
     if suggestion is not None:
         ax.axvline(suggestion, color=_ALERT, linestyle="--", label=f"suggested: {suggestion:.2g}")
-    top = min(float(smooth.max()), 2 * float(smooth[0]))
-    ax.set_ylim(min(0.0, float(smooth.min())), 1.15 * top)
+    start, lowest = float(smooth[0]), float(smooth.min())
+    fall = max(start - lowest, 0.05 * abs(start))
+    ax.set_ylim(lowest - 0.6 * fall, start + 0.8 * fall)  # what breaks at the end may leave the picture
     ax.set_xscale("log")
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")
