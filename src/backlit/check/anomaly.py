@@ -106,6 +106,12 @@ class Anomaly:
         """The exception that carries this report."""
         return AnomalyError(str(self), self)
 
+    @property
+    def brief(self) -> str:
+        """The report in one line."""
+        module = f" in {self.module}" if self.module else ""
+        return f"{self.head}, {_ROLES[self.phase]} {self.operation}{module}: {self.cause}: {self.diagnosis}"
+
     def lines(self) -> Iterator[tuple[str, str]]:
         """The report as pairs of label and text."""
         yield _ROLES[self.phase], f"{self.operation}  ({self.formula})" if self.formula else self.operation

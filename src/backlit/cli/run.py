@@ -80,7 +80,8 @@ def _train(run: Run, every: int, *, resumed: bool) -> None:
         history = _fit(run, every, resumed)
     except NonFiniteError as error:
         run.timings["training"] = time.perf_counter() - started
-        tell_failure(run, str(error))
+        anomaly = getattr(error, "anomaly", None)
+        tell_failure(run, str(error) if anomaly is None else anomaly.brief)
         raise click.exceptions.Exit(DIVERGED) from None
     run.timings["training"] = sum(history.seconds)
     write_metrics(run)
