@@ -130,6 +130,23 @@ def test_overfit_leaves_everything(data):
     assert state(model, optimizer) == before and model[2].training
 
 
+def test_models_with_several_outputs(data):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = mlp()
+
+        def forward(self, x):
+            return self.body(x), x
+
+    def loss(outputs, target):
+        return F.cross_entropy(outputs[0], target)
+
+    assert check.overfit(Two(), data, loss)
+    assert math.isnan(check.initial_loss(Two(), data, loss).expected)
+    assert not check.flow(Two(), data, loss).findings
+
+
 # -- learning rates -------------------------------------------------------------------------------------------------
 
 

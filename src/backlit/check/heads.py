@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tensor import Tensor
 from .finding import Finding
 
 Array = NDArray[np.float64]
@@ -20,6 +21,8 @@ def kind_of_loss(value: float, output: Any, target: Any) -> str | None:
 
     ``nll`` is the negative mean of the outputs at the labels; ``bce`` takes probabilities, ``bce_with_logits`` logits.
     """
+    if not isinstance(output, Tensor):
+        return None
     z, t = np.asarray(output._data, np.float64), np.asarray(target._data)
     with np.errstate(all="ignore"):
         for name, compute in _candidates(z, t):
@@ -31,6 +34,8 @@ def kind_of_loss(value: float, output: Any, target: Any) -> str | None:
 
 def class_rows(output: Any, target: Any) -> tuple[Array, NDArray[np.int64]] | None:
     """Scores (rows, classes) and labels (rows), where a target holds class numbers; None where it does not."""
+    if not isinstance(output, Tensor):
+        return None
     return _class_rows(np.asarray(output._data, np.float64), np.asarray(target._data))
 
 
@@ -65,6 +70,8 @@ def _log_sum_exp(scores: Array) -> Array:
 
 def mismatches(kind: str | None, output: Any, target: Any) -> Iterator[Finding]:
     """Outputs that the loss is not made for."""
+    if kind is None:
+        return
     rows = class_rows(output, target)
     if rows is not None and kind in ("cross_entropy", "nll"):
         yield from _classes(kind, rows[0])

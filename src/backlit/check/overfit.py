@@ -16,6 +16,7 @@ from .finding import Finding, Findings
 from .flow import flow
 from .heads import class_rows, kind_of_loss, mismatches
 from .initial_loss import indifferent
+from .probe import first_tensor
 from .restore import unchanged
 
 RATES = (1e-2, 1e-3, 1e-1)
@@ -173,7 +174,10 @@ def _constant(model: Any, inputs: Inputs) -> Iterator[Finding]:
     """An output that does not depend on the input."""
     with no_grad(), unchanged(model):
         model.eval()
-        output = np.asarray(model(*inputs)._data, np.float64)
+        first = first_tensor(model(*inputs))
+    if first is None:
+        return
+    output = np.asarray(first._data, np.float64)
     spread = float(np.ptp(output, axis=0).max()) if len(output) > 1 else math.inf
     if spread <= 1e-6 * (1.0 + float(np.abs(output).max())):
         yield Finding(
