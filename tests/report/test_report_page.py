@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from backlit import check
+from backlit import check, nn
 from backlit.check.flow_verdicts import judge
 from backlit.report import CheckedParameter, LayerFlow, Mistake, Regions, Report, advise, render
 from backlit.report.png import encode
@@ -278,3 +278,14 @@ def test_neglected_class_and_failed_check():
     assert any("'1' has 40" in a.evidence and "20%" in a.evidence for a in found)
     wrong = (CheckedParameter("hidden1.weight", (3, 4), 12, 0, 0.5, 0.1, 0.2),)
     assert faults(report(checks=wrong))[0] == "The gradient check failed"
+
+
+def test_signals_through_depth():
+    model = nn.Sequential(*[m for _ in range(25) for m in (nn.Linear(8, 8), nn.Tanh())], nn.Linear(8, 2))
+    rng = np.random.default_rng(0)
+    flow = check.flow(model, (rng.normal(size=(40, 8)).astype(np.float32), rng.integers(0, 2, 40)))
+    page = render(report(health=flow))
+    Page(page)
+    assert page.count('class="bar"') == 100 and "40 of 51 layers" in page
+    assert "The gradient vanishes on its way back" in page and "Signals through depth" in page
+    assert "Signals through depth" not in render(report())
