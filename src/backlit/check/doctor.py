@@ -27,7 +27,8 @@ _EXPLAINS = {
     "dead_layer": {"learning_rate_too_low", "zero_gradient"},
     "dead_units": {"learning_rate_too_low"},
     "saturation": {"learning_rate_too_low", "zero_gradient"},
-    "dropout_too_strong": {"learning_rate_too_low", "underfitting"},
+    # Without dropout the network learns at this very rate.
+    "dropout_too_strong": {"learning_rate_too_low", "learning_rate_too_high", "underfitting", "unsteady_loss"},
     "labels_unrelated": {"overfitting"},
     "weight_decay_too_strong": {"underfitting", "learning_rate_too_low"},
     "vanishing_gradients": {"learning_rate_too_low", "underfitting"},
