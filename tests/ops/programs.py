@@ -180,7 +180,7 @@ def stretched(lib: Any, draw: Draw, x: Any) -> Any:
 @instruction(1, has_dims(1))
 def sliced(lib: Any, draw: Draw, x: Any) -> Any:
     keys = [slice(None, None, 2), slice(1, None), slice(None, -1), 0, -1, Ellipsis, None, [0, 0], slice(0, 2)]
-    key = draw(st.sampled_from(keys))
+    key = keys[draw(st.integers(0, len(keys) - 1))]
     if draw(st.booleans()):
         return x[..., key] if key is not Ellipsis else x[key]
     return x[key]
@@ -329,17 +329,21 @@ def write_part_of_copy(lib: Any, draw: Draw, x: Any) -> Any:
     return z
 
 
+def overlap(x: Any, y: Any) -> bool:
+    return x is not y and bool(np.may_share_memory(array(x), array(y)))
+
+
 @instruction(
     2,
     lambda a, b: 0 not in a and broadcastable(a, b) and np.broadcast_shapes(a, b) == a,
-    decides=lambda lib, x, y: [lib.tensor(x.is_leaf)],  # PyTorch's flatten() and squeeze() may give x itself
+    decides=lambda lib, x, y: [lib.tensor([x.is_leaf, overlap(x, y)])],  # PyTorch's flatten() may give x itself
 )
 def write(lib: Any, draw: Draw, x: Any, y: Any) -> Any:
     """Write to an earlier result itself. The backward pass may need what was overwritten; then both must refuse."""
     if x.is_leaf or not x.requires_grad:
         return x * y
     repeats = any(step == 0 and n > 1 for step, n in zip(array(x).strides, x.shape, strict=True))
-    if repeats:  # PyTorch lets zero_ write to memory that is shown several times, Backlit does not
+    if repeats or overlap(x, y):  # PyTorch and Backlit refuse different ones of these writes
         return x.mul_(0.5)
     return one_of(draw, lambda: x.mul_(0.5), lambda: x.add_(y), lambda: x.zero_() + y)
 
@@ -371,36 +375,58 @@ def cut(lib: Any, draw: Draw, x: Any) -> Any:
 # -- running both -------------------------------------------------------------------------------------------------
 
 
+Record = dict[str, Any]
+"""A program as plain data: the ``seed`` of its values, the shapes of its ``leaves``, and its ``steps``, each the name
+of an instruction, the numbers of the results it takes, and what it drew."""
+
+
 class Disagreement(AssertionError):
-    """The two libraries gave different results; the message is the program."""
+    """The two libraries gave different results; the message is the program, ``record`` what replays it."""
+
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 @dataclass
 class Pair:
-    """The same program in two libraries: the results so far in each, and what was done, for messages."""
+    """The same program in two libraries: the results so far in each, and what was done, for messages and replays."""
 
     libraries: tuple[Any, Any]
+    instructions: list[Instruction] = field(default_factory=lambda: INSTRUCTIONS)
     pool: list[tuple[Any, Any]] = field(default_factory=list)
     leaves: list[tuple[Any, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    record: Record = field(default_factory=dict)
+    fates: list[str] = field(default_factory=list)
+    """What became of each step's result: ``kept``, ``squashed`` (and kept) or ``dropped``."""
+    refused: bool = False
+    """Whether PyTorch refused the backward pass."""
 
-    def add_leaf(self, values: np.ndarray) -> None:
-        made = tuple(lib.tensor(values, requires_grad=True) for lib in self.libraries)
-        self.lines.append(f"t{len(self.pool)} = leaf {values.shape}")
-        self.pool.append(made)
-        self.leaves.append(made)
+    def start(self, seed: int, shapes: list[Any]) -> None:
+        """Make the leaves."""
+        self.record = {"seed": seed, "leaves": [list(shape) for shape in shapes], "steps": []}
+        for values in leaf_values(self.record):
+            made = tuple(lib.tensor(values, requires_grad=True) for lib in self.libraries)
+            self.lines.append(f"t{len(self.pool)} = leaf {values.shape}")
+            self.pool.append(made)
+            self.leaves.append(made)
 
     def step(self, draw: Draw) -> None:
         """Draw an instruction and inputs that fit it, run it in both libraries, compare."""
-        kind = draw(st.sampled_from(INSTRUCTIONS))
+        kind = draw(st.sampled_from(self.instructions))
         choices = [draw(st.integers(0, len(self.pool) - 1)) for _ in range(kind.inputs)]
-        shapes = [tuple(self.pool[i][0].shape) for i in choices]
-        if not kind.applies(*shapes):
-            return
+        if kind.applies(*[tuple(self.pool[i][0].shape) for i in choices]):
+            self.run(kind, choices, Tape(draw))
+
+    def run(self, kind: Instruction, choices: list[int], drawn: Tape) -> None:
+        """Run an instruction in both libraries and compare; nothing, where they would decide differently."""
         sides = [[self.pool[i][side] for i in choices] for side in (0, 1)]
         if kind.decides is not None and not self._decide_alike(kind, sides):
             return
-        made, failures, drawn = [], [], Tape(draw)
+        made, failures = [], []
+        self.record["steps"].append([kind.name, choices, drawn.values])
+        self.fates.append("dropped")
         for lib, inputs in zip(self.libraries, sides, strict=True):
             try:
                 made.append(kind.function(lib, drawn.rewound(), *inputs))
@@ -421,9 +447,14 @@ class Pair:
         theirs, ours = made
         self.same("value", ours, theirs)
         if theirs.numel() and float(abs(array(theirs)).max()) > LARGE:
-            made = [lib.tanh(x * 0.01) for lib, x in zip(self.libraries, made, strict=True)]
+            made = [squashed(lib, x) for lib, x in zip(self.libraries, made, strict=True)]
+            self.fates[-1] = "squashed"
+        else:
+            self.fates[-1] = "kept"
         if theirs.numel() <= 400 and theirs.ndim <= 4:
             self.pool.append((made[0], made[1]))
+        else:
+            self.fates[-1] = "dropped"
 
     def same(self, what: str, ours: Any, theirs: Any) -> None:
         """Equal shape and requires_grad, values within 1e-10 of the largest."""
@@ -440,7 +471,7 @@ class Pair:
         if not np.allclose(a, b, rtol=1e-10, atol=1e-10 * max(1.0, float(np.abs(b).max(initial=0.0))), equal_nan=True):
             raise self.disagree(f"{what}: {a} instead of {b}")
 
-    def backward(self, draw: Draw) -> None:
+    def backward(self) -> None:
         """Differentiate a weighted sum of all results; the leaves' gradients agree, or PyTorch refuses.
 
         It refuses where a value that it saved was overwritten; Backlit saves fewer (no input of masked_select).
@@ -449,13 +480,14 @@ class Pair:
         for side in (0, 1):
             try:
                 results = [pair[side] for pair in self.pool]
-                loss = sum((t * (0.3 + 0.1 * i)).sum() for i, t in enumerate(results))
+                loss = sum((t * weight(i)).sum() for i, t in enumerate(results))
                 loss.backward()
                 failures.append(None)
             except RuntimeError as error:
                 failures.append(error)
         theirs, ours = failures
-        if theirs is not None:
+        self.refused = theirs is not None
+        if self.refused:
             return
         if ours is not None:
             raise self.disagree(f"backward: PyTorch succeeds; Backlit {ours}") from ours
@@ -463,7 +495,33 @@ class Pair:
             self.same(f"gradient of leaf {i}", b.grad, a.grad)
 
     def disagree(self, why: str) -> Disagreement:
-        return Disagreement("\n".join([why, *self.lines]))
+        return Disagreement("\n".join([why, *self.lines]), self.record)
+
+
+def leaf_values(record: Record) -> list[np.ndarray]:
+    """The values of a program's leaves."""
+    rng = np.random.default_rng(record["seed"])
+    return [np.asarray(rng.normal(size=tuple(shape))) for shape in record["leaves"]]
+
+
+def squashed(lib: Any, x: Any) -> Any:
+    return lib.tanh(x * 0.01)
+
+
+def weight(i: int) -> float:
+    """How much result ``i`` counts in the loss."""
+    return 0.3 + 0.1 * i
+
+
+def replay(record: Record, libraries: tuple[Any, Any]) -> Pair:
+    """Run a recorded program again and compare, backward pass included."""
+    named = {kind.name: kind for kind in INSTRUCTIONS}
+    pair = Pair(libraries)
+    pair.start(record["seed"], record["leaves"])
+    for name, choices, values in record["steps"]:
+        pair.run(named[name], choices, Tape.of(values))
+    pair.backward()
+    return pair
 
 
 class Tape:
@@ -472,6 +530,17 @@ class Tape:
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
         self.values: list[Any] = []
+
+    @classmethod
+    def of(cls, values: list[Any]) -> Tape:
+        """What was drawn before."""
+
+        def nothing_more(strategy: Any) -> Any:
+            raise LookupError(f"a recorded step draws more than it did when it was recorded: {strategy}")
+
+        tape = cls(nothing_more)
+        tape.values = list(values)
+        return tape
 
     def rewound(self) -> Draw:
         place = iter(range(1000))

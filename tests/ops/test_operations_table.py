@@ -30,7 +30,7 @@ def test_every_operation_has_one_well_formed_row(tool: ModuleType) -> None:
     rows = [line for line in tool.table().splitlines() if line.startswith("| `")]
     assert sorted(row.split("`")[1] for row in rows) == sorted(REGISTRY)
     for row in rows:
-        assert row.replace("\\|", "").count("|") == 6
+        assert row.replace("\\|", "").count("|") == len(tool.COLUMNS) + 1
 
 
 def test_a_stale_file_is_noticed(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +40,22 @@ def test_a_stale_file_is_noticed(tool: ModuleType, tmp_path: Path, monkeypatch: 
     assert tool.main(["--check"]) == 1
     assert tool.main([]) == 0
     assert tool.main(["--check"]) == 0
+
+
+def test_what_differentiates_is_proved_to_the_second_order_and_forward(tool: ModuleType) -> None:
+    for name, operation in REGISTRY.items():
+        expected = ("2", "yes") if operation.differentiable else ("–", "–")
+        assert tool.proof(name)[1:] == expected, name
+        assert tool.proof(name).dtypes != "–", f"{name} works for no dtype"
+    assert set(tool.GAPS) <= set(REGISTRY)
+
+
+def test_a_rule_that_is_broken_shows(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    definition = REGISTRY["atan2"].definition
+    assert definition is not None
+    right = definition.pull
+    monkeypatch.setattr(definition, "pull", lambda *args: [None if p is None else -p for p in right(*args)])
+    tool.proof.cache_clear()
+    found = tool.proof("atan2")
+    tool.proof.cache_clear()
+    assert (found.order, found.forward) == ("0", "no")

@@ -1,33 +1,107 @@
-"""Random programs give the same values and gradients as in PyTorch, or are refused by both."""
+"""Random programs give the same values and gradients as in PyTorch and JAX, or are refused.
+
+The slow suite draws thousands of programs with a seed of its own each run; ``PROGRAM_SEED=<number>`` repeats one. A
+program on which the libraries disagree is minimised and added to ``kept_programs.jsonl``, which is replayed every time.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import programs
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import backlit as bl
 
 SHAPES = [(), (3,), (4,), (3, 4), (4, 3), (3, 1), (1,), (2, 3, 4), (0, 3)]
+LEAVES = st.sampled_from([1, 2, 2, 3, 3, 4, 4])
+STEPS = st.sampled_from([*range(1, 10), *[n for n in range(10, 21) for _ in range(4)]])
+"""Mostly long programs, and short ones for the minimising to end at."""
+KEPT = Path(__file__).with_name("kept_programs.jsonl")
+PARTS = 8
+"""Into so many tests the many programs are divided, to run side by side."""
+MANY = 20_000
+MANY_JAX = 800
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 quickly = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-def check(data: Any, library: Any = bl) -> None:
-    """One program: two to four leaves, ten to twenty steps, one backward pass."""
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    """Programs are small: handing them to several threads would take longer than computing them."""
     torch = pytest.importorskip("torch")
-    pair = programs.Pair((torch, library))
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), "seed of the values"))
-    for _ in range(data.draw(st.integers(2, 4), "leaves")):
-        pair.add_leaf(rng.normal(size=data.draw(st.sampled_from(SHAPES))))
-    for _ in range(data.draw(st.integers(10, 20), "steps")):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def jax() -> Any:
+    """JAX with float64 turned on for the test only."""
+    found = pytest.importorskip("jax")
+    before = found.config.jax_enable_x64
+    found.config.update("jax_enable_x64", True)
+    yield found
+    found.config.update("jax_enable_x64", before)
+
+
+def check(data: Any, library: Any = bl, instructions: Any = programs.INSTRUCTIONS) -> programs.Pair:
+    """One program: up to four leaves, mostly ten to twenty steps, one backward pass."""
+    import torch
+
+    pair = programs.Pair((torch, library), instructions)
+    shapes = [data.draw(st.sampled_from(SHAPES)) for _ in range(data.draw(LEAVES, "leaves"))]
+    pair.start(data.draw(st.integers(0, 2**32 - 1), "seed of the values"), shapes)
+    for _ in range(data.draw(STEPS, "steps")):
         pair.step(data.draw)
-    pair.backward(data.draw)
+    pair.backward()
+    return pair
+
+
+def check_three(data: Any) -> None:
+    """One functional program, in PyTorch, Backlit and JAX."""
+    import jax_programs
+
+    jax_programs.compare(check(data, instructions=jax_programs.functional()))
+
+
+def many(part: int, examples: int, one: Callable[[Any], Any]) -> None:
+    """Check programs drawn from a fresh seed (printed with a failure); keep a failing one, minimised."""
+    number = int(os.environ.get("PROGRAM_SEED", random.SystemRandom().randrange(2**32)))
+    print(f"PROGRAM_SEED={number} repeats these programs")
+
+    @seed(number + part)
+    @settings(quickly, max_examples=examples)
+    @given(st.data())
+    def run(data: Any) -> None:
+        one(data)
+
+    try:
+        run()
+    except programs.Disagreement as failure:  # hypothesis ends with the smallest program it found
+        keep(failure.record)
+        raise
+
+
+def keep(record: programs.Record) -> None:
+    """Add a program to those that are replayed every time."""
+    line = json.dumps(record)
+    if line not in KEPT.read_text(encoding="utf-8").splitlines():
+        with KEPT.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def kept() -> list[programs.Record]:
+    return [json.loads(line) for line in KEPT.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.peers
@@ -37,14 +111,40 @@ def test_random_programs_equal_torch(data: Any) -> None:
     check(data)
 
 
+@pytest.mark.peers
+def test_random_programs_equal_jax(jax: Any) -> None:
+    @settings(quickly, max_examples=15, derandomize=True)
+    @given(st.data())
+    def run(data: Any) -> None:
+        check_three(data)
+
+    run()
+
+
 @pytest.mark.slow
-@settings(quickly, max_examples=10_000)
-@given(st.data())
-def test_many_random_programs_equal_torch(data: Any) -> None:
-    check(data)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_random_programs_equal_torch(part: int) -> None:
+    many(part, MANY // PARTS, check)
 
 
-class WrongTanh:
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_random_programs_equal_jax(part: int, jax: Any) -> None:
+    many(part, MANY_JAX // PARTS, check_three)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("record", kept(), ids=lambda record: "-".join(step[0] for step in record["steps"][-2:]))
+def test_kept_programs_equal_torch(record: programs.Record) -> None:
+    import torch
+
+    programs.replay(record, (torch, bl))
+
+
+# -- the programs themselves: they must notice mistakes -----------------------------------------------------------
+
+
+class Wrong:
     """The library with a tanh whose value is right and whose gradient is not."""
 
     def __getattr__(self, name: str) -> Any:
@@ -54,13 +154,35 @@ class WrongTanh:
         return bl.tanh(x).detach() + (x - x.detach())
 
 
-@settings(quickly, max_examples=400, derandomize=True, phases=[Phase.generate])
-@given(st.data())
-def _run_wrong(data: Any) -> None:
-    check(data, WrongTanh())
+@pytest.mark.peers
+def test_random_programs_notice_a_wrong_gradient_and_keep_the_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import sys
+
+    import torch
+
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "KEPT", tmp_path / "kept.jsonl")
+    module.KEPT.touch()
+    monkeypatch.setenv("PROGRAM_SEED", "1")
+    with pytest.raises(programs.Disagreement, match="gradient of leaf"):
+        many(0, 400, lambda data: check(data, Wrong()))
+    (record,) = kept()
+    assert len(record["steps"]) <= 3, "not minimised"
+    with pytest.raises(programs.Disagreement, match="gradient of leaf"):
+        programs.replay(record, (torch, Wrong()))
+    programs.replay(record, (torch, bl))
 
 
 @pytest.mark.peers
-def test_random_programs_notice_a_wrong_gradient() -> None:
-    with pytest.raises(programs.Disagreement, match="gradient of leaf"):
-        _run_wrong()
+def test_most_kinds_of_steps_are_drawn_and_run() -> None:
+    seen: set[str] = set()
+
+    @settings(quickly, max_examples=100, derandomize=True, phases=[Phase.generate])
+    @given(st.data())
+    def run(data: Any) -> None:
+        seen.update(name for name, _, _ in check(data).record["steps"])
+
+    run()
+    assert seen == {kind.name for kind in programs.INSTRUCTIONS}

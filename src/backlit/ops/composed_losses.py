@@ -118,7 +118,7 @@ def soft_margin_loss(
     """The logistic loss of scores with targets 1 and −1."""
     reduction = reduction_of("soft_margin_loss", reduction, size_average, reduce)
     input, target = match(operand(input), operand(target))
-    return reduced(softplus(-target * input), reduction)
+    return reduced(softplus(-target * input, threshold=float("inf")), reduction)  # smooth at every margin
 
 
 def _anchors(rng: np.random.Generator) -> list[Sample]:
