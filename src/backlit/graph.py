@@ -191,10 +191,10 @@ def last_id() -> int:
 
 
 def scope_path(scope: tuple[Any, ...] | None) -> str:
-    """Join the names on a module stack. Each entry is ``(outer, module)``; modules name their children."""
+    """Join the names on a module stack. Each entry is ``(outer, module, place)``; modules name their children."""
     if scope is None:
         return ""
-    outer, module = scope
+    outer, module, _ = scope
     parent = outer[1] if outer is not None else None
     name = module.scope_name(parent)
     prefix = scope_path(outer)

@@ -394,3 +394,20 @@ def test_repr_is_pytorchs():
         "  )\n"
         ")"
     )
+
+
+def test_nodes_inside_nested_modules_know_the_users_own_line():
+    inner = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(2, 2))))
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x)  # the line inside forward
+
+    y = Net()(bl.ones(1, 2))
+    assert "the line inside forward" in y.grad_fn.source.text
+    z = inner(bl.ones(1, 2))  # the line outside
+    assert "the line outside" in z.grad_fn.source.text

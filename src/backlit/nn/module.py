@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from .. import dtypes
 from ..graph import mode as _mode
-from ..source import describe, mark
+from ..source import Mark, describe, mark, shortcut
 from ..tensor import Tensor
 from . import state as _state
 from .conversion import convert, dtype_of
@@ -69,7 +69,7 @@ class Module(Hookable):
         outer = _mode.scope
         if outer is None and self._root_name is None:
             self.__dict__["_root_name"] = variable_name(self) or type(self).__name__
-        _mode.scope = (outer, self)
+        _mode.scope = (outer, self, mark())
         try:
             if self._hooks is None:
                 return self.forward(*args, **kwargs)
@@ -430,6 +430,14 @@ class Module(Hookable):
 
     def __repr__(self) -> str:
         return module_repr(self)
+
+
+def _place_of_call() -> Mark | None:
+    """The user's line that called the running module, as its ``__call__`` found it."""
+    return None if _mode.scope is None else _mode.scope[2]
+
+
+shortcut(Module.__call__.__code__, _place_of_call)
 
 
 def _find(module: Module, path: str) -> Any:
