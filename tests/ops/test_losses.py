@@ -315,3 +315,11 @@ def test_kept_probabilities_carry_higher_derivatives(leaf, soft):
             derivatives.append(g.detach().numpy())
         np.testing.assert_allclose(*derivatives, rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(forward_over_reverse(loss, x, v), forward_over_reverse(composed, x, v), atol=1e-13)
+
+
+def test_soft_margin_loss_is_smooth_at_large_margins() -> None:
+    x = bl.tensor([-25.0], dtype=bl.float64, requires_grad=True)
+    loss = bl.nn.functional.soft_margin_loss(x, bl.ones(1, dtype=bl.float64))
+    (slope,) = bl.autograd.grad([loss], [x], create_graph=True)
+    (curvature,) = bl.autograd.grad([slope.sum()], [x])
+    assert curvature.item() == pytest.approx(math.exp(-25.0), rel=1e-9)
