@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT / "tests" / "ops"))
 import op_properties as properties  # noqa: E402
 
 from backlit.autograd import GradcheckError, gradcheck  # noqa: E402
-from backlit.check.causes import broadcasts  # noqa: E402
-from backlit.check.tape import Tape  # noqa: E402
+from backlit.check.gradient_check.causes import broadcasts  # noqa: E402
+from backlit.check.gradient_check.tape import Tape  # noqa: E402
 from backlit.graph import Deferred, enable_grad  # noqa: E402
 from backlit.numerics import quiet  # noqa: E402
 from backlit.ops import elementwise  # noqa: E402

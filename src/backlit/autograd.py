@@ -34,8 +34,8 @@ __all__ = [
 Tensors = Tensor | Sequence[Tensor]
 
 if TYPE_CHECKING:
-    from .check.detect import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
-    from .check.gradcheck import GradcheckError, gradcheck, gradgradcheck
+    from .check.first_culprit.detect import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+    from .check.gradient_check.gradcheck import GradcheckError, gradcheck, gradgradcheck
 
 _CHECKS = frozenset({"GradcheckError", "gradcheck", "gradgradcheck"})
 _ANOMALIES = frozenset({"detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"})
@@ -44,11 +44,11 @@ _ANOMALIES = frozenset({"detect_anomaly", "is_anomaly_enabled", "set_detect_anom
 def __getattr__(name: str) -> Any:
     """The checkers, imported when they are first asked for: they stand above this file."""
     if name in _CHECKS:
-        from .check import gradcheck as checks
+        from .check.gradient_check import gradcheck as checks
 
         return getattr(checks, name)
     if name in _ANOMALIES:
-        from .check import detect
+        from .check.first_culprit import detect
 
         return getattr(detect, name)
     if name == "functional":

@@ -205,9 +205,7 @@ def linspace(
     return _finish(np.linspace(_number(start), _number(end), steps).astype(_floating(dtype)), requires_grad)
 
 
-def logspace(
-    start: Any, end: Any, steps: int, base: float = 10.0, dtype: Any = None, device: Any = "cpu"
-) -> Tensor:
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, dtype: Any = None, device: Any = "cpu") -> Tensor:
     """``base`` to the power of ``steps`` evenly spaced exponents."""
     check_device(device)
     exponents = np.linspace(_number(start), _number(end), steps)

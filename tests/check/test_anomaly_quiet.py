@@ -8,7 +8,7 @@ import pytest
 
 import backlit as bl
 from backlit import nn
-from backlit.check.culprit import Watch
+from backlit.check.first_culprit.culprit import Watch
 from backlit.graph import mode
 
 INF = float("inf")

@@ -5,7 +5,7 @@ import pytest
 
 import backlit as bl
 from backlit import check
-from backlit.check.leakage import equal_rows, near_rows
+from backlit.check.health.leakage import equal_rows, near_rows
 from backlit.datasets import digits, moons, spirals
 from backlit.errors import OperationError
 from backlit.utils.data import DataLoader, TensorDataset

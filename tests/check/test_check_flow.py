@@ -8,9 +8,9 @@ import pytest
 
 import backlit as bl
 from backlit import check, nn
-from backlit.check.flow import noise_scale
-from backlit.check.probe import squared_norm
-from backlit.check.restore import unchanged
+from backlit.check.health.flow import noise_scale
+from backlit.check.health.probe import squared_norm
+from backlit.check.health.restore import unchanged
 from backlit.errors import NonFiniteError
 from backlit.graph import mode
 from backlit.train import fit

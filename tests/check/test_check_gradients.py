@@ -369,8 +369,8 @@ def test_oracles_tell_a_reverse_rule_from_both():
 
 
 def test_the_complex_step_is_exact():
-    from backlit.check.complex_step import complex_step
-    from backlit.check.subject import Subject
+    from backlit.check.gradient_check.complex_step import complex_step
+    from backlit.check.gradient_check.subject import Subject
 
     x, w = draw(3, 4).requires_grad_(), draw(4, 2).requires_grad_()
     subject = Subject(lambda leaves: (leaves[0].sin() @ leaves[1]).exp().mean(), [x, w], ["x", "w"])

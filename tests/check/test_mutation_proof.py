@@ -84,8 +84,8 @@ def test_right_rules_are_not_accused_at_any_sample(tool):
 
 
 def test_the_complex_step_agrees_with_the_rules_of_every_operation_it_takes(tool):
-    from backlit.check.complex_step import ANALYTIC, complex_step
-    from backlit.check.subject import Subject
+    from backlit.check.gradient_check.complex_step import ANALYTIC, complex_step
+    from backlit.check.gradient_check.subject import Subject
 
     seen = set()
     for call in tool.calls():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from backlit import check, nn
-from backlit.check.flow_verdicts import judge
+from backlit.check.health.flow_verdicts import judge
 from backlit.report import CheckedParameter, LayerFlow, Mistake, Regions, Report, advise, render
 from backlit.report.png import encode
 from backlit.report.svg import Axis, Series, line_chart, short

@@ -1,24 +1,24 @@
 """Checks: gradients against numerical differences, and the health of networks, data and training runs."""
 
-from .anomaly import Anomaly, BatchPlace, Growth
-from .causes import Cause
-from .compare import Difference, Differences, compare
-from .course import curves
-from .data import data
-from .doctor import diagnose, doctor
-from .examine import gradients, model
 from .finding import Finding, Findings
-from .flow import FlowReport, flow
-from .flow_history import Flow
-from .initial_loss import InitialLoss, initial_loss
-from .landscape import Landscape, landscape
-from .lr_range import LRRange, lr_range
-from .network import ParameterCheck, check_network
-from .nonfinite import Entries
-from .numerical import Comparison, bends, compare_gradients, numerical_gradient, rounding
-from .overfit import Overfit, overfit
-from .probe import LayerFlow
-from .report import GradientReport, InputReport
+from .first_culprit.anomaly import Anomaly, BatchPlace, Growth
+from .first_culprit.nonfinite import Entries
+from .gradient_check.causes import Cause
+from .gradient_check.examine import gradients, model
+from .gradient_check.network import ParameterCheck, check_network
+from .gradient_check.numerical import Comparison, bends, compare_gradients, numerical_gradient, rounding
+from .gradient_check.report import GradientReport, InputReport
+from .health.compare import Difference, Differences, compare
+from .health.course import curves
+from .health.data import data
+from .health.flow import FlowReport, flow
+from .health.flow_history import Flow
+from .health.initial_loss import InitialLoss, initial_loss
+from .health.landscape import Landscape, landscape
+from .health.lr_range import LRRange, lr_range
+from .health.overfit import Overfit, overfit
+from .health.probe import LayerFlow
+from .verdicts.doctor import diagnose, doctor
 
 __all__ = [
     "Anomaly",

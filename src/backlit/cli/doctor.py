@@ -26,7 +26,7 @@ def doctor(run: str, as_json: bool) -> None:
     well: one forward and backward pass, and a few steps on a copy with other learning rates. Nothing in the folder is
     changed.
     """
-    from ..check.run_record import read_run
+    from ..check.verdicts.run_record import read_run
 
     record = read_run(_existing(run))
     findings, notes = _examine(record)
@@ -59,10 +59,10 @@ def _existing(run: str) -> str:
 
 def _examine(record: Any) -> tuple[Any, list[str]]:
     """The findings, and remarks that are no faults."""
-    from ..check.course import unfinished
-    from ..check.doctor import told_once
     from ..check.finding import Findings
-    from ..check.run_record import run_faults
+    from ..check.health.course import unfinished
+    from ..check.verdicts.doctor import told_once
+    from ..check.verdicts.run_record import run_faults
 
     notes = [f"{f.evidence} More epochs would help." for f in unfinished(record.course)]
     found: list[Any] = []
@@ -82,8 +82,8 @@ class Unavailable(Exception):
 
 def _ask(record: Any) -> tuple[list[Any], bool]:
     """The findings about the run's own network on its own data, and whether it has learned."""
-    from ..check.doctor import examine
-    from ..check.situation import situate
+    from ..check.verdicts.doctor import examine
+    from ..check.verdicts.situation import situate
 
     model, data, loss, optimizer, validation = _rebuilt(record)
     situation = situate(model, data, loss, optimizer, record.course, validation)

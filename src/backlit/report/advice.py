@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..check.course import Course, judge_course, unfinished
 from ..check.finding import Finding
-from ..check.run_record import depth_faults
+from ..check.health.course import Course, judge_course, unfinished
+from ..check.verdicts.run_record import depth_faults
 from .record import Report
 from .svg import short
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from ..check.flow import FlowReport
-from ..check.probe import LayerFlow
+from ..check.health.flow import FlowReport
+from ..check.health.probe import LayerFlow
 from .svg import Axis, frame, short, text
 
 WIDTH, ROW, TOP, BOTTOM = 1060.0, 22.0, 30.0, 24.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..check.flow import FlowReport
+from ..check.health.flow import FlowReport
 
 Curve = list[float]
 

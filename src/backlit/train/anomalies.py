@@ -18,7 +18,7 @@ from ..errors import AnomalyError, NonFiniteError
 from ..nn.parameter import overwrite
 
 if TYPE_CHECKING:
-    from ..check.anomaly import Anomaly, Growth
+    from ..check.first_culprit.anomaly import Anomaly, Growth
     from .trainer import Trainer
 
 REMEMBERED = 10
@@ -73,7 +73,7 @@ class Retracer:
             overwrite(buffer, kept)
 
     def _again(self, inputs: tuple[Any, ...], target: Any) -> Anomaly | None:
-        from ..check.culprit import Watch
+        from ..check.first_culprit.culprit import Watch
 
         watch = Watch()
         watch.begin()
@@ -101,8 +101,8 @@ class Retracer:
 
     def _told(self, anomaly: Anomaly, inputs: tuple[Any, ...], target: Any) -> Anomaly:
         """The culprit with what only training knows: batch, rows, data set, earlier losses."""
-        from ..check.anomaly import BatchPlace
-        from ..check.diagnosis import OF_INFINITIES, RUNAWAY
+        from ..check.first_culprit.anomaly import BatchPlace
+        from ..check.first_culprit.diagnosis import OF_INFINITIES, RUNAWAY
 
         rows = tuple(_rows(anomaly, inputs))
         place = BatchPlace(self._trainer.epoch, self._trainer.batch, rows)
@@ -122,7 +122,7 @@ class Retracer:
         return _too_fast(anomaly, growth, f"{told}, until this: {anomaly.cause}: {anomaly.diagnosis}")
 
     def _growth(self) -> Growth:
-        from ..check.anomaly import Growth
+        from ..check.first_culprit.anomaly import Growth
 
         lr = float(self._trainer.optimizer.param_groups[0]["lr"])
         return Growth(tuple(self.losses), self._weights, _norm(self._parameters), lr)
@@ -152,8 +152,8 @@ class Retracer:
         raise self._of_update(spoiled[0], kept)
 
     def _of_update(self, parameter: Any, kept: list[np.ndarray]) -> AnomalyError:
-        from ..check.anomaly import Anomaly, BatchPlace
-        from ..check.nonfinite import largest_entry
+        from ..check.first_culprit.anomaly import Anomaly, BatchPlace
+        from ..check.first_culprit.nonfinite import largest_entry
 
         trainer, growth = self._trainer, self._growth()
         name = trainer.name_of(parameter)
@@ -210,8 +210,8 @@ def _rows(anomaly: Anomaly, inputs: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _of_data(anomaly: Anomaly, inputs: tuple[Any, ...], target: Any, loader: Any) -> Anomaly:
     """Which rows and columns of the batch hold NaN or infinity, and which samples of the data set."""
-    from ..check.anomaly import BatchPlace
-    from ..check.nonfinite import ROWS, bad_entries, is_finite
+    from ..check.first_culprit.anomaly import BatchPlace
+    from ..check.first_culprit.nonfinite import ROWS, bad_entries, is_finite
 
     named = [("inputs", part) for part in inputs] + [("targets", target)]
     arrays = [(name, getattr(part, "_data", None)) for name, part in named]

@@ -6,7 +6,7 @@ import zoo_sick
 from zoo_support import HEALTHY, SICK, VARIANTS, Variant
 
 import backlit as bl
-from backlit.check.doctor import diagnose
+from backlit.check.verdicts.doctor import diagnose
 
 seeded = zoo_healthy.seeded
 MANY = [Variant(seed, (16, 32, 64)[seed % 3], (300, 400, 600)[seed // 2 % 3], seed % 2 == 0) for seed in range(3, 13)]

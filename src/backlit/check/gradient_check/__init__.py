@@ -1,0 +1,1 @@
+"""Gradients held against numerical differences, and the cause of every one that is wrong."""

@@ -1,0 +1,1 @@
+"""Networks, data and training runs: what is sick about them, with evidence, and pictures."""

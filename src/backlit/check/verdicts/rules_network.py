@@ -1,0 +1,86 @@
+"""Faults of the network and its loss, seen in one forward and backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..finding import Finding
+from ..health.flow import flow
+from ..health.flow_verdicts import judge_depth
+from ..health.heads import kind_of_loss, mismatches
+from .faults import finding
+from .observed import Pass
+from .situation import Situation
+
+_HARMLESS = frozenset({
+    "dead_units", "saturation", "vanishing_gradients", "exploding_gradients", "update_too_large", "update_too_small",
+    "zero_gradient",
+})  # fmt: skip
+"""Found in networks that learned nevertheless, these are no fault."""
+
+
+def network_faults(s: Situation) -> Iterator[Finding]:
+    """Everything that the pass shows."""
+    seen: Pass = s.notes["pass"]
+    if seen.error is not None:
+        yield from stopped(seen)
+        return
+    if s.broken:
+        yield from overflowed(s)
+        return
+    if any(p.requires_grad for p in s.model.parameters()):
+        yield from (f for f in _flow(s) if not (s.learned and f.kind in _HARMLESS))
+    assert seen.output is not None
+    yield from mismatches(kind_of_loss(seen.loss, seen.output, seen.target), seen.output, seen.target)
+    if not s.learned:
+        yield from through_time(seen)
+
+
+def _flow(s: Situation) -> Iterator[Finding]:
+    """The health of the layers, in training mode."""
+    model, _ = s.copies()
+    inputs, target = s.notes["pass"].batch
+    yield from flow(model.train(), (*inputs, target), s.loss.function, pieces=0).findings
+
+
+def stopped(seen: Pass) -> Iterator[Finding]:
+    """The pass raised an error: some of them have a name here."""
+    text = str(seen.error)
+    if "probabilities" in text:
+        yield finding("wrong_loss_for_logits", text.split(". ")[0].rstrip(".") + ".", "loss")
+
+
+def overflowed(s: Situation) -> Iterator[Finding]:
+    """Weights or outputs that are not finite, though the data are."""
+    bad = [name for name, p in s.model.named_parameters() if not np.isfinite(p._data).all()]
+    largest = max((float(np.abs(p._data).max(initial=0.0)) for p in s.model.parameters()), default=0.0)
+    text = (
+        f"{len(bad)} parameters hold NaN or infinity: {', '.join(bad[:3])}."
+        if bad
+        else f"The loss is not finite, and the largest weight is {largest:.3g}."
+    )
+    yield finding("diverged", text, bad[0] if bad else "loss")
+
+
+def through_time(seen: Pass) -> Iterator[Finding]:
+    """The gradient at the uses of one weight again and again, as in a recurrent network: a factor for each step."""
+    uses: dict[str, list[float]] = {}
+    for a in seen.weighted:
+        uses.setdefault(a.where, []).append(a.gradient)
+    for where, sizes in uses.items():
+        # The first use may be for all steps at once (the inputs' part), which tells nothing of time.
+        steps = {f"{where}, step {i}": size for i, size in enumerate(sizes[1:], 1) if size > 0}
+        if len(steps) >= 5:
+            yield from judge_depth(steps)
+
+
+def single_rows(s: Situation) -> Iterator[Finding]:
+    """Batches of one row, and batch normalization of rows that are vectors."""
+    sizes = [len(target._data) if target.ndim else 1 for _, target in s.batches]
+    norms = [name for name, m in s.model.named_modules() if type(m).__name__ == "BatchNorm1d"]
+    small = sizes.count(1)
+    if norms and small and s.rows[0][0].ndim == 2:
+        text = f"{small} of {len(sizes)} batches have a single row, and {norms[0]} normalizes over the batch."
+        yield finding("batch_norm_single_row", text, norms[0], batches=small)
