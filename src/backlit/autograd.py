@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import GradientError, OperationError, UnsupportedError
 from .function import Function, custom_vjp, once_differentiable
-from .graph import enable_grad, inference_mode, mode, no_grad, set_grad_enabled, walk
+from .graph import enable_grad, inference_mode, mode, no_grad, run_hooks, set_grad_enabled, walk
 from .numerics import hush, unhush
 from .tensor import Tensor
 
@@ -157,6 +157,8 @@ def _gradients(roots: Any, wanted: list[Tensor], keep: bool, create_graph: bool)
     out = []
     for place in places:
         gradient = found.get(place)
+        if gradient is not None and isinstance(place, Tensor) and place._hooks is not None:
+            gradient = run_hooks(place._hooks, gradient if isinstance(gradient, Tensor) else Tensor(gradient))
         if gradient is not None and not isinstance(gradient, Tensor):
             gradient = Tensor(np.array(gradient))
         out.append(gradient)

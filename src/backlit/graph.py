@@ -40,7 +40,13 @@ mode = Mode()
 
 
 class Leaf(Protocol):
-    """The end of a path: a tensor that collects its gradient in ``.grad``."""
+    """The end of a path: a tensor that collects its gradient in ``.grad``.
+
+    One that is ``hooked`` gets its contributions as one sum at the end of the walk, for its hooks see it once.
+    """
+
+    @property
+    def hooked(self) -> bool: ...
 
     def accumulate(self, gradient: Gradient, owned: bool = False) -> None: ...
 
@@ -274,7 +280,7 @@ def walk(
             if edge is None or part is None:
                 continue
             deferred = part.__class__ is Deferred
-            if deferred or edge.__class__ is Node:
+            if deferred or edge.__class__ is Node or (targets is None and edge.hooked):
                 if useful is not None and edge not in useful and (targets is None or edge not in targets):
                     continue
                 before = upstream.get(edge)
@@ -286,7 +292,9 @@ def walk(
                 else:
                     _contribute(edge, part, upstream, found, targets, arrive, observers, owned)
     for leaf, gradient in upstream.items():
-        _contribute(leaf, gradient.total(), upstream, found, targets, arrive, observers, True)
+        deferred = gradient.__class__ is Deferred
+        total = gradient.total() if deferred else gradient
+        _contribute(leaf, total, upstream, found, targets, arrive, observers, deferred)
     return found
 
 

@@ -243,6 +243,11 @@ class Tensor(TensorMethods):
         hooks.append(hook)
         return HookHandle(lambda: hooks.remove(hook))
 
+    @property
+    def hooked(self) -> bool:
+        """Whether hooks wait for this leaf's gradient."""
+        return self._hooks is not None
+
     def retain_grad(self) -> None:
         """Keep the gradient of a computed tensor in ``.grad``, as leaves do."""
         if not self.requires_grad:

@@ -239,3 +239,15 @@ def test_walk_hands_joins_their_sum_once():
     h.register_hook(lambda g: calls.append(g.item()))
     (h * 3 + h * 4).backward()
     assert calls == [7.0]
+
+
+def test_hooks_on_a_leaf_see_the_whole_gradient_once():
+    x = leaf([1.0, 2.0, 3.0])
+    seen = []
+    x.register_hook(lambda g: seen.append(g.tolist()))
+    x.register_hook(lambda g: g * 2)
+    (x * 3 + x * 4 + x[:2].sum()).sum().backward()
+    assert seen == [[10.0, 10.0, 7.0]]
+    assert x.grad.tolist() == [20.0, 20.0, 14.0]
+    assert bl.autograd.grad((x * 5 + x).sum(), x)[0].tolist() == [12.0, 12.0, 12.0]
+    assert len(seen) == 2
