@@ -230,3 +230,15 @@ def test_parameter_made_from_a_tensor_shares_its_record_of_writes():
     d.fill_(5.0)
     with pytest.raises(OverwrittenError):
         loss.backward()
+
+
+def test_a_view_first_looked_at_under_no_grad_keeps_its_history():
+    x = leaf([1.0, 2.0])
+    base = x * 3
+    view = base.reshape(2, 1)
+    base.mul_(0.5)
+    with bl.no_grad():
+        view.cos()
+    assert view.requires_grad
+    view.sum().backward()
+    assert x.grad.tolist() == [1.5, 1.5]

@@ -390,8 +390,12 @@ class View:
         if self.frozen:
             return
         again: Any = self.base
-        for op, params in self.chain:
-            again = apply(op, (again,), params)
+        outside, mode.recording = mode.recording, True  # the view was recorded, whoever looks at it first afterwards
+        try:
+            for op, params in self.chain:
+                again = apply(op, (again,), params)
+        finally:
+            mode.recording = outside
         tensor._node = again._node
         tensor._requires_grad = again._requires_grad
         for observer in mode.observers:
