@@ -29,12 +29,10 @@ from ..graph import Node, freed, mode
 from ..numerics import hush, unhush
 from ..source import describe, mark
 from ..tensor import Tensor, constant
+from .registry import REGISTRY, Operation, Sample, describe_value, operation
 
 Array = np.ndarray
 NOTHING: dict[str, Any] = {}
-
-REGISTRY: dict[str, Operation] = {}
-"""Every public operation by name: what the property tests, the operation table and the NumPy protocols iterate."""
 
 
 class Context:
@@ -368,6 +366,13 @@ def _share(result: Tensor, source: Any, op: type[Op], params: dict[str, Any]) ->
         result._view = View(source, op, params, result._storage.history)
 
 
+def look(x: Any, chain: Iterable[tuple[type[Op], dict[str, Any]]]) -> Any:
+    """The region of ``x`` that a chain of view operations shows."""
+    for op, params in chain:
+        x = apply(op, (x,), params)
+    return x
+
+
 class View:
     """How a view was made from its base: enough to look at the base again after either was written to in place.
 
@@ -389,11 +394,9 @@ class View:
         self.history = tensor.storage().history
         if self.frozen:
             return
-        again: Any = self.base
         outside, mode.recording = mode.recording, True  # the view was recorded, whoever looks at it first afterwards
         try:
-            for op, params in self.chain:
-                again = apply(op, (again,), params)
+            again = look(self.base, self.chain)
         finally:
             mode.recording = outside
         tensor._node = again._node
@@ -404,80 +407,10 @@ class View:
 
 def explain_failure(op: type[Op], arrays: list[Any], params: dict[str, Any], error: Exception) -> OperationError:
     """NumPy's complaint, with the operation, the shapes and the user's line in front of it."""
-    shapes = ", ".join(f"{name} {_describe(a)}" for name, a in zip(op.inputs, arrays, strict=False))
+    shapes = ", ".join(f"{name} {describe_value(a)}" for name, a in zip(op.inputs, arrays, strict=False))
     settings = f" with {', '.join(f'{k}={v!r}' for k, v in params.items())}" if params else ""
     kind = OutOfRangeError if isinstance(error, IndexError) else OperationError
     return kind(f"{op.name}({shapes}){settings} at {describe(mark())}: {error}")
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{tuple(value.shape)} {value.dtype.name}"
-    return repr(value)
-
-
-class Operation:
-    """A registry entry: the public function and what defines it, an :class:`Op` or a composition of others."""
-
-    def __init__(
-        self, name: str, function: Callable[..., Any], definition: type[Op] | None, about: dict[str, Any]
-    ) -> None:
-        self.name = name
-        self.function = function
-        self.definition = definition
-        self._about = about
-
-    @property
-    def formula(self) -> str:
-        """The operation as a formula, for people."""
-        return self._about.get("formula") or (self.definition.formula if self.definition else "")
-
-    @property
-    def gate(self) -> str:
-        """What the operation does to gradients."""
-        return self._about.get("gate") or (self.definition.gate if self.definition else "")
-
-    @property
-    def domain(self) -> str:
-        """Where the operation is defined and differentiable."""
-        return self._about.get("domain") or (self.definition.domain if self.definition else "all real inputs")
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether gradients flow through the operation at all."""
-        return self._about.get("differentiable", self.definition.differentiable if self.definition else True)
-
-    @property
-    def samples(self) -> Callable[[np.random.Generator], Iterable[Sample]]:
-        """Inputs for the property tests."""
-        found = self._about.get("samples") or getattr(self.definition, "samples", None)
-        if found is None:
-            raise BacklitError(f"operation {self.name!r} has no samples; every operation must state some.")
-        return found
-
-
-class Sample:
-    """Arguments for one call of an operation: float64 arrays among ``args`` are what the tests differentiate."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.args = args
-        self.kwargs = kwargs
-
-    def __repr__(self) -> str:
-        parts = [_describe(a) for a in self.args] + [f"{k}={_describe(v)}" for k, v in self.kwargs.items()]
-        return f"({', '.join(parts)})"
-
-
-def operation(definition: type[Op] | None = None, **about: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a public function: ``@operation(Sum)`` for a primitive, ``@operation(formula=..., samples=...)`` for a
-    function composed of other operations."""
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        name = about.get("name", function.__name__)
-        REGISTRY[name] = Operation(name, function, definition, about)
-        return function
-
-    return register
 
 
 __all__ = [
@@ -493,6 +426,7 @@ __all__ = [
     "apply",
     "check_version",
     "constant",
+    "look",
     "operation",
     "record",
     "restored",

@@ -19,7 +19,7 @@ from ..graph import Node, last_id, mode
 from ..numerics import quiet
 from ..source import describe, mark
 from .arithmetic import div
-from .definition import REGISTRY, Op, Tensor, apply, constant, record
+from .definition import REGISTRY, Op, Tensor, apply, constant, look, record
 from .elementwise import operand
 from .selecting import masked_fill
 from .shape import expand
@@ -56,13 +56,6 @@ class ViewWrite(Op):
             for t, shape in zip(tangents, ctx.shapes, strict=True)
         )
         return apply(ViewWrite, (base, value), ctx.params)
-
-
-def look(x: Any, chain: Any) -> Any:
-    """The region of ``x`` that a chain of view operations shows."""
-    for op, params in chain:
-        x = apply(op, (x,), params)
-    return x
 
 
 def become(target: Tensor, value: Tensor, since: int = _FOREVER) -> Tensor:
