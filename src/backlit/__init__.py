@@ -30,13 +30,13 @@ from .threads import get_num_threads, set_num_threads
 from .vocabulary import *
 
 if TYPE_CHECKING:
-    from . import backends, cuda, datasets, explain, func, keras, linalg, nn, optim, train, utils
+    from . import backends, cuda, datasets, func, glassbox, keras, linalg, nn, optim, train, utils
 
 __version__ = "0.1.0"
 
 _ON_DEMAND = frozenset(
     {
-        *("backends", "check", "cuda", "datasets", "explain", "func", "keras", "linalg", "nn", "optim", "report"),
+        *("backends", "check", "cuda", "datasets", "func", "glassbox", "keras", "linalg", "nn", "optim", "report"),
         *("train", "utils"),
     }
 )

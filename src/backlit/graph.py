@@ -93,10 +93,13 @@ class Node:
     ``op`` defines the mathematics, ``params`` its settings, ``edges`` where each input came from, ``saved`` the values
     that the gradient rules named, ``shapes`` the inputs' shapes (None for unary elementwise operations, whose input has
     the output's shape), ``shape`` and ``dtype`` the output's, ``mark`` the user's line, ``scope`` the module stack.
+    ``constants`` remembers the inputs that have no edge, so that the forward pass can be told again: numbers and small
+    arrays as they are, larger ones by weak reference; None where every input has an edge.
     """
 
     __slots__ = (
         "__weakref__",
+        "constants",
         "dtype",
         "edges",
         "extra",
@@ -127,6 +130,7 @@ class Node:
     mark: Mark | None
     scope: tuple[Any, ...] | None
     hooks: list[Hook] | None
+    constants: tuple[Any, ...] | None
 
     def __init__(
         self,
@@ -152,7 +156,7 @@ class Node:
         self.saved = saved
         self.plan = plan
         self.extra = extra
-        self.hooks = self.versions = None
+        self.hooks = self.versions = self.constants = None
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ def explain(expression: str, values: tuple[str, ...], as_json: bool) -> None:
     number or a list. Everything is computed in float64. A result with several elements is summed before the backward
     pass.
     """
-    from ..explain import explain_formula
+    from ..glassbox import explain_formula
 
     explanation = explain_formula(expression, read_values(values))
     if as_json:
@@ -38,7 +38,7 @@ def explain(expression: str, values: tuple[str, ...], as_json: bool) -> None:
 
 def read_values(assignments: tuple[str, ...]) -> dict[str, object]:
     """The values from texts such as ``x=-2``."""
-    from ..explain import read_value
+    from ..glassbox import read_value
 
     values: dict[str, object] = {}
     for assignment in assignments:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..explain import Explanation, Local, Operand, Step
+from ..glassbox import Explanation, Local, Operand, Step
 
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "matmul": "@"}
 _PIPED = 110

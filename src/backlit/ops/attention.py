@@ -50,6 +50,15 @@ class Attention(Op):
         kept = (generator or default_generator).chances(1.0 - dropout_p, weights.shape) if dropout_p else None
         return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)
 
+    @classmethod
+    def again(cls, extra, query, key, value, mask=None, *, scale, causal, dropout_p, generator):
+        kept = extra[2]
+        if kept is None:
+            return cls.forward(query, key, value, mask, scale=scale, causal=causal, dropout_p=0.0, generator=None)
+        weights = _scores(query, key, mask, scale, causal)
+        weights /= _raise(weights, _tops(weights))
+        return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)
+
     def vjp(ctx, g, query, key, value, mask):
         weights, top, kept = ctx.extra
         if isinstance(g, Tensor):

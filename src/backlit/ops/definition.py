@@ -21,6 +21,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -82,6 +83,11 @@ class Op:
             cls.name = cls.__name__.lower()
 
     forward: ClassVar[Callable[..., Any]]
+
+    @classmethod
+    def again(cls, extra: Any, *arrays: Any, **params: Any) -> Any:
+        """``forward`` once more, for a recording that is replayed; what was drawn at random is taken from ``extra``."""
+        return cls.forward(*arrays, **params)
 
     @classmethod
     def rule(cls, kind: str, name: str) -> Any:
@@ -316,8 +322,26 @@ def record(
     node = Node(op, params, tuple(edges), result._data, shapes, mark(), saved, plan, extra)
     if written:
         node.versions = [getattr(getattr(v, "_storage", None), "version", 0) for v in saved]
+    if needs + 1 != bit:
+        node.constants = tuple([_remembered(x, edge) for x, edge in zip(inputs, edges, strict=True)])
     result._node = node
     result._requires_grad = True
+
+
+_SMALL = 512
+
+
+def _remembered(x: Any, edge: Any) -> Any:
+    """What a node remembers of an input: nothing where it has an edge, larger arrays weakly, so that no memory is held.
+
+    Small ones, often made in passing, are held.
+    """
+    if edge is not None:
+        return None
+    array = x._data if isinstance(x, Tensor) else x
+    if isinstance(array, Array) and (array.nbytes > _SMALL or array.base is not None):
+        return ref(x)
+    return x
 
 
 def _unpack(node: Node, create_graph: bool) -> list[Any]:

@@ -32,6 +32,10 @@ class Dropout(Op):
         kept = (generator or default_generator).chances(1.0 - p, mask_shape)
         return masked(x, kept, p), kept
 
+    @classmethod
+    def again(cls, extra, x, *, p, **params):
+        return masked(x, extra, p), extra
+
     def vjp_x(ctx, g):
         return masked(g, ctx.extra, ctx.params["p"])
 

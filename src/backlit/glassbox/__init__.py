@@ -1,8 +1,8 @@
 """The glass box: what happened in a computation and in its backward pass, as plain data."""
 
 from .errors import ExpressionError
+from .explanation import Explanation, Local, Operand, Step, Variable
 from .formula import explain_formula, read_value
-from .record import Explanation, Local, Operand, Step, Variable
 
 __all__ = [
     "Explanation",

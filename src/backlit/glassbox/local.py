@@ -10,7 +10,7 @@ import numpy as np
 from ..graph import Node, no_grad
 from ..numerics import quiet
 from ..ops.elementwise import Elementwise
-from .record import Local
+from .explanation import Local
 
 MAX_JACOBIAN = 256
 """Jacobians with more elements are described by their shape."""

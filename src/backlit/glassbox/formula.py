@@ -13,10 +13,10 @@ from ..ops.elementwise import Elementwise
 from ..tensor import Tensor
 from .errors import ExpressionError
 from .evaluate import Applied, Evaluator
+from .explanation import Explanation, Local, Operand, Step, Value, Variable
 from .expression import Call, Expression, Name, names, one_line, parse
 from .functions import FUNCTIONS
 from .local import local_gradients
-from .record import Explanation, Local, Operand, Step, Value, Variable
 
 CONSTANTS = {"pi": np.pi}
 

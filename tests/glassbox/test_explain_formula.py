@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from backlit.explain import ExpressionError, explain_formula, read_value
+from backlit.glassbox import ExpressionError, explain_formula, read_value
 
 
 def gradients(explained):
