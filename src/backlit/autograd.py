@@ -166,6 +166,8 @@ def _gradients(roots: Any, wanted: list[Tensor], keep: bool, create_graph: bool)
 
 
 def _walk(roots: Any, *, create_graph: bool, keep: bool, targets: Any = None) -> dict[Any, Any]:
+    if mode.tracer is not None:
+        return mode.tracer.walk(roots, create_graph=create_graph, keep=keep, targets=targets)
     before = mode.recording
     mode.recording = create_graph
     token = hush()
@@ -186,7 +188,7 @@ def _roots(tensors: Tensors, gradients: Any, create_graph: bool) -> list[tuple[A
                 "backward: this tensor does not require gradients: nothing it was computed from has "
                 "requires_grad=True, or it was detached or computed under no_grad()."
             )
-        roots.append((tensor._node or tensor, _seed(tensor, seed, create_graph)))
+        roots.append((tensor._node or tensor, _seed(tensor, seed, create_graph or mode.tracer is not None)))
     return roots
 
 

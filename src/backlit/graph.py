@@ -34,6 +34,8 @@ class Mode(threading.local):
     observers: tuple[Any, ...] = ()
     walkers: tuple[WalkObserver, ...] = ()
     scope: tuple[Any, ...] | None = None
+    tracer: Any = None
+    """What writes down a function that is being compiled; see :mod:`backlit.compile`."""
 
 
 mode = Mode()
@@ -239,6 +241,7 @@ def walk(
     keep: bool = False,
     targets: set[Any] | None = None,
     arrive: Callable[[Any, Gradient, bool], None],
+    pull: Callable[[Node, Gradient], Sequence[Gradient | None]] | None = None,
 ) -> dict[Any, Gradient]:
     """The reverse walk.
 
@@ -249,6 +252,7 @@ def walk(
         targets: nodes and leaves whose gradients are wanted; the walk is cut down to the paths that reach them.
         arrive: called as ``arrive(leaf, gradient, owned)`` for every contribution to a leaf, unless ``targets`` is
             given; ``owned`` tells that the rule made the array and nobody else holds it.
+        pull: runs the rule of a node, in place of ``node.op.pull``.
 
     Returns:
         The gradients of the targets (empty without targets).
@@ -273,7 +277,7 @@ def walk(
             found[node] = gradient
         for observer in observers:
             observer.enter(node, gradient)
-        downstream = node.op.pull(node, gradient, create_graph)
+        downstream = node.op.pull(node, gradient, create_graph) if pull is None else pull(node, gradient)
         if observers:
             downstream = [part.total() if part.__class__ is Deferred else part for part in downstream]
             for observer in observers:

@@ -372,6 +372,8 @@ class Module(Hookable):
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
                 parameter.grad = None
+                if _mode.tracer is not None:
+                    _mode.tracer.cleared(parameter)
             else:
                 parameter.grad = overwrite(parameter.grad.detach(), 0.0)
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import OperationError, UnsupportedError
-from ..graph import enable_grad
+from ..graph import enable_grad, mode
 from ..numerics import quiet
 from ..source import describe, mark
 from ..tensor import HookHandle, Tensor
@@ -134,6 +134,13 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if mode.tracer is not None:
+            mode.tracer.step(self, self._update_all)
+        else:
+            self._update_all()
+        return loss
+
+    def _update_all(self) -> None:
         place = mark()
         groups = self.param_groups
         if len(self._plans) != len(groups):
@@ -153,6 +160,8 @@ class Optimizer:
             for param in group["params"]:
                 if set_to_none:
                     param._grad = None
+                    if mode.tracer is not None:
+                        mode.tracer.cleared(param)
                 elif param._grad is not None:
                     _fill_with_zeros(param._grad)
 
