@@ -152,7 +152,6 @@ class Optimizer:
                     plan = self._plans[i] = Plan(self, group)
                 for block in plan.blocks:
                     block.run(self, group, place)
-        return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or fill them with zeros where ``set_to_none`` is False."""
