@@ -1,0 +1,50 @@
+"""Objects are loaded from bytes, damaged ones and missing names are refused, targets narrow."""
+
+import ctypes
+
+import pytest
+
+from backlit.compile.codegen.engine import NativeCode, assembly, compile_object
+from backlit.compile.codegen.target import host_target
+
+TEXT = "define i64 @twice(i64 %x) { %y = add i64 %x, %x ret i64 %y }"
+
+
+def test_an_object_serves_again_from_its_bytes():
+    object_code = compile_object(TEXT)
+    for _ in range(2):
+        code = NativeCode(bytes(object_code), ["twice"])
+        assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code["twice"])(21) == 42
+
+
+def test_the_same_ir_gives_the_same_bytes():
+    assert compile_object(TEXT) == compile_object(TEXT)
+
+
+@pytest.mark.parametrize("damage", [lambda o: b"", lambda o: b"not an object" * 50, lambda o: o[: len(o) // 2]])
+def test_damaged_objects_are_refused(damage):
+    with pytest.raises(RuntimeError):
+        NativeCode(damage(compile_object(TEXT)), ["twice"])
+
+
+def test_missing_names_are_refused():
+    with pytest.raises(RuntimeError, match="thrice"):
+        NativeCode(compile_object(TEXT), ["thrice"])
+
+
+def test_malformed_ir_is_refused():
+    with pytest.raises(RuntimeError, match="error"):
+        compile_object("define i64 @f(i64 %x) { ret i64 %nothing }")
+
+
+def test_assembly_shows_machine_code():
+    assert "twice" in assembly(TEXT)
+
+
+def test_narrowed_targets():
+    target = host_target()
+    assert target.narrowed(target.vector_bytes) is target
+    assert target.narrowed(16).vector_bytes == 16
+    assert target.narrowed(16).lanes("float64") == 2
+    with pytest.raises(ValueError, match="bytes"):
+        target.narrowed(8)
