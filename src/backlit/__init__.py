@@ -31,6 +31,7 @@ from .vocabulary import *
 
 if TYPE_CHECKING:
     from . import backends, cuda, datasets, func, glassbox, keras, linalg, nn, optim, train, utils
+    from .glassbox import explain, record  # type: ignore[no-redef]
 
 __version__ = "0.1.0"
 
@@ -45,10 +46,15 @@ _FUNCTIONAL = frozenset({"bilinear", "celu", "cosine_similarity", "pairwise_dist
 """What PyTorch has both here and in ``nn.functional``."""
 
 
+_GLASSBOX = frozenset({"explain", "record"})
+
+
 def __getattr__(name: str) -> Any:
     """Import the larger parts when they are first used, which keeps ``import backlit`` quick."""
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
+    if name in _GLASSBOX:
+        return getattr(import_module(".glassbox", __name__), name)
     if name in _FUNCTIONAL:
         return getattr(import_module(".nn.functional", __name__), name)
     from .missing import refuse
@@ -60,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND})
+    return sorted({*globals(), *_ON_DEMAND, *_GLASSBOX})

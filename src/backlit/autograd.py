@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
-from .errors import GradientError, OperationError, UnsupportedError
+from .errors import BacklitError, GradientError, OperationError, UnsupportedError
 from .function import Function, custom_vjp, once_differentiable
-from .graph import enable_grad, inference_mode, mode, no_grad, run_hooks, set_grad_enabled, walk
+from .graph import Node, enable_grad, inference_mode, mode, no_grad, run_hooks, set_grad_enabled, walk
+from .journal import failed, started
 from .numerics import hush, unhush
 from .tensor import Tensor
 
@@ -32,6 +34,9 @@ __all__ = [
 ]
 
 Tensors = Tensor | Sequence[Tensor]
+
+kept_graphs: WeakSet[Node] = WeakSet()
+"""Where backward passes started that kept their graph: a released one tells by itself that it was walked."""
 
 if TYPE_CHECKING:
     from .check.first_culprit.detect import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
@@ -66,15 +71,21 @@ def backward(
     inputs: Tensors | None = None,
 ) -> None:
     """Add the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on; see ``Tensor.backward``."""
-    roots = _roots(tensors, grad_tensors, create_graph)
-    keep = create_graph if retain_graph is None else retain_graph
-    if inputs is not None:
-        wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        for tensor, gradient in zip(wanted, _gradients(roots, wanted, keep, create_graph), strict=True):
-            if gradient is not None:
-                tensor.accumulate(gradient)
-        return
-    _walk(roots, create_graph=create_graph, keep=keep)
+    outputs = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    wanted = None if inputs is None else [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    started("backward", outputs, wanted)
+    try:
+        roots = _roots(outputs, grad_tensors, create_graph)
+        keep = create_graph if retain_graph is None else retain_graph
+        if wanted is None:
+            _walk(roots, create_graph=create_graph, keep=keep)
+        else:
+            for tensor, gradient in zip(wanted, _gradients(roots, wanted, keep, create_graph), strict=True):
+                if gradient is not None:
+                    tensor.accumulate(gradient)
+    except BacklitError as error:
+        failed(error)
+        raise
 
 
 def _backward_of_tensor(
@@ -131,6 +142,7 @@ def grad(
         raise UnsupportedError(
             "grad: only_inputs=False and is_grads_batched=True are not supported; use backward(), or a call a gradient."
         )
+    started("grad", [outputs] if isinstance(outputs, Tensor) else outputs, None)
     roots = _roots(outputs, grad_outputs, create_graph)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for i, tensor in enumerate(wanted):
@@ -170,6 +182,8 @@ def _walk(roots: Any, *, create_graph: bool, keep: bool, targets: Any = None) ->
         return mode.tracer.walk(roots, create_graph=create_graph, keep=keep, targets=targets)
     before = mode.recording
     mode.recording = create_graph
+    if keep and targets is None:
+        kept_graphs.update(place for place, _ in roots if isinstance(place, Node))
     token = hush()
     try:
         return walk(roots, create_graph=create_graph, keep=keep, targets=targets, arrive=Tensor.accumulate)

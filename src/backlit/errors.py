@@ -33,6 +33,10 @@ class CheckpointError(BacklitError, ValueError):
     """A saved file cannot be read, is damaged, or does not fit what it is loaded into; one sentence says which."""
 
 
+class RecordError(BacklitError, ValueError):
+    """A record of a computation does not hold what was asked for, or its file is damaged."""
+
+
 class NonFiniteError(BacklitError, ArithmeticError):
     """Training met a NaN or an infinity and stopped before it reached the weights."""
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from .breadcrumbs import Cut, cut
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Node, mode, no_grad
-from .ops.definition import Op, check_version, saved_output
+from .ops.definition import Op, check_version, remembered, saved_output
 from .source import describe, mark
 from .tensor import Tensor
 
@@ -33,6 +34,7 @@ class FunctionContext:
         self._no_gradient: set[int] = set()
         self._dirty: set[int] = set()
         self._materialize = True
+        self._cuts: tuple[Cut | None, ...] = ()
         self._node: Node | None = None
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
@@ -211,6 +213,9 @@ class Function:
         results = _outputs(cls, outputs if several else (outputs,), args, ctx)
         if any(needs) and mode.recording:
             _connect(cls, ctx, args, results)
+        elif any(needs):
+            for result in results:
+                result._cut = cut("no_grad", cls.__name__, args)
         for observer in mode.observers:
             _observe(observer, cls, ctx, args, kwargs, results)
         return tuple(results) if several else results[0]
@@ -240,9 +245,15 @@ def _connect(cls: type[Function], ctx: FunctionContext, args: tuple[Any, ...], r
     outputs = {id(r) for r in results}
     node.saved = [saved_output(t) if t is not None and id(t) in outputs else t for t in ctx._saved]
     node.versions = [0 if t is None else t._version for t in ctx._saved]
+    node.constants = tuple(remembered(a, edge) for a, edge in zip(args, edges, strict=True))
     ctx._saved = []
+    ctx._cuts = tuple(result._cut for result in results)
+    if any(edge is None for edge in edges):
+        node.constants = tuple(remembered(a, edge) for a, edge in zip(args, edges, strict=True))
     for i, result in enumerate(results):
+        result._cut = None
         if id(result) in ctx._no_gradient or result.dtype.kind != "f":
+            result._cut = cut("not_differentiable", cls.__name__, args)
             continue
         result._node = (
             node if len(results) == 1 else Node(_Pick, {"index": i}, (node,), result, (result.shape,), node.mark)

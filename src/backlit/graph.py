@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from .errors import GradientError
-from .source import Mark, Source, resolve
+from .source import Mark, Source, mark, resolve
 
 Gradient = Any
 Hook = Callable[[Gradient], Gradient | None]
@@ -28,9 +28,11 @@ _by_id = attrgetter("id")
 
 
 class Mode(threading.local):
-    """Per-thread switches. ``observers`` see every operation as it is applied; ``scope`` is the stack of modules."""
+    """Per-thread switches. ``observers`` see every operation as it is applied; ``scope`` is the stack of modules;
+    ``stopped`` says which switch turned ``recording`` off, and on which line."""
 
     recording: bool = True
+    stopped: tuple[str, Mark | None] | None = None
     observers: tuple[Any, ...] = ()
     walkers: tuple[WalkObserver, ...] = ()
     scope: tuple[Any, ...] | None = None
@@ -55,6 +57,12 @@ class Leaf(Protocol):
 
 class WalkObserver:
     """Sees the reverse walk without changing it. Explanation, statistics and anomaly tracing subclass it."""
+
+    def start(self, roots: Sequence[tuple[Any, Gradient]]) -> None:
+        """Called before a walk, with its roots and their upstream gradients."""
+
+    def finish(self) -> None:
+        """Called after a walk that reached its end, when all leaves have their gradients."""
 
     def enter(self, node: Node, upstream: Gradient) -> None:
         """Called with the complete upstream gradient, before the node's rule runs."""
@@ -96,7 +104,8 @@ class Node:
     that the gradient rules named, ``shapes`` the inputs' shapes (None for unary elementwise operations, whose input has
     the output's shape), ``shape`` and ``dtype`` the output's, ``mark`` the user's line, ``scope`` the module stack.
     ``constants`` remembers the inputs that have no edge, so that the forward pass can be told again: numbers and small
-    arrays as they are, larger ones by weak reference; None where every input has an edge.
+    arrays as they are, larger ones by weak reference; None where every input has an edge. ``leaves`` are those it goes
+    back to, once :mod:`backlit.breadcrumbs` was asked.
     """
 
     __slots__ = (
@@ -107,6 +116,7 @@ class Node:
         "extra",
         "hooks",
         "id",
+        "leaves",
         "mark",
         "op",
         "params",
@@ -133,6 +143,7 @@ class Node:
     scope: tuple[Any, ...] | None
     hooks: list[Hook] | None
     constants: tuple[Any, ...] | None
+    leaves: frozenset[Any] | None
 
     def __init__(
         self,
@@ -158,7 +169,7 @@ class Node:
         self.saved = saved
         self.plan = plan
         self.extra = extra
-        self.hooks = self.versions = self.constants = None
+        self.hooks = self.versions = self.constants = self.leaves = None
 
     @property
     def name(self) -> str:
@@ -261,6 +272,8 @@ def walk(
     found: dict[Any, Gradient] = {}
     observers = mode.walkers
     plain = targets is None and not observers
+    for observer in observers:
+        observer.start(roots)
     for place, gradient in roots:
         _contribute(place, gradient, upstream, found, targets, arrive, observers)
     order = reachable([place for place, _ in roots if type(place) is Node])
@@ -303,6 +316,8 @@ def walk(
         deferred = gradient.__class__ is Deferred
         total = gradient.total() if deferred else gradient
         _contribute(leaf, total, upstream, found, targets, arrive, observers, deferred)
+    for observer in observers:
+        observer.finish()
     return found
 
 
@@ -342,17 +357,19 @@ class _Switch(ContextDecorator):
     recording: bool
 
     def __init__(self) -> None:
-        self._before: list[bool] = []
+        self._before: list[tuple[bool, tuple[str, Mark | None] | None]] = []
 
     def _recreate_cm(self) -> _Switch:
         return type(self)()
 
     def __enter__(self) -> None:
-        self._before.append(mode.recording)
+        self._before.append((mode.recording, mode.stopped))
         mode.recording = self.recording
+        if not self.recording:
+            mode.stopped = type(self).__name__, mark()
 
     def __exit__(self, *exc: object) -> None:
-        mode.recording = self._before.pop()
+        mode.recording, mode.stopped = self._before.pop()
 
 
 class no_grad(_Switch):
@@ -387,8 +404,10 @@ class set_grad_enabled(_Switch):
     def __init__(self, enabled: bool) -> None:
         super().__init__()
         self.recording = bool(enabled)
-        self._outside = mode.recording
+        self._outside = mode.recording, mode.stopped
         mode.recording = self.recording
+        if not self.recording:
+            mode.stopped = "set_grad_enabled", mark()
 
     def _recreate_cm(self) -> set_grad_enabled:
         return set_grad_enabled(self.recording)
@@ -409,8 +428,10 @@ class inference_mode(_Switch):
         return inference_mode(self.enabled)
 
     def __enter__(self) -> None:
-        self._before.append(mode.recording)
-        mode.recording = mode.recording and not self.enabled
+        self._before.append((mode.recording, mode.stopped))
+        if self.enabled:
+            mode.recording = False
+            mode.stopped = "inference_mode", mark()
 
 
 def is_grad_enabled() -> bool:

@@ -3,14 +3,19 @@
 from .errors import ExpressionError
 from .explanation import Explanation, Local, Operand, Step, Variable
 from .formula import explain_formula, read_value
+from .record import Record, RecordNode, explain, record
 
 __all__ = [
     "Explanation",
     "ExpressionError",
     "Local",
     "Operand",
+    "Record",
+    "RecordNode",
     "Step",
     "Variable",
+    "explain",
     "explain_formula",
     "read_value",
+    "record",
 ]

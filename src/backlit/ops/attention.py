@@ -52,9 +52,11 @@ class Attention(Op):
 
     @classmethod
     def again(cls, extra, query, key, value, mask=None, *, scale, causal, dropout_p, generator):
-        kept = extra[2]
-        if kept is None:
+        if not dropout_p:
             return cls.forward(query, key, value, mask, scale=scale, causal=causal, dropout_p=0.0, generator=None)
+        if extra is None:
+            raise LookupError("the dropped entries are no longer known")
+        kept = extra[2]
         weights = _scores(query, key, mask, scale, causal)
         weights /= _raise(weights, _tops(weights))
         return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)

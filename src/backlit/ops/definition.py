@@ -25,6 +25,7 @@ from weakref import ref
 
 import numpy as np
 
+from ..breadcrumbs import Cut, unrecorded
 from ..errors import BacklitError, OperationError, OutOfRangeError, OverwrittenError
 from ..graph import Node, freed, mode
 from ..numerics import hush, unhush
@@ -86,7 +87,11 @@ class Op:
 
     @classmethod
     def again(cls, extra: Any, *arrays: Any, **params: Any) -> Any:
-        """``forward`` once more, for a recording that is replayed; what was drawn at random is taken from ``extra``."""
+        """``forward`` once more, for a recording that is replayed; what was drawn at random is taken from ``extra``.
+
+        Raises:
+            LookupError: something was drawn, and ``extra`` is None.
+        """
         return cls.forward(*arrays, **params)
 
     @classmethod
@@ -201,10 +206,15 @@ class Plan:
         out = max(count, len(op.inputs))
         self.kept = tuple(OUTPUT if slot == out else slot if slot < count else ABSENT for slot in every)
 
+    def role(self, op: type[Op], position: int) -> str:
+        """What a saved value is called in the operation's definition: the name of an input, or ``out``."""
+        slot = self.kept[position]
+        return "out" if slot == OUTPUT else op.inputs[min(slot, len(op.inputs) - 1)]
+
     def name(self, op: type[Op], position: int) -> str:
         """What a saved value is to its operation, for messages."""
-        slot = self.kept[position]
-        return "the output" if slot == OUTPUT else f"its input '{op.inputs[min(slot, len(op.inputs) - 1)]}'"
+        role = self.role(op, position)
+        return "the output" if self.kept[position] == OUTPUT else f"its input '{role}'"
 
 
 OUTPUT, ABSENT = -1, -2
@@ -289,6 +299,8 @@ def apply(op: type[Op], inputs: tuple[Any, ...], params: dict[str, Any] = NOTHIN
         _share(result, inputs[0], op, params)
     if needs and op.differentiable and mode.recording and out.dtype.kind == "f":
         record(op, inputs, arrays, params, needs, result, extra)
+    else:
+        unrecorded(result, op, inputs, needs)
     for observer in mode.observers:
         observer.applied(op, inputs, params, extra, result)
     return result
@@ -323,7 +335,7 @@ def record(
     if written:
         node.versions = [getattr(getattr(v, "_storage", None), "version", 0) for v in saved]
     if needs + 1 != bit:
-        node.constants = tuple([_remembered(x, edge) for x, edge in zip(inputs, edges, strict=True)])
+        node.constants = tuple([remembered(x, edge) for x, edge in zip(inputs, edges, strict=True)])
     result._node = node
     result._requires_grad = True
 
@@ -331,7 +343,7 @@ def record(
 _SMALL = 512
 
 
-def _remembered(x: Any, edge: Any) -> Any:
+def remembered(x: Any, edge: Any) -> Any:
     """What a node remembers of an input: nothing where it has an edge, larger arrays weakly, so that no memory is held.
 
     Small ones, often made in passing, are held.
@@ -340,8 +352,20 @@ def _remembered(x: Any, edge: Any) -> Any:
         return None
     array = x._data if isinstance(x, Tensor) else x
     if isinstance(array, Array) and (array.nbytes > _SMALL or array.base is not None):
-        return ref(x)
+        cut = getattr(x, "_cut", None)
+        if cut is None:
+            return ref(x)
+        held = _CutOff(x)
+        held._cut = cut
+        return held
     return x
+
+
+class _CutOff(ref[Any]):
+    """A constant remembered weakly, with the cut that made it one."""
+
+    __slots__ = ("_cut",)
+    _cut: Cut
 
 
 def _unpack(node: Node, create_graph: bool) -> list[Any]:
@@ -453,6 +477,7 @@ __all__ = [
     "look",
     "operation",
     "record",
+    "remembered",
     "restored",
     "saved_output",
 ]

@@ -34,6 +34,8 @@ class Dropout(Op):
 
     @classmethod
     def again(cls, extra, x, *, p, **params):
+        if extra is None:
+            raise LookupError("the dropped entries are no longer known")
         return masked(x, extra, p), extra
 
     def vjp_x(ctx, g):

@@ -1,0 +1,530 @@
+"""The record: a complete account of a computation and of its backward pass, to be asked and navigated.
+
+A :class:`Record` has one :class:`RecordNode` for each value, leaves and results of operations alike, in the order in
+which they came about, and one :class:`Edge` for each use of a value by an operation. Gradients belong to a pass: the
+reverse walk that produced them. A record with several passes shows the last one; :meth:`Record.of_pass` shows another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, reduce
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import RecordError
+from ...ops.elementwise import Elementwise
+from ...source import Source, resolve
+from ...spelling import did_you_mean
+from .capture import module_path
+from .entries import Entry, Pass
+from .local import Local
+from .naming import place_of
+from .numbers import Kept, Statistics
+
+Array = NDArray[Any]
+
+
+class RecordNode:
+    """A value in a record: a leaf, or the result of an operation.
+
+    ``kind`` is ``"parameter"``, ``"variable"`` (a leaf that requires gradients), ``"constant"`` or ``"operation"``.
+    Everything about gradients is of the pass that the record shows.
+    """
+
+    __slots__ = ("__dict__", "_entry", "_record", "id")
+
+    def __init__(self, record: Record, entry: Entry, number: int) -> None:
+        self._record = record
+        self._entry = entry
+        self.id = number
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.shape)) or "scalar"
+        return f"<{self.name}: {self.op or self.kind} {shape}>"
+
+    # -- what it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        """See the class."""
+        return self._entry.kind
+
+    @property
+    def name(self) -> str:
+        """The user's name for it (parameter path, variable), or one made from the operation; unique in the record."""
+        assert self._entry.name is not None
+        return self._entry.name
+
+    @property
+    def definition(self) -> Any:
+        """The operation's definition, an ``Op`` class; None for leaves."""
+        return self._entry.op
+
+    @property
+    def op(self) -> str | None:
+        """The operation's name, such as ``matmul``; None for leaves."""
+        return None if self._entry.op is None else self._entry.op.name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The operation's settings."""
+        return self._entry.params
+
+    @property
+    def extra(self) -> Any:
+        """What the operation keeps for its rules beside inputs and output, such as a dropout mask."""
+        return self._entry.extra
+
+    @property
+    def formula(self) -> str:
+        """The operation as a formula."""
+        return "" if self._entry.op is None else self._entry.op.formula
+
+    @property
+    def gate(self) -> str:
+        """What the operation does to gradients: distributes, swaps, routes …"""
+        return "" if self._entry.op is None else self._entry.op.gate
+
+    @property
+    def domain(self) -> str:
+        """Where the operation is defined and differentiable."""
+        return "" if self._entry.op is None else self._entry.op.domain
+
+    @cached_property
+    def source(self) -> Source | None:
+        """The user's line that applied the operation, or that first used the leaf."""
+        return self._entry.source if self._entry.source is not None else resolve(self._entry.mark)
+
+    @cached_property
+    def expression(self) -> str | None:
+        """The part of that line that computed the value, such as ``x @ w``, where it is known."""
+        if self._entry.expression is not None or self._entry.op is None:
+            return self._entry.expression
+        place = place_of(self._entry.mark)
+        return None if place is None else place.text
+
+    @cached_property
+    def module(self) -> str:
+        """The path of the module that applied the operation, such as ``net.layers.0``; empty outside modules."""
+        return self._entry.module if self._entry.module is not None else module_path(self._entry)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes along each dimension."""
+        return self._entry.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type."""
+        return np.dtype(self._entry.dtype)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients reach this value at all."""
+        return self._entry.requires_grad
+
+    @property
+    def saved(self) -> tuple[str, ...]:
+        """What the operation kept for its backward rules: names of its inputs, ``out``, ``extra``."""
+        return self._entry.saved
+
+    @property
+    def saved_bytes(self) -> int:
+        """How many bytes those are."""
+        return self._entry.saved_bytes
+
+    @property
+    def phase(self) -> str:
+        """``"forward"``; ``"backward"`` for operations of a recorded backward pass (``create_graph=True``);
+        ``"inside"`` for what the ``forward`` of an own operation did within, which the graph does not see."""
+        return "inside" if self._entry.inside else "forward" if self._entry.walk is None else "backward"
+
+    # -- numbers --------------------------------------------------------------------------------------------------
+
+    @property
+    def value(self) -> Array | None:
+        """The array; None where only statistics were kept, or the value is no longer known."""
+        return None if self._entry.kept is None else self._entry.kept.array
+
+    @property
+    def value_stats(self) -> Statistics | None:
+        """Extremes, mean, norm … of the value; None where it is no longer known."""
+        return None if self._entry.kept is None else self._entry.kept.statistics
+
+    @property
+    def upstream(self) -> Array | None:
+        """The gradient of the result with respect to this value: the sum of all contributions; None where none came."""
+        kept = self.upstream_kept
+        return None if kept is None else kept.array
+
+    @property
+    def upstream_stats(self) -> Statistics | None:
+        """Statistics of the upstream gradient."""
+        kept = self.upstream_kept
+        return None if kept is None else kept.statistics
+
+    @cached_property
+    def upstream_kept(self) -> Kept | None:
+        """The upstream gradient as it was kept: an array or only its statistics."""
+        walked = self._record._pass
+        if walked is None:
+            return None
+        kept = walked.upstream.get(self.id) or walked.leaves.get(self.id)
+        return kept if kept is not None else self._summed(walked)
+
+    def _summed(self, walked: Pass) -> Kept | None:
+        """A leaf's gradient in this pass: its contributions added up."""
+        given = (walked.seeds.get(self.id), *(edge.downstream_kept for edge in self.terms))
+        parts = [kept for kept in given if kept is not None]
+        if len(parts) == 1:
+            return parts[0]
+        arrays = [kept.array for kept in parts if kept.array is not None]
+        return Kept(np.asarray(reduce(np.add, arrays))) if arrays and len(arrays) == len(parts) else None
+
+    @property
+    def seed(self) -> Array | None:
+        """The gradient that the backward pass started with here; None where it did not start here."""
+        kept = None if self._record._pass is None else self._record._pass.seeds.get(self.id)
+        return None if kept is None else kept.array
+
+    @property
+    def grad_before(self) -> Array | None:
+        """What a leaf's ``.grad`` was before the pass; None if nothing."""
+        return self._of_leaf("before")
+
+    @property
+    def grad(self) -> Array | None:
+        """What a leaf's ``.grad`` was after the pass: :attr:`grad_before` plus this pass's gradient."""
+        return self._of_leaf("after")
+
+    def _of_leaf(self, which: str) -> Array | None:
+        kept = None if self._record._pass is None else getattr(self._record._pass, which).get(self.id)
+        return None if kept is None else kept.array
+
+    def known_value(self) -> Array:
+        """The value, or a clear error where the record does not hold it.
+
+        Raises:
+            RecordError: only statistics were kept, or a constant was gone when the record was made.
+        """
+        if self.value is None:
+            why = (
+                "its value was no longer known when the record was made; record the forward pass with bl.record()"
+                if self._entry.kept is None
+                else "only statistics were kept; record with keep='all'"
+            )
+            raise RecordError(f"{self.name}: {why}.")
+        return self.value
+
+    def input_values(self) -> list[Any]:
+        """The values of the inputs as the operation was given them: arrays, Python numbers, None where left out."""
+        values: list[Any] = []
+        for number in self._entry.inputs:
+            node = None if number is None else self._record.nodes[number]
+            value = None if node is None else node.known_value()
+            values.append(value.item() if node is not None and node._entry.weak and value is not None else value)
+        return values
+
+    # -- neighbours -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def inputs(self) -> tuple[Edge, ...]:
+        """The edges from what the operation was applied to, in order."""
+        nodes = self._record.nodes
+        return tuple(Edge(nodes[n], self, i) for i, n in enumerate(self._entry.inputs) if n is not None)
+
+    @property
+    def users(self) -> tuple[Edge, ...]:
+        """The edges to the operations that used the value, in order."""
+        return self._record._users.get(self.id, ())
+
+    @property
+    def terms(self) -> tuple[Edge, ...]:
+        """The edges along which gradient came back: the terms of the sum at this join."""
+        return tuple(edge for edge in self.users if edge.downstream_kept is not None)
+
+    @property
+    def local(self) -> tuple[Local | None, ...]:
+        """The local gradient of each input edge; None for inputs without gradient."""
+        return tuple(edge.local if edge.differentiable else None for edge in self.inputs)
+
+    @property
+    def downstream(self) -> tuple[Array | None, ...]:
+        """What the operation handed down to each input; None for inputs without gradient."""
+        return tuple(edge.downstream for edge in self.inputs)
+
+
+class Edge:
+    """One use of a value by an operation: forward the value flows from ``source`` to ``target``, backward a
+    contribution to the gradient from ``target`` to ``source``."""
+
+    __slots__ = ("__dict__", "position", "source", "target")
+
+    def __init__(self, source: RecordNode, target: RecordNode, position: int) -> None:
+        self.source = source
+        self.target = target
+        self.position = position
+
+    def __repr__(self) -> str:
+        return f"<{self.source.name} → {self.target.name} as {self.argument}>"
+
+    @property
+    def argument(self) -> str:
+        """What the operation's definition calls this input."""
+        names = self.target.definition.inputs
+        return names[min(self.position, len(names) - 1)] if names else f"argument {self.position}"
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether gradient flows along this edge."""
+        return self.source.requires_grad and self.target.requires_grad
+
+    @cached_property
+    def local(self) -> Local:
+        """∂target/∂source, as the operation alone has it.
+
+        Raises:
+            RecordError: no gradient flows along this edge.
+        """
+        if not self.differentiable:
+            raise RecordError(f"{self.target.name} has no gradient with respect to the constant {self.source.name}.")
+        return Local(self)
+
+    @property
+    def downstream_kept(self) -> Kept | None:
+        """The contribution as it was kept: an array or only its statistics."""
+        walked = self.target._record._pass
+        return None if walked is None else walked.downstream.get((self.target.id, self.position))
+
+    @property
+    def downstream(self) -> Array | None:
+        """The contribution that the operation handed down along this edge, in the input's shape; None if none."""
+        kept = self.downstream_kept
+        return None if kept is None else kept.array
+
+    @property
+    def downstream_stats(self) -> Statistics | None:
+        """Statistics of the contribution."""
+        kept = self.downstream_kept
+        return None if kept is None else kept.statistics
+
+    @property
+    def summed_axes(self) -> tuple[int, ...]:
+        """Axes of the output along which the input was broadcast, and its contribution therefore summed."""
+        if not issubclass(self.target.definition, Elementwise):
+            return ()
+        out, own = self.target.shape, self.source.shape
+        lead = len(out) - len(own)
+        stretched = (i + lead for i, n in enumerate(own) if n == 1 and out[i + lead] != 1)
+        return (*range(lead), *stretched)
+
+
+class Record:
+    """A complete account of a computation and its backward pass; made by ``bl.explain`` and ``bl.record``.
+
+    >>> import backlit as bl
+    >>> x, y, z = (bl.tensor(v, requires_grad=True) for v in (-2.0, 5.0, -4.0))
+    >>> q = x + y
+    >>> rec = bl.explain(q * z)
+    >>> rec.node("q").upstream, rec.node("x").upstream
+    (array(-4., dtype=float32), array(-4., dtype=float32))
+    """
+
+    def __init__(
+        self, entries: Sequence[Entry], passes: Sequence[Pass], keep: str = "all", title: str = "", shown: int = -1
+    ) -> None:
+        self._entries = entries
+        self.keep = keep
+        self.title = title
+        self._shown = shown
+        self._all = passes
+        self._pass: Pass | None = passes[shown] if passes else None
+        self.nodes: list[RecordNode] = [RecordNode(self, entry, i) for i, entry in enumerate(entries)]
+        self._names = {node.name: node for node in self.nodes}
+
+    def __repr__(self) -> str:
+        count = sum(node.kind == "operation" for node in self.nodes)
+        return f"<Record: {count} operations, {len(self.nodes) - count} leaves, {len(self.passes)} backward>"
+
+    @cached_property
+    def _users(self) -> dict[int, tuple[Edge, ...]]:
+        users: dict[int, list[Edge]] = {}
+        for node in self.nodes:
+            for edge in node.inputs:
+                users.setdefault(edge.source.id, []).append(edge)
+        return {number: tuple(edges) for number, edges in users.items()}
+
+    # -- passes -----------------------------------------------------------------------------------------------------
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """The reverse walks, in order."""
+        return tuple(self._all)
+
+    def of_pass(self, number: int) -> Record:
+        """The same record, showing the gradients of another pass (counted from 0; negative from the end).
+
+        Raises:
+            RecordError: there is no such pass.
+        """
+        if not -len(self._all) <= number < len(self._all):
+            raise RecordError(f"pass {number}: the record has {len(self._all)} backward passes, counted from 0.")
+        return type(self)(self._entries, self._all, self.keep, self.title, number)
+
+    @property
+    def roots(self) -> tuple[RecordNode, ...]:
+        """Where the backward pass started; without one, the results that nothing else used."""
+        if self._pass is not None:
+            return tuple(self.nodes[number] for number in self._pass.seeds)
+        return tuple(node for node in self.nodes if node.kind == "operation" and not node.users)
+
+    @property
+    def leaves(self) -> tuple[RecordNode, ...]:
+        """Parameters, variables and constants."""
+        return tuple(node for node in self.nodes if node.kind != "operation")
+
+    @property
+    def operations(self) -> tuple[RecordNode, ...]:
+        """The results of operations, in the order in which they were applied."""
+        return tuple(node for node in self.nodes if node.kind == "operation")
+
+    @property
+    def walked(self) -> tuple[RecordNode, ...]:
+        """The nodes that the backward pass went through, in its order; leaves not included."""
+        return () if self._pass is None else tuple(self.nodes[number] for number in self._pass.upstream)
+
+    # -- looking for nodes --------------------------------------------------------------------------------------
+
+    def node(self, which: str | int | RecordNode | Any) -> RecordNode:
+        """A node by its name, its number, or the tensor it stands for.
+
+        Raises:
+            RecordError: there is no such node; near matches are named.
+        """
+        if isinstance(which, RecordNode):
+            return self.nodes[which.id]
+        if isinstance(which, int):
+            if not -len(self.nodes) <= which < len(self.nodes):
+                raise RecordError(f"node {which}: the record has {len(self.nodes)} nodes, counted from 0.")
+            return self.nodes[which]
+        if isinstance(which, str):
+            return self._named(which)
+        found = next((n for n in self.nodes if n._entry.tensor is which), None) or self._by_tensor(which)
+        if found is None:
+            raise RecordError("this tensor does not occur in the record.")
+        return found
+
+    def _by_tensor(self, tensor: Any) -> RecordNode | None:
+        number = self._results.get(id(tensor)) if self._results else None
+        return None if number is None else self.nodes[number]
+
+    _results: dict[int, int] | None = None
+
+    def _named(self, name: str) -> RecordNode:
+        found = self._names.get(name)
+        if found is None:
+            found = self._names.get(name.partition(".")[2])  # net.layers.0.weight for layers.0.weight
+        if found is None:
+            hint = did_you_mean(name, self._names)
+            some = ", ".join(list(self._names)[:12])
+            raise RecordError(f"no node is called {name!r}{hint or f'; there are {some} …'}")
+        return found
+
+    def find(
+        self,
+        *,
+        op: str | None = None,
+        module: str | None = None,
+        name: str | None = None,
+        kind: str | None = None,
+        where: Callable[[RecordNode], bool] | None = None,
+    ) -> list[RecordNode]:
+        """All nodes that fit everything given.
+
+        Args:
+            op: the operation's name.
+            module: a module path; nodes inside it count too.
+            name: a part of the node's name.
+            kind: parameter, variable, constant or operation.
+            where: any condition.
+        """
+        return [
+            node
+            for node in self.nodes
+            if (op is None or node.op == op)
+            and (module is None or f"{node.module}.".startswith(f"{module}."))
+            and (name is None or name in node.name)
+            and (kind is None or node.kind == kind)
+            and (where is None or where(node))
+        ]
+
+    @overload
+    def path(self, a: Any, b: Any) -> list[RecordNode]: ...
+    @overload
+    def path(self, a: Any, b: Any, every: bool) -> Any: ...
+    def path(self, a: Any, b: Any, every: bool = False) -> Any:
+        """The nodes from ``a`` forward to ``b`` along one shortest path, both included; empty if there is none.
+
+        Args:
+            a, b: nodes, names or numbers.
+            every: an iterator over all paths instead; there can be very many.
+        """
+        start, goal = self.node(a), self.node(b)
+        if every:
+            return self._paths(start, goal)
+        came: dict[int, int | None] = {start.id: None}
+        queue = [start]
+        for node in queue:
+            if node is goal:
+                break
+            for edge in node.users:
+                if edge.target.id not in came:
+                    came[edge.target.id] = node.id
+                    queue.append(edge.target)
+        if goal.id not in came:
+            return []
+        found: list[RecordNode] = []
+        number: int | None = goal.id
+        while number is not None:
+            found.append(self.nodes[number])
+            number = came[number]
+        return found[::-1]
+
+    def _paths(self, start: RecordNode, goal: RecordNode) -> Iterator[list[RecordNode]]:
+        stack = [[start]]
+        while stack:
+            path = stack.pop()
+            if path[-1] is goal:
+                yield path
+                continue
+            stack += [[*path, edge.target] for edge in reversed(path[-1].users) if edge.target.id <= goal.id]
+
+    def rerun(self, *, values: Any = None, upstream: Any = None, seed: Any = None) -> Record:
+        """The computation and its backward pass once more, with edits; see :func:`backlit.glassbox.record.rerun`."""
+        from .replay import rerun
+
+        return rerun(self, values=values, upstream=upstream, seed=seed)
+
+    def to_dict(self, inline: bool = True) -> dict[str, Any]:
+        """The record as JSON can hold it (docs/record.md): arrays as far as a page can show them, or (``inline=False``)
+        by their statistics only."""
+        from .schema import to_dict
+
+        return to_dict(self) if inline else to_dict(self, lambda kept: {"stats": kept.statistics.to_dict()})
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the record's arrays take."""
+        arrays: dict[int, int] = {}
+        kept = [entry.kept for entry in self._entries]
+        for walked in self._all:
+            parts = (walked.upstream, walked.downstream, walked.leaves, walked.before, walked.after, walked.seeds)
+            kept += [k for part in parts for k in part.values()]  # type: ignore[attr-defined]
+        for item in kept:
+            if item is not None and item.array is not None:
+                arrays[id(item.array)] = math.prod(item.shape) * item.dtype.itemsize
+        return sum(arrays.values())

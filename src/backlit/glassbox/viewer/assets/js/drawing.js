@@ -1,0 +1,200 @@
+// The picture: boxes, wires and modules as SVG, and what changes on it from step to step.
+
+import { isPlainNumber, wireGradient, wireLabel } from "./boxes.js";
+import { svg } from "./dom.js";
+import { spoken, symbol } from "./model.js";
+import { shapeText } from "./numbers.js";
+import { arrowHead, wirePath } from "./paths.js";
+import { wireSentence } from "./words.js";
+
+/** Draws one view with its layout; "forward" is the network itself, "backward" its mirror that the gradients run through. */
+export class Drawing {
+  constructor(view, geometry, values, direction) {
+    Object.assign(this, { view, geometry, values, direction });
+    this.items = new Map();
+    this.wires = new Map();
+    this.element = svg("g", { class: `drawing ${direction}` }, this.clusters(), this.allWires(), this.allItems());
+  }
+
+  clusters() {
+    return [...this.geometry.clusters.values()].sort((a, b) => b.width * b.height - a.width * a.height).map(clusterElement);
+  }
+
+  allWires() {
+    const shown = this.view.wires.filter((wire) => this.geometry.wires.has(wire.key) && this.isShown(wire));
+    return svg("g", {}, shown.map((wire) => this.wire(wire)));
+  }
+
+  isShown(wire) {
+    if (this.direction === "forward") return true;
+    return wire.root ? this.values.seed(wire.root) !== null : wire.edges.some((edge) => this.values.flows(edge));
+  }
+
+  wire(wire) {
+    const place = this.geometry.wires.get(wire.key);
+    const forward = this.direction === "forward";
+    const gradient = wireGradient(wire, this.values);
+    const head = wire.to || !forward ? arrowHead(place, forward) : null;
+    const texts = place.label ? this.labels(wire, place.label) : {};
+    const group = svg(
+      "g",
+      { class: `wire${wire.root ? " root" : ""}`, "data-key": wire.key },
+      svg("title", {}, wireSentence(wire, this.values, gradient)),
+      svg("path", { class: "touch", d: wirePath(place) }),
+      svg("path", { class: "line", d: wirePath(place) }),
+      head && svg("polygon", { class: "head", points: head }),
+      Object.values(texts),
+    );
+    this.wires.set(wire.key, { group, ...texts });
+    return group;
+  }
+
+  labels(wire, { x, y }) {
+    const { above, below } = this.texts(wire);
+    const texts = {};
+    if (above !== null) texts.above = svg("text", { class: "value", x, y: y - 6 }, above);
+    if (below !== null) texts.below = svg("text", { class: "gradient", x, y: y + 15 }, below);
+    return texts;
+  }
+
+  /** Forward: the value above, the gradient below. Backward: the local factor above, what comes out below. */
+  texts(wire) {
+    const label = wireLabel(wire, this.values);
+    if (this.direction === "forward") return label;
+    const local = wire.edges.length === 1 && wire.to.node ? this.values.local(wire.edges[0]) : null;
+    const factor = local?.kind === "scalar" && local.value ? `× ${factorText(local.value)}` : local && "× local";
+    return { above: wire.root ? "seed" : (factor ?? null), below: label.below };
+  }
+
+  allItems() {
+    return svg("g", {}, [...this.view.items.values()].filter((item) => this.reached(item)).map((item) => this.item(item)));
+  }
+
+  reached(item) {
+    if (this.direction === "forward") return true;
+    const nodes = item.group ? item.group.all : [item.node];
+    return nodes.some((node) => this.values.upstream(node) !== null);
+  }
+
+  item(item) {
+    const box = this.geometry.boxes.get(item.key);
+    const element = itemElement(item, box, this.direction === "forward" ? null : mirrored(item, box, this.values));
+    this.items.set(item.key, element);
+    return element;
+  }
+
+  /** Show what is known after a number of steps, and which item and wire the latest step was about. */
+  showPosition(timeline, position, step) {
+    for (const wire of this.view.wires) this.showWire(wire, timeline, position, step);
+    for (const [key, element] of this.items) {
+      const item = this.view.items.get(key);
+      const nodes = item.group ? item.group.all : [item.node];
+      const known = nodes.some((node) => this.knows(timeline, node, position));
+      element.classList.toggle("later", !known);
+      element.classList.toggle("current", step !== null && this.view.placed.get(step.node) === item);
+    }
+  }
+
+  knows(timeline, node, position) {
+    return this.direction === "forward" ? timeline.knowsValue(node, position) : timeline.knowsUpstream(node, position);
+  }
+
+  showWire(wire, timeline, position, step) {
+    const drawn = this.wires.get(wire.key);
+    if (!drawn) return;
+    const source = wire.root ?? wire.edges[0].source;
+    const value = timeline.knowsValue(source, position);
+    const flowing = wire.edges.filter((edge) => this.values.flows(edge));
+    const gradient = wire.root
+      ? position > timeline.forward && timeline.knowsUpstream(source, position)
+      : flowing.length > 0 && flowing.every((edge) => timeline.knowsEdge(edge, position));
+    const first = this.direction === "forward" ? value : gradient;
+    drawn.group.classList.toggle("later", !first);
+    drawn.above?.classList.toggle("later", !first);
+    drawn.below?.classList.toggle("later", !gradient);
+    drawn.group.classList.toggle("current", isCurrent(wire, step));
+    drawn.group.classList.toggle("backwards", isCurrent(wire, step) && step.kind !== "forward");
+  }
+
+  /** Give items the classes of a colouring, and mark those whose numbers were edited or are no longer known. */
+  colour(classOf) {
+    for (const [key, element] of this.items) {
+      const item = this.view.items.get(key);
+      const nodes = item.group ? item.group.all : [item.node];
+      const changed = nodes.some((node) => this.values.isChanged(node)) ? " changed" : "";
+      const unknown = nodes.some((node) => this.values.unknown.has(node.id)) ? " unknown" : "";
+      element.setAttribute("class", `${element.dataset.base} ${classOf(item)}${changed}${unknown}`);
+    }
+  }
+
+  /** Write the numbers again, after an edit. */
+  rewrite() {
+    for (const wire of this.view.wires) {
+      const drawn = this.wires.get(wire.key);
+      if (!drawn) continue;
+      const { above, below } = this.texts(wire);
+      if (drawn.above && above !== null) drawn.above.textContent = above;
+      if (drawn.below && below !== null) drawn.below.textContent = below;
+    }
+  }
+}
+
+function factorText(value) {
+  const number = typeof value === "object" ? [value.values].flat(Infinity)[0] : value;
+  return String(Number(Number(number).toPrecision(4))).replace("-", "−");
+}
+
+function isCurrent(wire, step) {
+  if (!step) return false;
+  if (step.kind === "local") return wire.edges.includes(step.edge);
+  if (step.kind === "seed") return wire.root === step.node;
+  return step.kind === "forward" && Boolean(wire.to) && wire.to.node === step.node;
+}
+
+function clusterElement({ group, x, y, width, height }) {
+  const title = svg("text", { x: x + 10, y: y + 17 }, group.label);
+  const sign = svg("text", { class: "sign", x: x + width - 12, y: y + 17 }, "−");
+  const box = svg("rect", { x, y, width, height, rx: 10 });
+  const strip = svg("rect", { class: "strip", x, y, width, height: 24, rx: 10 });
+  const label = `Module ${group.label}, open. Press Enter to close it.`;
+  const attributes = { class: "cluster", "data-group": group.key, tabindex: 0, role: "button", "aria-label": label };
+  return svg("g", attributes, svg("title", {}, `Close ${group.label}`), box, strip, title, sign);
+}
+
+/** In the mirror an operation is its own backward rule, a join is a sum, and a leaf is its gradient. */
+function mirrored(item, box, values) {
+  if (item.group) return { ...box, title: `${box.title}′` };
+  const { node } = item;
+  const meets = values.terms(node).length + (values.seed(node) ? 1 : 0) > 1;
+  const title = node.kind === "operation" ? `${symbol(node)}′` : `∇${box.title}`;
+  return { ...box, title: meets && node.kind === "operation" ? `Σ ${title}` : title, caption: null };
+}
+
+function itemElement(item, box, replacement) {
+  const drawn = replacement ?? box;
+  const kind = item.group ? "group" : item.node.kind;
+  const base = `item ${kind} ${box.shape}`;
+  const attributes = { class: base, "data-base": base, "data-key": item.key, tabindex: 0, role: "button", "aria-label": sentence(item) };
+  return svg("g", attributes, svg("title", {}, sentence(item)), outline(drawn), texts(drawn));
+}
+
+function sentence({ node, group }) {
+  if (group) return `Module ${group.label}, closed. Press Enter to open it.`;
+  if (isPlainNumber(node)) return `the number ${node.name}`;
+  const kind = node.kind === "operation" ? `${node.op} gives ${spoken(node)}` : `${node.kind} ${spoken(node)}`;
+  return `${kind}, ${shapeText(node.shape)}${node.module ? `, in ${node.module}` : ""}`;
+}
+
+function outline({ shape, x, y, width, height, caption }) {
+  if (shape === "circle") return svg("circle", { class: "shape", cx: x, cy: y, r: width / 2 });
+  const tall = caption ? height - 30 : height;
+  const radius = { pill: tall / 2, leaf: 6, group: 12, number: 5 }[shape];
+  return svg("rect", { class: "shape", x: x - width / 2, y: y - tall / 2, width, height: tall, rx: radius });
+}
+
+function texts({ x, y, height, title, subtitle, caption, shape }) {
+  const lines = [svg("text", { class: shape === "number" ? "number" : "title", x, y: subtitle ? y - 3 : y + 5 }, title)];
+  if (subtitle) lines.push(svg("text", { class: "subtitle", x, y: y + 13 }, subtitle));
+  if (caption) lines.push(svg("text", { class: "caption", x, y: y + height / 2 - 4 }, caption));
+  return lines;
+}

@@ -1,0 +1,104 @@
+// Operations that can be computed again in the page, forward and backward. Elementwise ones come from the formulas that
+// the record brings along; the others are written here.
+
+import { evaluate } from "./expressions.js";
+import { expand, keptShape, map, matmul, permute, tensor, unbroadcast } from "./tensors.js";
+import { sizeOf } from "./numbers.js";
+
+const transposed = (x) => permute(x, [1, 0]);
+const asMatrix = (x, rows) => tensor(rows ? [1, x.shape[0]] : [x.shape[0], 1], x.data);
+
+/** How a rule is written: forward(inputs, node) and backward(g, inputs, position, node), all on tensors. */
+const RULES = {
+  matmul: { forward: ([a, b]) => matmul(a, b), backward: matmulBackward, fits: (inputs) => inputs.every((x) => x.shape.length <= 2) },
+  linear: { forward: linear, backward: linearBackward, fits: ([x]) => x.shape.length === 2 },
+  sum: {
+    forward: ([x], node) => reshaped(unbroadcast(x, keptShape(x.shape, node.params.axis)), node.shape),
+    backward: (g, [x], _, node) => expand(reshaped(g, keptShape(x.shape, node.params.axis)), x.shape),
+  },
+  mean: {
+    forward: ([x], node) => scaled(RULES.sum.forward([x], node), sizeOf(node.shape) / x.data.length),
+    backward: (g, [x], _, node) => scaled(RULES.sum.backward(g, [x], 0, node), sizeOf(node.shape) / x.data.length),
+  },
+  reshape: { forward: ([x], node) => reshaped(x, node.shape), backward: (g, [x]) => reshaped(g, x.shape) },
+  permute: { forward: ([x], node) => permute(x, node.params.dims), backward: (g, _, __, node) => permute(g, inverse(node.params.dims)) },
+  expand: { forward: ([x], node) => expand(x, node.shape), backward: (g, [x]) => unbroadcast(g, x.shape) },
+  clone: { forward: ([x]) => x, backward: (g) => g },
+  cast: { forward: ([x]) => x, backward: (g) => g, fits: (_, node) => node.dtype.startsWith("float") },
+  softmax: { forward: ([x], node) => softmax(x, node), backward: softmaxBackward },
+  log_softmax: { forward: ([x], node) => map(Math.log, softmax(x, node)), backward: logSoftmaxBackward },
+};
+
+/** The rule of a node for given inputs, or null where the page has none. */
+export function ruleFor(node, inputs, programs) {
+  const program = programs.list?.[programs.of?.[node.id]];
+  if (program) return elementwise(program);
+  const rule = Object.hasOwn(RULES, node.op) ? RULES[node.op] : null;
+  return rule && (!rule.fits || rule.fits(inputs, node)) ? rule : null;
+}
+
+function elementwise({ inputs, value, pulls }) {
+  const named = (operands) => Object.fromEntries(inputs.map((name, i) => [name, operands[i]]));
+  return {
+    forward: (operands) => evaluate(value, named(operands)),
+    backward: (g, operands, position) => {
+      const pull = pulls[inputs[position]];
+      if (!pull) throw new Error("no rule for this input");
+      const known = { ...named(operands), $g: g, $out: evaluate(value, named(operands)) };
+      return unbroadcast(expand(evaluate(pull, known), g.shape), operands[position].shape);
+    },
+  };
+}
+
+function reshaped(x, shape) {
+  return tensor(shape, x.data);
+}
+
+function scaled(x, factor) {
+  return map((value) => value * factor, x);
+}
+
+function inverse(order) {
+  const back = [];
+  order.forEach((axis, i) => {
+    back[axis] = i;
+  });
+  return back;
+}
+
+function matmulBackward(g, [a, b], position) {
+  const left = a.shape.length === 1 ? asMatrix(a, true) : a;
+  const right = b.shape.length === 1 ? asMatrix(b, false) : b;
+  const upstream = reshaped(g, [left.shape[0], right.shape[1]]);
+  return position === 0
+    ? reshaped(matmul(upstream, transposed(right)), a.shape)
+    : reshaped(matmul(transposed(left), upstream), b.shape);
+}
+
+function linear([x, weight, bias]) {
+  const product = matmul(x, transposed(weight));
+  return bias ? map((y, b) => y + b, product, bias) : product;
+}
+
+function linearBackward(g, [x, weight, bias], position) {
+  if (position === 0) return matmul(g, weight);
+  return position === 1 ? matmul(transposed(g), x) : unbroadcast(g, bias.shape);
+}
+
+function softmax(x, { params }) {
+  const kept = keptShape(x.shape, params.axis);
+  const most = Math.max(...x.data);
+  const powers = map((value) => Math.exp(value - most), x);
+  return map((power, sum) => power / sum, powers, unbroadcast(powers, kept));
+}
+
+function softmaxBackward(g, [x], _, node) {
+  const p = softmax(x, node);
+  const weighted = map((a, b) => a * b, g, p);
+  return map((a, b, sum) => b * (a - sum), g, p, unbroadcast(weighted, keptShape(x.shape, node.params.axis)));
+}
+
+function logSoftmaxBackward(g, [x], _, node) {
+  const sums = unbroadcast(g, keptShape(x.shape, node.params.axis));
+  return map((a, p, sum) => a - p * sum, g, softmax(x, node), sums);
+}

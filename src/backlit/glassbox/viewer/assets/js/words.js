@@ -1,0 +1,128 @@
+// A step said in words, symbols and numbers.
+
+import { carried } from "./boxes.js";
+import { spoken } from "./model.js";
+import { format, gradientLabel, shapeText, sizeOf, valueText } from "./numbers.js";
+
+/** {heading, symbols, numbers, gate}: what a step does; parts that say nothing are null. */
+export function describe(step, values) {
+  return SENTENCES[step.kind](step, values);
+}
+
+const SENTENCES = { forward, seed, join, local, leaf };
+
+/** The derivative of the result with respect to a node, as a symbol. */
+export function derivative(node, values) {
+  return `∂${rootName(values)}/∂${spoken(node)}`;
+}
+
+function rootName(values) {
+  const [id] = values.pass.seeds.keys();
+  return id === undefined ? "L" : spoken(values.model.byId.get(id));
+}
+
+function forward({ node }, values) {
+  return {
+    heading: `Forward: ${spoken(node)}`,
+    symbols: node.formula ?? node.op,
+    numbers: forwardNumbers(node, values),
+    gate: node.expression ? `${spoken(node)} = ${node.expression}` : null,
+  };
+}
+
+function forwardNumbers(node, values) {
+  const result = valueText(values.value(node), 4);
+  const inputs = node.inputs.map((edge) => values.value(edge.source));
+  const scalars = inputs.every((input) => input && sizeOf(input.shape) === 1) && result !== null;
+  if (scalars && node.formula?.includes("=")) return `= ${substituted(node, inputs)} = ${result}`;
+  const shapes = node.inputs.map((edge) => shapeText(edge.source.shape)).join(", ");
+  return `${shapes} → ${shapeText(node.shape)}${result === null ? "" : ` = ${result}`}`;
+}
+
+/** The right-hand side of a formula with its inputs' names replaced by their numbers. */
+function substituted(node, inputs) {
+  const numbers = new Map(node.inputs.map((edge, i) => [edge.argument, valueText(inputs[i])]));
+  const right = node.formula.slice(node.formula.indexOf("=") + 1).trim();
+  return right.replace(/(?<![\p{L}\p{N}_])[\p{L}_]+(?![\p{L}\p{N}_(])/gu, (name) => bracketed(numbers.get(name)) ?? name);
+}
+
+function bracketed(number) {
+  return number?.startsWith("−") ? `(${number})` : number;
+}
+
+function seed({ node }, values) {
+  return {
+    heading: "The backward pass starts",
+    symbols: derivative(node, values),
+    numbers: `= ${gradientLabel(values.seed(node))}`,
+    gate: "The gradient of the result with respect to itself.",
+  };
+}
+
+function join({ node, terms }, values) {
+  const parts = terms.map((edge) => gradientLabel(values.downstream(edge)));
+  if (values.seed(node)) parts.unshift(gradientLabel(values.seed(node)));
+  const sum = terms.map((edge) => `from ${spoken(edge.target)}`).join(" + ");
+  return {
+    heading: `Sum at ${spoken(node)}: ${parts.length} paths meet`,
+    symbols: `${derivative(node, values)} = ${sum}`,
+    numbers: `= ${parts.map((part, i) => (i ? bracketed(part) : part)).join(" + ")} = ${gradientLabel(values.upstream(node))}`,
+    gate: "A value that is used more than once receives the sum of what its uses send back.",
+  };
+}
+
+function local({ node, edge }, values) {
+  const here = values.local(edge);
+  const into = `∂${spoken(node)}/∂${spoken(edge.source)}`;
+  return {
+    heading: `Backward: ${node.op} to ${spoken(edge.source)}`,
+    symbols: `${derivative(edge.source, values)} = ${derivative(node, values)} · ${into}${share(edge, values)}`,
+    numbers: product(edge, here, values),
+    gate: [node.gate && `${node.op} ${node.gate}`, summed(edge, values)].filter(Boolean).join(". ") || null,
+  };
+}
+
+function share(edge, values) {
+  return values.terms(edge.source).length > 1 ? "  (one of the terms)" : "";
+}
+
+/** "upstream −4 × local 3 = −12", and the like for tensors. */
+export function product(edge, here, values) {
+  const upstream = gradientLabel(values.upstream(edge.target)) ?? "?";
+  const downstream = gradientLabel(values.downstream(edge)) ?? "?";
+  if (here?.kind === "scalar" && here.value) {
+    return `upstream ${upstream} × local ${bracketed(format(scalarOf(here.value)))} = ${downstream}`;
+  }
+  const shapes = `${shapeText(edge.target.shape)} → ${shapeText(edge.source.shape)}`;
+  return `upstream ${upstream}, local ${here?.text ?? here?.kind ?? "not recorded"}, downstream ${downstream}  (${shapes})`;
+}
+
+function scalarOf(value) {
+  return typeof value === "object" ? [value.values].flat(Infinity)[0] : value;
+}
+
+/** How broadcasting was undone along an edge; empty where it was not needed. */
+export function summed(edge, values) {
+  const axes = values.summedAxes(edge);
+  return axes?.length ? `Broadcasting undone: summed over ax${axes.length > 1 ? "es" : "is"} ${axes.join(", ")}` : "";
+}
+
+function leaf({ node }, values) {
+  const { before, after } = values.leaf(node);
+  const own = gradientLabel(values.upstream(node));
+  return {
+    heading: `${spoken(node)}.grad`,
+    symbols: before ? `${spoken(node)}.grad = what was there + ${derivative(node, values)}` : `${spoken(node)}.grad = ${derivative(node, values)}`,
+    numbers: before ? `= ${gradientLabel(before)} + ${own} = ${gradientLabel(after) ?? own}` : `= ${gradientLabel(after) ?? own}`,
+    gate: before ? "Gradients accumulate until they are set to zero." : null,
+  };
+}
+
+/** A wire in one sentence, for screen readers and tooltips. */
+export function wireSentence(wire, values, gradient) {
+  const node = carried(wire);
+  const what = valueText(values.value(node)) ?? shapeText(node.shape);
+  const back = gradientLabel(gradient);
+  const to = wire.to ? ` to ${wire.to.group?.label ?? spoken(wire.to.node)}` : "";
+  return `${spoken(node)} = ${what}${to}${back === null ? "" : `, gradient ${back}`}`;
+}
