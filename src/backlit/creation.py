@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
+from .breadcrumbs import copied
 from .errors import OperationError
 from .source import describe, mark
 from .tensor import Tensor
@@ -31,6 +32,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = "cpu", requires_grad: boo
     """
     check_device(device)
     out = Tensor(_array(data, dtype, copy=True))
+    out._cut = copied(data)
     if requires_grad:
         out.requires_grad = True
     return out
@@ -43,6 +45,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = "cpu") -> Tensor:
         return data if dtype is None or data.dtype == np.dtype(dtype) else data.to(dtype)
     array = _array(data, dtype, copy=False)
     out = Tensor(array)
+    out._cut = copied(data)
     if isinstance(data, np.ndarray) and np.may_share_memory(array, data):
         out.storage().expose(mark(), saved=False)
     return out

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
+from .breadcrumbs import cut
 from .creation import as_tensor
 from .errors import GradientError, OperationError
 from .graph import mode
@@ -359,7 +360,9 @@ def normal(
     shape = _shape("normal", (size,)) if size is not None else np.broadcast_shapes(np.shape(m), np.shape(s))
     kept = dtype if dtype is not None or not arrays else np.result_type(*[a.dtype for a in arrays])
     chosen = _floating("normal", kept)
-    return _finish((normal_array(shape, chosen, generator) * s + m).astype(chosen, copy=False), requires_grad)
+    result = _finish((normal_array(shape, chosen, generator) * s + m).astype(chosen, copy=False), requires_grad)
+    result._cut = cut("sampled", "normal", (mean, std))
+    return result
 
 
 def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
@@ -373,7 +376,9 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None
     if not np.all((chances >= 0) & (chances <= 1)):
         raise OperationError(f"bernoulli at {describe(mark())}: probabilities must lie between 0 and 1.")
     drawn = (generator or default_generator).numpy.random(input.shape) < chances
-    return Tensor(np.asarray(drawn, input.dtype))
+    result = Tensor(np.asarray(drawn, input.dtype))
+    result._cut = cut("sampled", "bernoulli", (input,)) if p is None else None
+    return result
 
 
 def multinomial(
@@ -409,7 +414,9 @@ def multinomial(
         )
     draw = _with_replacement if replacement else _without_replacement
     drawn = draw(weights, int(num_samples), (generator or default_generator).numpy)
-    return Tensor(drawn.reshape((*input.shape[:-1], num_samples)).astype(np.int64, copy=False))
+    result = Tensor(drawn.reshape((*input.shape[:-1], num_samples)).astype(np.int64, copy=False))
+    result._cut = cut("sampled", "multinomial", (input,))
+    return result
 
 
 def _with_replacement(weights: Array, count: int, rng: np.random.Generator) -> Array:

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import dtypes
+from .breadcrumbs import Cut, cut, export, leave
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
+from .journal import changed, grad_switched
 from .printing import tensor_repr
 from .source import mark
 from .storage import Storage
@@ -42,9 +44,10 @@ class Tensor(TensorMethods):
     tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_hooks", "_node", "_requires_grad", "_storage", "_view")
+    __slots__ = ("__weakref__", "_cut", "_data", "_grad", "_hooks", "_node", "_requires_grad", "_storage", "_view")
     __array_priority__ = 1000
 
+    _cut: Cut | None
     _data: Array
     _grad: Tensor | None
     _hooks: list[Hook] | None
@@ -58,7 +61,7 @@ class Tensor(TensorMethods):
             data = _array(data)
         self._data = data
         self._requires_grad = False
-        self._node = self._grad = self._hooks = self._storage = self._view = None
+        self._node = self._grad = self._hooks = self._storage = self._view = self._cut = None
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
@@ -109,6 +112,8 @@ class Tensor(TensorMethods):
                 f"only floating tensors can require gradients; this one is {self._data.dtype.name}. "
                 "Convert it first, for example with .float()."
             )
+        if self._requires_grad != bool(value):
+            grad_switched(self)
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -131,6 +136,7 @@ class Tensor(TensorMethods):
                     f".grad must match its tensor: tensor {self.shape} {self.dtype.name}, "
                     f"gradient {value.shape} {value.dtype.name}."
                 )
+        changed("grad_cleared" if value is None else "grad_set", self)
         self._grad = value
 
     # -- sharing memory -----------------------------------------------------------------------------------------
@@ -148,7 +154,7 @@ class Tensor(TensorMethods):
     @property
     def data(self) -> Tensor:
         """The same memory without the graph. Writes to it are noticed by the backward pass."""
-        return self.detach()
+        return self._outside("data")
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -159,12 +165,17 @@ class Tensor(TensorMethods):
 
     def detach(self) -> Tensor:
         """A tensor that shares this one's memory and is a constant to the graph."""
+        return self._outside("detach")
+
+    def _outside(self, how: str) -> Tensor:
         out = Tensor(self._data[...])  # another array object: forward-mode tangents are kept by array
         out._storage = self.storage()
+        out._cut = cut(how, how, (self,)) if self.requires_grad else self._cut
         return out
 
     def detach_(self) -> Tensor:
         """Cut this tensor off from what it was computed from."""
+        self._cut = cut("detach_", "detach_", (self,))
         self._node = self._view = None
         self._requires_grad = False
         return self
@@ -183,21 +194,25 @@ class Tensor(TensorMethods):
                 "numpy(): this tensor requires gradients, and NumPy code is not recorded. "
                 "Use .detach().numpy(), or numpy(force=True)."
             )
+        return self._handed_out("numpy")
+
+    def _handed_out(self, how: str) -> Array:
         self.storage().expose(mark(), saved=True)
+        export(self, "numpy", how)
         return self._data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is True or (dtype is not None and np.dtype(dtype) != self._data.dtype):
             if copy is False:
                 raise ValueError("a copy is needed to convert the dtype")
+            leave("numpy", "__array__", self)
             return np.array(self._data, dtype=dtype)
-        return self.numpy(force=True)
+        return self._handed_out("__array__")
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
             raise GradientError("__dlpack__: this tensor requires gradients; export .detach() of it.")
-        self.storage().expose(mark(), saved=True)
-        return self._data.__dlpack__(**options)
+        return self._handed_out("__dlpack__").__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._data.__dlpack_device__()
@@ -267,13 +282,20 @@ class Tensor(TensorMethods):
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number."""
+        value = self._number()
+        leave("item", "item", self, value)
+        return value
+
+    def _number(self) -> Any:
         if self._data.size != 1:
             raise OperationError(f"item(): needs a tensor with one element, this one has shape {self.shape}.")
         return self._data.item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists (a plain number for a 0-d tensor)."""
-        return self._data.tolist()
+        values = self._data.tolist()
+        leave("tolist", "tolist", self, values)
+        return values
 
     def __len__(self) -> int:
         if self._data.ndim == 0:
@@ -285,21 +307,26 @@ class Tensor(TensorMethods):
             raise OperationError(
                 f"the truth value of a tensor with shape {self.shape} is ambiguous; use .any(), .all() or where."
             )
+        leave("branch", "bool", self)
         return bool(self._data)
 
     def __float__(self) -> float:
-        return float(self.item())
+        value = float(self._number())
+        leave("item", "float", self, value)
+        return value
 
     def __int__(self) -> int:
-        return int(self.item())
+        leave("item", "int", self)
+        return int(self._number())
 
     def __index__(self) -> int:
         if self._data.dtype.kind not in "iub":
             raise TypeError(f"only integer tensors can be used as an index, this one is {self._data.dtype.name}")
-        return int(self.item())
+        leave("item", "int", self)
+        return int(self._number())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self._data.ndim == 0 else object.__format__(self, spec)
+        return format(self._number(), spec) if self._data.ndim == 0 else object.__format__(self, spec)
 
     __hash__ = object.__hash__
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from .. import dtypes
 from ..graph import mode as _mode
+from ..journal import changed
 from ..source import Mark, describe, mark, shortcut
 from ..tensor import Tensor
 from . import state as _state
@@ -369,13 +370,14 @@ class Module(Hookable):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
+        changed("zero_grad", self)
         for parameter in self.parameters():
-            if set_to_none or parameter.grad is None:
-                parameter.grad = None
+            if set_to_none or parameter._grad is None:
+                parameter._grad = None
                 if _mode.tracer is not None:
                     _mode.tracer.cleared(parameter)
             else:
-                parameter.grad = overwrite(parameter.grad.detach(), 0.0)
+                parameter._grad = overwrite(parameter._grad.detach(), 0.0)
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
         """Convert floating parameters and buffers to a dtype, in place: the parameter objects stay the same.

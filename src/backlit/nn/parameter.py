@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..breadcrumbs import copied
 from ..creation import tensor as new_tensor
 from ..errors import GradientError, OperationError
 from ..source import describe, mark
@@ -25,6 +26,7 @@ def _adopt(target: Tensor, data: Any, kind: str) -> None:
         )
     Tensor.__init__(target, data._data)
     target._storage = data.storage()
+    target._cut = copied(data)
 
 
 class Parameter(Tensor):

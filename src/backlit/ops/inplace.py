@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..breadcrumbs import written
 from ..errors import GradientError, OperationError
 from ..graph import Node, last_id, mode
 from ..numerics import quiet
@@ -74,6 +75,8 @@ def become(target: Tensor, value: Tensor, since: int = _FOREVER) -> Tensor:
     if mode.recording:
         _take_history(target, value)
     target.storage().wrote()
+    if value._cut is not None or (value._requires_grad and not mode.recording):
+        written(target, value, "copy_")
     for observer in mode.observers:
         observer.wrote(target, value)
     return target
@@ -193,6 +196,8 @@ def arithmetic_write(name: str, ufunc: Any) -> Callable[..., Tensor]:
             with quiet():
                 ufunc(self._data, array, out=self._data)
             self.storage().wrote()
+            if isinstance(other, Tensor) and (other._requires_grad or other._cut is not None):
+                written(self, other, f"{name}_")
             return self
         since = last_id()
         return become(self, function(self, other), since)

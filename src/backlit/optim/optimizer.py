@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import OperationError, UnsupportedError
 from ..graph import enable_grad, mode
+from ..journal import cleared
 from ..numerics import quiet
 from ..source import describe, mark
 from ..tensor import HookHandle, Tensor
@@ -68,6 +69,8 @@ class Optimizer:
 
     limits: ClassVar[Limits] = {"lr": (0.0, inf)}
     """Options that, where a group has them, must be numbers (or tuples of numbers) with ``low <= value < high``."""
+
+    _cleared: tuple[Any, int] | None = None
 
     counts_steps: ClassVar[bool] = True
     """Whether ``state[p]["step"]`` counts the updates of each parameter."""
@@ -155,6 +158,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or fill them with zeros where ``set_to_none`` is False."""
+        cleared(self)
         for group in self.param_groups:
             for param in group["params"]:
                 if set_to_none:
