@@ -197,11 +197,24 @@ class Elementwise(Op):
         return x
 
 
-def _derive_rules(cls: type[Elementwise], index: int, name: str) -> None:
-    """Turn ``slope_<name>`` (or ``pull_<name>``, which includes the product) into VJP and JVP rules."""
+def pull_rule(cls: type[Elementwise], name: str) -> tuple[Any, tuple[str, ...]] | None:
+    """The gradient rule of an input as ``pull(s, g, *values, **params)`` for any namespace ``s``, before broadcasting is
+    undone, with the names of the values that it takes; None where there is none. From ``slope_<name>``, or
+    ``pull_<name>``, which includes the product."""
     pull = cls.__dict__.get(f"pull_{name}") or _pull_from_slope(cls, cls.__dict__.get(f"slope_{name}"))
     if pull is None:
+        return None
+    pull = getattr(pull, "__func__", pull)
+    code = pull.__code__
+    return pull, getattr(pull, "names", None) or code.co_varnames[2 : code.co_argcount]
+
+
+def _derive_rules(cls: type[Elementwise], index: int, name: str) -> None:
+    """Turn an input's gradient rule into VJP and JVP rules."""
+    rule = pull_rule(cls, name)
+    if rule is None:
         return
+    pull, names = rule
     single = len(cls.inputs) == 1
 
     def vjp(ctx: Any, g: Any, *values: Any) -> Any:
@@ -212,12 +225,10 @@ def _derive_rules(cls: type[Elementwise], index: int, name: str) -> None:
         part = pull(LIBRARY, t, *values, **ctx.params)
         return part if part.shape == ctx.shape else part.expand(ctx.shape)
 
-    code = pull.__code__
-    names = getattr(pull, "names", None) or code.co_varnames[2 : code.co_argcount]
-    for kind, rule in (("vjp", vjp), ("jvp", jvp)):
-        rule.names = names  # type: ignore[union-attr]
-        rule.__qualname__ = f"{cls.__name__}.{kind}_{name}"
-        setattr(cls, f"{kind}_{name}", staticmethod(rule))
+    for kind, made in (("vjp", vjp), ("jvp", jvp)):
+        made.names = names  # type: ignore[union-attr]
+        made.__qualname__ = f"{cls.__name__}.{kind}_{name}"
+        setattr(cls, f"{kind}_{name}", staticmethod(made))
 
 
 def _pull_from_slope(cls: type[Elementwise], slope: Any) -> Any:
@@ -341,6 +352,7 @@ __all__ = [
     "binary",
     "match",
     "operand",
+    "pull_rule",
     "to_float",
     "unary",
     "unbroadcast",
