@@ -18,7 +18,7 @@ from .target import Target, host_target
 _NAMES = itertools.count()
 
 
-def compile_object(module: Any, target: Target | None = None, speed: int = 2) -> bytes:
+def compile_object(module: Any, target: Target | None = None, speed: int = 0) -> bytes:
     """The object file of a module (an ``llvmlite.ir.Module`` or its text) as bytes.
 
     LLVM's own vectorisers and its unrolling stay off: kernels come with their vectors and unrolled loops written out.
@@ -34,7 +34,7 @@ def compile_object(module: Any, target: Target | None = None, speed: int = 2) ->
     return machine.emit_object(parsed)
 
 
-def assembly(module: Any, target: Target | None = None, speed: int = 2) -> str:
+def assembly(module: Any, target: Target | None = None, speed: int = 0) -> str:
     """The machine code of a module as text, for people who want to see what became of a kernel."""
     machine = _machine(target or host_target())
     parsed = llvm.parse_assembly(str(module))

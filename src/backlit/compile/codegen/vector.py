@@ -11,6 +11,7 @@ written.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,12 @@ class VectorBuilder:
         self.element = element_type(dtype)
         self.lanes = self.target.lanes(dtype)
         self.flags = tuple(flags)
+
+    def inside(self, function: ir.Function) -> VectorBuilder:
+        """A builder with the same settings for another function's first block."""
+        other = copy.copy(self)
+        other.ir = ir.IRBuilder(function.append_basic_block("entry"))
+        return other
 
     # Constants and conversions
 
@@ -301,6 +308,19 @@ class VectorBuilder:
             body(i, None)
         if whole < count:
             body(whole, self.first(count - whole))
+
+    def either(
+        self, condition: Value, yes: Callable[[], Sequence[Value] | None], no: Callable[[], Sequence[Value] | None]
+    ) -> list[Value]:
+        """Run one of two pieces of code by a scalar condition; what the one that ran returned is returned."""
+        with self.ir.if_else(condition.ir) as (then, otherwise):
+            with then:
+                first = list(yes() or ())
+                after_first = self.ir.block
+            with otherwise:
+                second = list(no() or ())
+                after_second = self.ir.block
+        return [Value(self, self._either(x, after_first, y, after_second)) for x, y in zip(first, second, strict=True)]
 
     @contextmanager
     def when(self, condition: Value, likely: bool | None = None) -> Iterator[None]:

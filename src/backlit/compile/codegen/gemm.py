@@ -1,0 +1,161 @@
+"""Matrix products from register tiles, with what follows them computed before the tile leaves its registers.
+
+:func:`emit_gemm` defines ``void name(A, B, C, workspace, *extras)``. An *epilogue* is a Python function that is shown
+each finished :class:`Tile` and returns what to store instead: bias, activation, a residual, or further outputs that it
+stores itself through the pointers of ``extras``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numpy.typing import DTypeLike
+
+from .gemm_plan import Gemm, Panel, Plan, packed_elements, plan
+from .gemm_tile import Epilogue, Tile, TileFunctions
+from .packing import pack_columns, pack_rows
+from .target import Target, host_target
+from .values import Pointer, Value
+from .vector import VectorBuilder, function
+
+
+def emit_gemm(
+    module: ir.Module,
+    name: str,
+    spec: Gemm,
+    target: Target | None = None,
+    epilogue: Epilogue | None = None,
+    extras: Sequence[DTypeLike] = (),
+) -> ir.Function:
+    """Define the product as a function of ``(A, B, C, workspace, *extras)``, pointers all.
+
+    The workspace holds ``plan(spec, target).workspace(spec)`` elements, aligned to vectors for speed. C must not
+    overlap A or B, and holds partial sums where k is cut into several runs.
+    """
+    target = target or host_target()
+    cut = plan(spec, target)
+    pointers = [spec.dtype] * 4 + list(extras)
+    with function(module, name, pointers, target, spec.dtype) as (b, a, given, c, workspace, *others):
+        source = given
+        if cut.pack_b and not spec.b_packed:
+            _pack(b, spec, cut, given, workspace)
+            source = workspace
+        _Product(b, spec, cut, [a, source, c, *others], epilogue).emit()
+    return module.globals[name]
+
+
+def emit_pack(module: ir.Module, name: str, spec: Gemm, target: Target | None = None) -> ir.Function:
+    """Define ``void name(B, packed)``, which packs B for products with ``b_packed``, ``packed_size(spec)`` elements."""
+    cut = plan(spec, target or host_target())
+    with function(module, name, [spec.dtype] * 2, target, spec.dtype) as (b, given, packed):
+        _pack(b, spec, cut, given, packed)
+    return module.globals[name]
+
+
+def workspace_size(spec: Gemm, target: Target | None = None) -> int:
+    """Elements of scratch memory that :func:`emit_gemm`'s function needs."""
+    return plan(spec, target or host_target()).workspace(spec)
+
+
+def packed_size(spec: Gemm, target: Target | None = None) -> int:
+    """Elements of B when packed."""
+    return packed_elements(plan(spec, target or host_target()), spec)
+
+
+def _pack(b: VectorBuilder, spec: Gemm, cut: Plan, given: Pointer, packed: Pointer) -> None:
+    """All panels, each whole along k: equal ones in a loop, a narrower last one behind it."""
+    pack, step = (pack_rows, spec.b_strides[1]) if spec.b_strides[1] == 1 else (pack_columns, spec.b_strides[1])
+    stride = spec.b_strides[0] if pack is pack_rows else spec.b_strides[1]
+
+    def one(j: Any, panel: Panel) -> None:
+        width = panel.vectors * cut.lanes
+        pack(b, given + j * (cut.width * step), stride, spec.k, panel.columns, packed + j * (cut.width * spec.k), width)
+
+    for start, stop, panel in _alike(cut.panels):
+        b.loop(start, stop, 1, lambda j, panel=panel: one(j, panel))
+
+
+def _alike(panels: Sequence[Panel]) -> list[tuple[int, int, Panel]]:
+    """Runs of panels of one width: ``(start, stop, one of them)``; only the last can be narrower."""
+    last = len(panels) - 1
+    if panels[last].columns == panels[0].columns:
+        return [(0, last + 1, panels[0])]
+    return [run for run in [(0, last, panels[0]), (last, last + 1, panels[last])] if run[0] < run[1]]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run along k: where it begins, its length, and whether it is the first and the last."""
+
+    begin: Any
+    depth: int
+    fresh: Any
+    last: bool
+
+
+class _Product:
+    """Emits the loops of one product: runs along k, blocks of panels that stay in cache, rows of tiles, panels."""
+
+    def __init__(
+        self, b: VectorBuilder, spec: Gemm, cut: Plan, pointers: Sequence[Pointer], epilogue: Epilogue | None
+    ) -> None:
+        self.b, self.spec, self.cut = b, spec, cut
+        self.a, self.right, self.c, *self.extras = pointers
+        self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras)
+        tallest = max(rows for _, _, rows in cut.row_groups(spec.m))
+        self.kept = b.array(tallest * cut.kept_stride) if cut.copy_a else None
+
+    def emit(self) -> None:
+        depth, runs = self.cut.depths[0], len(self.cut.depths)
+        fresh = not self.spec.accumulate
+        self.b.loop(0, runs - 1, 1, lambda r: self._run(_Run(r * depth, depth, fresh and (r == 0), last=False)))
+        self._run(_Run((runs - 1) * depth, self.cut.depths[-1], fresh and runs == 1, last=True))
+
+    def _run(self, run: _Run) -> None:
+        for start, stop, panel in _alike(self.cut.panels):
+            self.b.loop(
+                start, stop, self.cut.panels_a_block, lambda j, stop=stop, panel=panel: self._block(j, stop, panel, run)
+            )
+
+    def _block(self, first: Any, stop: int, panel: Panel, run: _Run) -> None:
+        b, beyond = self.b, first + self.cut.panels_a_block
+        end = min(beyond, stop) if isinstance(beyond, int) else b.minimum(beyond, stop)
+        for top, bottom, rows in self.cut.row_groups(self.spec.m):
+            b.loop(top, bottom, rows, lambda i, rows=rows: self._row(i, rows, first, end, panel, run))
+
+    def _row(self, i: Any, rows: int, first: Any, end: Any, panel: Panel, run: _Run) -> None:
+        """All tiles of some rows inside a block of panels."""
+        b, cut, spec = self.b, self.cut, self.spec
+        left = self.a + i * spec.a_strides[0] + run.begin * spec.a_strides[1]
+        if self.kept is not None:
+            left = self._copied(left, rows, run.depth)
+
+        def tile(j: Any) -> None:
+            column = j * cut.width
+            if cut.pack_b:
+                right = self.right + column * spec.k + run.begin * (panel.vectors * cut.lanes)
+            else:
+                right = self.right + column + run.begin * spec.b_strides[0]
+            out = self.c + i * spec.c_stride + column
+            self.tiles.call(rows, panel, [left, right, out], [i, column, run.depth], run.fresh, run.last)
+
+        b.loop(first, end, 1, tile)
+
+    def _copied(self, left: Pointer, rows: int, depth: int) -> Pointer:
+        """Rows of A side by side, where their own distance would make them evict each other."""
+        kept = self.kept
+        assert kept is not None
+        step = self.cut.kept_stride
+
+        def copy(k: Any, mask: Value | None) -> None:
+            for r in range(rows):
+                kept.store((left + k).load(r * self.spec.a_strides[0], mask=mask), r * step + k, mask)
+
+        self.b.sweep(depth, copy)
+        return kept
+
+
+__all__ = ["Epilogue", "Gemm", "Tile", "emit_gemm", "emit_pack", "packed_size", "workspace_size"]

@@ -1,0 +1,157 @@
+"""How a matrix product is cut: register tiles by the machine's registers, blocks by its caches.
+
+A tile holds ``rows × vectors`` accumulators; each step along k loads the vectors of B once, and broadcasts one element
+of A for each row. All of it, and the operands of the next step, must fit the registers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .target import Target
+
+_DEPTH = 512  # longest run along k that is added up in registers: 14 rows of it stay in a first-level cache
+_BLOCK_BYTES = 256 * 1024  # of B that is gone over again and again: half of a small second-level cache
+_ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """``C[m, n] (+)= A[m, k] B[k, n]`` with shapes and strides known at compile time.
+
+    Strides count elements, ``(rows, columns)``; C has contiguous columns and ``c_stride`` from row to row. One of
+    ``b_strides`` must be 1. ``accumulate`` adds to what C holds. ``b_packed`` says that B was packed by
+    :func:`~.gemm.emit_pack` for this same specification; its strides then do not matter.
+    """
+
+    m: int
+    n: int
+    k: int
+    a_strides: tuple[int, int]
+    b_strides: tuple[int, int]
+    c_stride: int
+    dtype: str = "float32"
+    accumulate: bool = False
+    b_packed: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.m, self.n, self.k) < 1:
+            raise ValueError(f"Gemm: shape {self.m}×{self.n}×{self.k} is empty; there is nothing to multiply")
+        if 1 not in self.b_strides:
+            raise ValueError(f"Gemm: B has strides {self.b_strides}; one of its axes must be contiguous")
+        if self.c_stride < self.n:
+            raise ValueError(f"Gemm: rows of C are {self.c_stride} apart, fewer than its {self.n} columns")
+
+    @classmethod
+    def of(
+        cls,
+        m: int,
+        n: int,
+        k: int,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        dtype: str = "float32",
+        accumulate: bool = False,
+        b_packed: bool = False,
+    ) -> Gemm:
+        """The product of row-major matrices, each of them transposed or not."""
+        a = (1, m) if transpose_a else (k, 1)
+        b = (1, k) if transpose_b else (n, 1)
+        return cls(m, n, k, a, b, n, dtype, accumulate, b_packed)
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions."""
+        return 2 * self.m * self.n * self.k
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Neighbouring columns that one tile covers: from ``column``, ``columns`` of them in ``vectors`` registers."""
+
+    column: int
+    columns: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tiles and blocks of one product on one machine."""
+
+    lanes: int
+    panels: tuple[Panel, ...]
+    tile_rows: int
+    depths: tuple[int, ...]
+    panels_a_block: int
+    pack_b: bool
+    copy_a: bool
+
+    @property
+    def kept_stride(self) -> int:
+        """Elements from row to row of the copy of A: an odd number of cache lines, so that rows do not alias."""
+        return (max(self.depths) // self.lanes + 1 | 1) * self.lanes
+
+    @property
+    def width(self) -> int:
+        """Columns of a full panel."""
+        return self.panels[0].vectors * self.lanes
+
+    def workspace(self, spec: Gemm) -> int:
+        """Elements of scratch memory that the product needs: packed B."""
+        return packed_elements(self, spec) if self.pack_b and not spec.b_packed else 0
+
+    def row_groups(self, m: int) -> list[tuple[int, int, int]]:
+        """``(start, stop, rows a tile)``: as even as can be, so that no thin tile is left over."""
+        even = [rows for rows in range(self.tile_rows, self.tile_rows * 2 // 3, -1) if m % rows == 0]
+        if even:
+            return [(0, m, even[0])]
+        tiles = math.ceil(m / self.tile_rows)
+        rows, taller = divmod(m, tiles)
+        split = taller * (rows + 1)
+        groups = [(0, split, rows + 1), (split, m, rows)]
+        return [g for g in groups if g[0] < g[1]]
+
+
+def packed_elements(plan: Plan, spec: Gemm) -> int:
+    """How many elements B takes in panels."""
+    return spec.k * plan.lanes * sum(p.vectors for p in plan.panels)
+
+
+def plan(spec: Gemm, target: Target) -> Plan:
+    """Choose tiles and blocks for a product."""
+    lanes = target.lanes(spec.dtype)
+    itemsize = np.dtype(spec.dtype).itemsize
+    wide = _vectors_a_tile(math.ceil(spec.n / lanes))
+    panels = _panels(spec.n, lanes, wide)
+    rows = min((target.registers - 2 - wide) // wide, 24)
+    tiles = math.ceil(spec.m / rows)
+    depths = _depths(spec.k) if tiles > 1 else (spec.k,)
+    a_block = max(1, _BLOCK_BYTES // (depths[0] * wide * lanes * itemsize))
+    across = spec.b_strides[1] != 1
+    pack_b = spec.b_packed or across or (tiles >= 8 and len(panels) > 1)
+    aliasing = spec.a_strides[1] == 1 and spec.a_strides[0] * itemsize % _ALIASING == 0
+    return Plan(lanes, panels, rows, depths, a_block, pack_b, aliasing and len(panels) >= 3 and spec.m > 1)
+
+
+def _vectors_a_tile(vectors: int) -> int:
+    """Two vectors a row; one or three where that is all there are."""
+    return vectors if vectors in (1, 3) else 2
+
+
+def _panels(n: int, lanes: int, wide: int) -> tuple[Panel, ...]:
+    width = wide * lanes
+    return tuple(Panel(j, min(width, n - j), math.ceil(min(width, n - j) / lanes)) for j in range(0, n, width))
+
+
+def _depths(k: int) -> tuple[int, ...]:
+    """k in runs of one even length, the last of them shorter."""
+    runs = math.ceil(k / _DEPTH)
+    depth = math.ceil(k / runs / 2) * 2
+    return (depth,) * (runs - 1) + (k - depth * (runs - 1),)
+
+
+__all__ = ["Gemm", "Panel", "Plan", "packed_elements", "plan"]

@@ -1,0 +1,69 @@
+"""Matrices copied into panels: a few columns wide, row after row without gaps, padded with zeros to whole vectors.
+
+A panel is what the tile of a matrix product reads from first to last byte. A matrix that lies transposed in memory is
+turned in registers on the way, a square of vectors at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .values import Pointer, Value
+from .vector import VectorBuilder
+
+
+def transposed(b: VectorBuilder, rows: Sequence[Value]) -> list[Value]:
+    """The columns of a square of vectors, by exchanging ever larger blocks across the diagonal."""
+    count = len(rows)
+    rows, apart = list(rows), 1
+    while apart < count:
+        low = [i if not i & apart else count + i - apart for i in range(count)]
+        high = [i + apart if not i & apart else count + i for i in range(count)]
+        following = list(rows)
+        for i in range(count):
+            if not i & apart:
+                following[i] = b.lanes_at(rows[i], low, rows[i + apart])
+                following[i + apart] = b.lanes_at(rows[i], high, rows[i + apart])
+        rows, apart = following, apart * 2
+    return rows
+
+
+def pack_rows(
+    b: VectorBuilder, source: Pointer, stride: int, rows: int, columns: int, panel: Pointer, width: int
+) -> None:
+    """Copy ``rows × columns`` with contiguous columns into one panel of ``width`` columns, a multiple of the lanes."""
+
+    def copy(k: Any) -> None:
+        for j in range(0, width, b.lanes):
+            left = columns - j
+            mask = b.first(left) if left < b.lanes else None
+            value = b.number(0.0) if left <= 0 else (source + k * stride).load(j, mask=mask)
+            (panel + k * width).store(value, j)
+
+    b.loop(0, rows, 1, copy)
+
+
+def pack_columns(
+    b: VectorBuilder, source: Pointer, stride: int, rows: int, columns: int, panel: Pointer, width: int
+) -> None:
+    """The same from a matrix with contiguous rows: column j begins at ``source + j * stride``."""
+    lanes = b.lanes
+
+    def turn(k: Any, count: int) -> None:
+        mask = b.first(count) if count < lanes else None
+        for j in range(0, width, lanes):
+            square = [
+                (source + k).load((j + i) * stride, mask=mask) if j + i < columns else b.number(0.0)
+                for i in range(lanes)
+            ]
+            for i, value in enumerate(transposed(b, square)[:count]):
+                (panel + k * width).store(value, i * width + j)
+
+    whole = rows - rows % lanes
+    b.loop(0, whole, lanes, lambda k: turn(k, lanes))
+    if whole < rows:
+        turn(whole, rows - whole)
+
+
+__all__ = ["pack_columns", "pack_rows", "transposed"]

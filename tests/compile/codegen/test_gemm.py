@@ -1,0 +1,189 @@
+"""Matrix products against float64, over shapes that stress every edge of tiles, panels, blocks and runs."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from llvmlite import ir
+
+from backlit.compile.codegen.engine import load
+from backlit.compile.codegen.gemm import Gemm, emit_gemm, emit_pack, packed_size, workspace_size
+from backlit.compile.codegen.gemm_plan import plan
+from backlit.compile.codegen.target import host_target
+
+CANARY = 12345.0
+
+
+def compiled(spec, target, epilogue=None, extras=(), emit=emit_gemm, pointers=4):
+    module = ir.Module()
+    if emit is emit_pack:
+        emit_pack(module, "kernel", spec, target)
+    else:
+        emit_gemm(module, "kernel", spec, target, epilogue, extras)
+    code = load(module, ["kernel"], target)
+    native = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (pointers + len(extras)))(code["kernel"])
+
+    def run(*arrays):
+        native(*[a.ctypes.data for a in arrays])
+
+    run.code = code
+    return run
+
+
+def guarded(shape, dtype, fill=0.0):
+    """An array between canaries, and a check that they live."""
+    size = int(np.prod(shape))
+    space = np.full(size + 128, CANARY, dtype)
+    inner = space[64 : 64 + size].reshape(shape)
+    inner[...] = fill
+
+    def intact():
+        return (space[:64] == CANARY).all() and (space[64 + size :] == CANARY).all()
+
+    return inner, intact
+
+
+def operands(spec, rng):
+    """A and B as strided views of arrays of exactly their size."""
+
+    def matrix(rows, columns, strides):
+        flat = rng.standard_normal((rows - 1) * strides[0] + (columns - 1) * strides[1] + 1).astype(spec.dtype)
+        size = flat.itemsize
+        return np.lib.stride_tricks.as_strided(flat, (rows, columns), (strides[0] * size, strides[1] * size))
+
+    return matrix(spec.m, spec.k, spec.a_strides), matrix(spec.k, spec.n, spec.b_strides)
+
+
+def check(spec, target, packed=False):
+    rng = np.random.default_rng(0)
+    a, b = operands(spec, rng)
+    c, c_intact = guarded((spec.m, spec.c_stride), spec.dtype, fill=2.0)
+    workspace, w_intact = guarded((workspace_size(spec, target),), spec.dtype)
+    given = b
+    if packed:
+        given, p_intact = guarded((packed_size(spec, target),), spec.dtype)
+        compiled(spec, target, emit=emit_pack, pointers=2)(b, given)
+        assert p_intact()
+    compiled(spec, target)(a, given, c, workspace)
+    assert c_intact() and w_intact()
+    wanted = a.astype("float64") @ b.astype("float64") + (2.0 if spec.accumulate else 0.0)
+    bound = (np.abs(a).astype("float64") @ np.abs(b).astype("float64") + 2) * spec.k * np.finfo(spec.dtype).eps
+    assert (np.abs(c[:, : spec.n] - wanted) <= bound).all()
+    assert (c[:, spec.n :] == 2.0).all()
+
+
+SHAPES = [
+    (1, 1, 1), (1, 40, 3), (3, 1, 40), (2, 3, 1), (14, 32, 16), (15, 33, 17), (29, 16, 7), (7, 48, 9), (31, 47, 5),
+    (64, 10, 32), (13, 100, 130), (40, 80, 513), (9, 17, 1100), (120, 70, 12),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("transposes", ["nn", "tt"])
+def test_shapes_and_transposes(target, shape, transposes):
+    check(Gemm.of(*shape, transpose_a=transposes[0] == "t", transpose_b=transposes[1] == "t"), target)
+
+
+@pytest.mark.parametrize("shape", [(15, 33, 17), (40, 20, 520), (64, 10, 32)], ids=str)
+@pytest.mark.parametrize("transpose_b", [False, True])
+def test_float64_and_accumulation(target, shape, transpose_b):
+    check(Gemm.of(*shape, transpose_b=transpose_b, dtype="float64", accumulate=True), target)
+    check(Gemm.of(*shape, transpose_b=transpose_b, accumulate=True), target)
+
+
+def test_strided_operands_and_rows_of_c_apart(target):
+    check(Gemm(20, 35, 11, (50, 3), (40, 1), 37), target)
+    check(Gemm(20, 35, 11, (1, 25), (1, 13), 64), target)
+
+
+def test_rows_that_alias_are_copied(target):
+    spec = Gemm(33, 200, 1024, (1024, 1), (200, 1), 200)
+    assert plan(spec, target).copy_a
+    check(spec, target)
+
+
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize("shape", [(3, 70, 37), (50, 33, 600)], ids=str)
+def test_packed_beforehand(target, shape, transpose_b):
+    check(Gemm.of(*shape, transpose_b=transpose_b, b_packed=True), target, packed=True)
+
+
+@pytest.mark.parametrize("k", [20, 1100])
+def test_epilogue_sees_each_finished_value_once(target, k):
+    """Bias and ReLU into C, the mask of the ReLU as a second output, column sums as a third."""
+    m, n = 30, 45
+    spec = Gemm.of(m, n, k)
+
+    def epilogue(b, tile, bias, mask, sums):
+        def finish(value, row, column, inside):
+            total = value + bias.load(column, mask=inside)
+            mask.store(b.where(total > 0, 1.0, total * 0.0), row * n + column, inside)
+            before = sums.load(column, mask=inside)
+            sums.store(before + total, column, inside)
+            return b.maximum(total, 0.0)
+
+        return tile.map(finish)
+
+    run = compiled(spec, target, epilogue, ["float32"] * 3)
+    rng = np.random.default_rng(1)
+    a, b = operands(spec, rng)
+    bias = rng.standard_normal(n).astype("float32")
+    (c, c_intact), (mask, m_intact), (sums, s_intact) = [guarded(s, "float32") for s in ((m, n), (m, n), (n,))]
+    run(a, b, c, np.empty(workspace_size(spec, target), "float32"), bias, mask, sums)
+    wanted = a.astype("float64") @ b + bias
+    assert c_intact() and m_intact() and s_intact()
+    np.testing.assert_allclose(c, np.maximum(wanted, 0), atol=1e-3)
+    np.testing.assert_array_equal(mask, c > 0)
+    np.testing.assert_allclose(sums, wanted.sum(0), atol=1e-2)
+
+
+def test_epilogue_may_store_elsewhere(target):
+    spec = Gemm.of(9, 21, 6)
+
+    def epilogue(b, tile, out):
+        tile.map(lambda value, row, column, inside: out.store(value * 2.0, row * 21 + column, inside))
+
+    a, b = operands(spec, np.random.default_rng(0))
+    c, out = np.full((9, 21), 7, "float32"), np.empty((9, 21), "float32")
+    run = compiled(spec, target, epilogue, ["float32"])
+    run(a, b, c, np.empty(workspace_size(spec, target), "float32"), out)
+    assert (c == 7).all()
+    np.testing.assert_allclose(out, 2 * (a @ b), rtol=1e-5, atol=1e-5)
+
+
+def test_nan_and_infinity_stay_in_their_rows_and_columns(target):
+    spec = Gemm.of(17, 40, 8)
+    a, b = operands(spec, np.random.default_rng(0))
+    a[3, 2], b[5, 7] = np.nan, np.inf
+    c = np.empty((17, 40), "float32")
+    compiled(spec, target)(a, b, c, np.empty(workspace_size(spec, target), "float32"))
+    np.testing.assert_array_equal(np.isnan(c), np.isnan(a @ b))
+    np.testing.assert_array_equal(np.isinf(c), np.isinf(a @ b))
+
+
+def test_same_bits_run_after_run():
+    spec = Gemm.of(60, 70, 600, transpose_b=True)
+    a, b = operands(spec, np.random.default_rng(0))
+    run, workspace = compiled(spec, host_target()), np.empty(workspace_size(spec), "float32")
+    first, second = np.empty((60, 70), "float32"), np.empty((60, 70), "float32")
+    run(a, b, first, workspace)
+    run(a, b, second, workspace)
+    assert first.tobytes() == second.tobytes()
+
+
+def test_what_cannot_be_multiplied_is_refused():
+    with pytest.raises(ValueError, match="0×3×4 is empty"):
+        Gemm.of(0, 3, 4)
+    with pytest.raises(ValueError, match=r"\(5, 2\)"):
+        Gemm(2, 3, 4, (4, 1), (5, 2), 3)
+    with pytest.raises(ValueError, match="2 apart"):
+        Gemm(2, 3, 4, (4, 1), (3, 1), 2)
+
+
+@pytest.mark.parametrize("m", [1, 14, 15, 32, 100, 768, 1000])
+def test_row_groups_cover_the_rows_evenly(target, m):
+    cut = plan(Gemm.of(m, 64, 64), target)
+    covered = [i for start, stop, rows in cut.row_groups(m) for i in range(start, stop, rows)]
+    heights = [rows for start, stop, rows in cut.row_groups(m) for _ in range(start, stop, rows)]
+    assert covered == np.cumsum([0, *heights[:-1]]).tolist() and sum(heights) == m
+    assert max(heights) <= cut.tile_rows and len(set(heights)) <= 2
