@@ -1,4 +1,4 @@
-"""How many threads NumPy's matrix products use.
+"""How many threads computing uses: NumPy's matrix products, and compiled steps.
 
 OpenBLAS splits even the small products of a small network over all cores, and its threads wait by spinning: on a busy
 machine that made a run ten times slower. NumPy has no setting for it, so the library that its wheels bring is asked.
@@ -46,14 +46,28 @@ def get_num_threads() -> int:
     return max((getter() for _, getter in _libraries()), default=os.cpu_count() or 1)
 
 
+_chosen: int | None = None
+
+
+def chosen_threads() -> int | None:
+    """What :func:`set_num_threads` was last given; None before."""
+    return _chosen
+
+
 def set_num_threads(count: int) -> None:
-    """Let matrix products use ``count`` threads from now on, in the whole process.
+    """Let matrix products and compiled steps use ``count`` threads from now on, in the whole process.
 
     Raises:
         OperationError: not a whole number of at least 1.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise OperationError(f"set_num_threads: needs a whole number of at least 1, got {count!r}.")
+    global _chosen
+    _chosen = count
+    _give_products(count)
+
+
+def _give_products(count: int) -> None:
     for setter, _ in _libraries():
         setter(count)
 
@@ -63,9 +77,9 @@ def as_many_as_pay(largest_product: int) -> Iterator[None]:
     """Within the block, one thread if no product is worth splitting; ``largest_product`` counts multiplications."""
     before = get_num_threads()
     if largest_product <= WORTH_SPLITTING and before > 1:
-        set_num_threads(1)
+        _give_products(1)
     try:
         yield
     finally:
         if get_num_threads() != before:
-            set_num_threads(before)
+            _give_products(before)
