@@ -5,7 +5,7 @@ import pytest
 
 import backlit as bl
 from backlit import check
-from backlit.check.health.leakage import equal_rows, near_rows
+from backlit.check.rows.shared import equal_rows, near_rows
 from backlit.datasets import digits, moons, spirals
 from backlit.errors import OperationError
 from backlit.utils.data import DataLoader, TensorDataset
@@ -127,3 +127,35 @@ def test_near_rows_are_found_and_only_they():
     assert {tuple(p) for p in pairs.tolist()} <= {(i, 500 + i) for i in range(200)} and len(pairs) >= 199
     assert len(equal_rows(first, second)) == 0
     assert equal_rows(np.array([[0.0], [1.0]]), np.array([[-0.0]])).tolist() == [[0, 0]]
+
+
+def test_scaling_fitted_on_both_sets():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 4)) * [1, 2, 3, 4] + 1
+    y = (x[:, 0] > 1).astype(np.int64)
+    together, alone = (x - x.mean(axis=0)) / x.std(axis=0), (x - x[:400].mean(axis=0)) / x[:400].std(axis=0)
+    assert kinds(together[:400], y[:400], validation=(together[400:], y[400:])) == ["leaking_normalization"]
+    assert kinds(alone[:400], y[:400], validation=(alone[400:], y[400:])) == []
+
+
+@pytest.mark.parametrize("form", [lambda x, y: (x, y), lambda x, y: DataLoader(TensorDataset(x, y), 40)])
+def test_the_doctor_says_of_rows_what_this_check_says(table, form):
+    x, y = table
+    x = np.concatenate([x, x[:, :1], np.full((400, 1), 300, np.float32)], axis=1)
+    held_out = (x[:50], y[:50])
+    model = bl.nn.Sequential(bl.nn.Linear(7, 8), bl.nn.ReLU(), bl.nn.Linear(8, 2))
+    told = {f.kind: f for f in check.diagnose(model, form(x, y), "cross_entropy", validation=held_out)}
+    found = check.data((x, y), validation=held_out)
+    assert set(found.kinds) == {"not_standardized", "constant_feature", "duplicate_feature", "leakage"}
+    for f in found:
+        assert (told[f.kind].evidence, told[f.kind].cause, told[f.kind].data) == (f.evidence, f.cause, f.data)
+
+
+def test_rows_keep_their_numbers_where_not_all_are_looked_at(table):
+    x, y = (np.tile(part, (70, 1)[: part.ndim]) for part in table)
+    x[28_000 - 1, 3] = np.nan
+    assert len(x) == 28_000 and check.data((x, y))[0].data["rows"] == [28_000 - 1]
+    x, y = table
+    x[7, 1] = np.nan
+    model = bl.nn.Linear(5, 2)
+    assert check.diagnose(model, (x, y), "cross_entropy")[0].data["rows"] == [7]

@@ -10,7 +10,6 @@ from .gradient_check.numerical import Comparison, bends, compare_gradients, nume
 from .gradient_check.report import GradientReport, InputReport
 from .health.compare import Difference, Differences, compare
 from .health.course import curves
-from .health.data import data
 from .health.flow import FlowReport, flow
 from .health.flow_history import Flow
 from .health.initial_loss import InitialLoss, initial_loss
@@ -18,6 +17,7 @@ from .health.landscape import Landscape, landscape
 from .health.lr_range import LRRange, lr_range
 from .health.overfit import Overfit, overfit
 from .health.probe import LayerFlow
+from .rows.data import data
 from .verdicts.doctor import diagnose, doctor
 
 __all__ = [

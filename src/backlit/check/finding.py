@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+LISTED = 8
+"""How many names a sentence lists."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -63,3 +66,9 @@ class Findings:
 
     def __repr__(self) -> str:
         return f"<{len(self)} finding{'s' * (len(self) != 1)}: {', '.join(self.kinds) or 'none'}>"
+
+
+def listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from ...errors import OperationError
 from ...graph import WalkObserver, mode
-from ..finding import Finding, Findings
+from ..finding import Finding, Findings, listed
 from .batches import as_batch, loss_of
-from .flow_verdicts import listed
 from .probe import first_tensor
 from .restore import unchanged
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..finding import Finding
+from ..finding import Finding, listed
 from .probe import LayerFlow
 
 SATURATED = 0.7
@@ -20,8 +20,6 @@ VANISHED = 1e-3
 
 LARGE_UPDATE, SMALL_UPDATE = 0.5, 1e-7
 """One step of a sound run changes weights by about a thousandth; Adam's first steps by up to a tenth."""
-
-LISTED = 8
 
 
 def judge(
@@ -243,9 +241,3 @@ def _updates(layers: list[LayerFlow], *, blocked: bool) -> Iterator[Finding]:
 def label(layer: LayerFlow) -> str:
     """The layer's name; a model that is one layer has none of its own."""
     return layer.name or "model"
-
-
-def listed(names: list[str]) -> str:
-    """The first few names."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more

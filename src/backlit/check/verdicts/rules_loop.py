@@ -10,9 +10,9 @@ import numpy as np
 from ...errors import BacklitError
 from ...graph import enable_grad
 from ...numerics import quiet
+from ..faults import finding
 from ..finding import Finding
 from ..health.course import judge_course
-from .faults import finding
 from .observed import Pass
 from .situation import Score, Situation
 from .trials import LONG, STEPS, Trial, affordable, attempt, scaled_rate, without_decay, without_dropout

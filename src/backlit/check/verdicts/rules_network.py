@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..faults import finding
 from ..finding import Finding
 from ..health.flow import flow
 from ..health.flow_verdicts import judge_depth
 from ..health.heads import kind_of_loss, mismatches
-from .faults import finding
 from .observed import Pass
 from .situation import Situation
 

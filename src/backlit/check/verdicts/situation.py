@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from ...utils.data import DataLoader, Dataset
 from ..health.course import Course
 
 Array = NDArray[Any]
+Numbers = NDArray[np.intp]
 Batch = tuple[tuple[Tensor, ...], Tensor]
 MAX_ROWS, MAX_BATCHES, BATCH, DRAWS = 2048, 64, 32, 5
 
@@ -38,13 +39,21 @@ class Score:
     said: Array | None = None
 
 
+class Taken(NamedTuple):
+    """Rows in batches: whether they come in an order that the user chose, and which of the given rows they are."""
+
+    batches: list[Batch]
+    in_order: bool
+    numbers: Numbers
+
+
 @dataclass
 class Situation:
     """What :func:`backlit.check.diagnose` looks at.
 
     ``batches`` are the first ones as training sees them; ``in_order`` says that they come in the order that training
-    uses (from a loader or a list), and ``batch_size`` is theirs where it is known. Everything that runs the model runs
-    a copy.
+    uses (from a loader or a list). ``numbers`` and ``held_out_numbers`` say which rows they are of those that were
+    given. Everything that runs the model runs a copy.
     """
 
     model: Any
@@ -53,7 +62,9 @@ class Situation:
     curves: Course
     batches: list[Batch]
     in_order: bool
+    numbers: Numbers
     validation: Batch | None = None
+    held_out_numbers: Numbers | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -179,20 +190,24 @@ def situate(model: Any, data: Any, loss: Any, optimizer: Any, history: Any, vali
     Raises:
         OperationError: the data are no inputs and targets, or there are none.
     """
-    batches, in_order = batches_of(data, model)
-    held_out = None if validation is None else _stacked(batches_of(validation, model)[0])
+    training = batches_of(data, model)
+    held_out, held_out_numbers = None, None
+    if validation is not None:
+        kept = batches_of(validation, model)
+        held_out, held_out_numbers = _stacked(kept.batches), kept.numbers
     curves = curves_of(history, 0 if held_out is None else len(held_out[1]._data))
-    return Situation(model, resolve_loss(loss), optimizer, curves, batches, in_order, held_out)
+    return Situation(model, resolve_loss(loss), optimizer, curves, *training, held_out, held_out_numbers)
 
 
-def batches_of(data: Any, model: Any) -> tuple[list[Batch], bool]:
-    """Up to :data:`MAX_ROWS` rows in batches, and whether they come in an order that the user chose."""
+def batches_of(data: Any, model: Any) -> Taken:
+    """Up to :data:`MAX_ROWS` rows in batches."""
     dtype = next((p.dtype for p in model.parameters() if p.dtype.kind == "f"), None)
     in_order = not isinstance(data, Dataset) and not _is_pair(data)
+    numbers = None
     if isinstance(data, Dataset):
         data = DataLoader(data, BATCH)
     elif _is_pair(data):
-        data = _sliced(data)
+        data, numbers = _sliced(data)
     batches: list[Batch] = []
     rows = 0
     with untouched(data):
@@ -206,7 +221,7 @@ def batches_of(data: Any, model: Any) -> tuple[list[Batch], bool]:
                 break
     if not rows:
         raise OperationError("diagnose: there are no rows; give (inputs, targets), a Dataset, a DataLoader or batches.")
-    return batches, in_order
+    return Taken(batches, in_order, np.arange(rows) if numbers is None else numbers[:rows])
 
 
 @contextmanager
@@ -256,11 +271,11 @@ def _is_pair(data: Any) -> bool:
     return isinstance(data, tuple | list) and len(data) >= 2 and all(hasattr(part, "shape") for part in data)
 
 
-def _sliced(parts: Iterable[Any]) -> list[tuple[Any, ...]]:
+def _sliced(parts: Iterable[Any]) -> tuple[list[tuple[Any, ...]], Numbers]:
     """Arrays in batches of rows drawn at random: their order is not that of training, which shuffles them."""
     arrays = [np.asarray(getattr(part, "_data", part)) for part in parts]
     order = np.random.default_rng(0).permutation(len(arrays[0]))[:MAX_ROWS]
-    return [tuple(a[order[i : i + BATCH]] for a in arrays) for i in range(0, len(order), BATCH)]
+    return [tuple(a[order[i : i + BATCH]] for a in arrays) for i in range(0, len(order), BATCH)], order
 
 
 def _tensor(value: Any, dtype: Any) -> Tensor:

@@ -1,10 +1,10 @@
-"""The faults that only a whole training shows: what each comes from, and what helps."""
+"""The faults of data and of whole trainings: what each comes from, and what helps."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..finding import Finding
+from .finding import Finding
 
 
 class Fault(NamedTuple):
@@ -28,24 +28,71 @@ def finding(kind: str, evidence: str, where: str = "", likelihood: float | None 
 
 FAULTS: dict[str, Fault] = {
     # -- the data ---------------------------------------------------------------------------------------------------
-    "class_imbalance": Fault(
-        "with few rows of a class, ignoring it is the quickest way to a low loss.",
-        "weight the loss by class, or sample the rare classes more often (WeightedRandomSampler).",
-        0.85,
+    "non_finite_data": Fault(
+        "missing values, or a division by 0 or a logarithm while the data were prepared.",
+        "fill these values in (with the column's mean, and a column that marks them) or drop the rows.",
+        0.99,
+    ),
+    "not_standardized": Fault(
+        "the values are in the units of their source, or were divided once too often.",
+        "standardize them with datasets.Standardizer, fitted on the training rows (pixels: divide by 255).",
+        0.9,
+    ),
+    "targets_not_standardized": Fault(
+        "they are in the units of their source, so that errors and gradients are large at the start.",
+        "standardize them for training, and turn predictions back (datasets.Standardizer.inverse).",
+        0.6,
+    ),
+    "constant_feature": Fault(
+        "they were filled with a default, or hold what these rows have in common.",
+        "leave them out.",
+        0.6,
+    ),
+    "duplicate_feature": Fault(
+        "a column was joined or encoded twice.",
+        "keep one of each; copies count double under weight decay.",
+        0.6,
+    ),
+    "different_columns": Fault(
+        "the two were prepared in different ways.",
+        "prepare both with the same code, fitted on the training rows.",
+        0.97,
+    ),
+    "leakage": Fault(
+        "rows were repeated or augmented before the split, or the two sets overlap.",
+        "split first, and by what belongs together; then the validation results mean something.",
+        0.93,
     ),
     "leaking_normalization": Fault(
         "mean and deviation were computed over training and validation rows together.",
         "fit the scaling on the training rows alone, and apply it to both.",
         0.9,
     ),
+    "single_class": Fault(
+        "the rows were filtered or sorted before they were split.",
+        "shuffle before splitting, and check how the labels are read.",
+        0.95,
+    ),
+    "class_imbalance": Fault(
+        "with few rows of a class, ignoring it is the quickest way to a low loss.",
+        "weight the loss (weight= of cross_entropy), draw rare classes more often (WeightedRandomSampler), and judge "
+        "by the recall of each.",
+        0.85,
+    ),
     "unshuffled": Fault(
-        "batches of like targets pull the network one way after another, and it forgets what came before.",
-        "shuffle the training rows every epoch (DataLoader(shuffle=True)).",
+        "the rows are in the order of their targets: batches of like targets pull the network one way after another, "
+        "and it forgets what came before.",
+        "shuffle the training rows every epoch (DataLoader(shuffle=True)), and split at random.",
         0.9,
     ),
+    "contradicting_labels": Fault(
+        "inputs and targets were joined wrongly, or the inputs lack what tells the targets apart.",
+        "look at these rows; no model can learn them.",
+        0.8,
+    ),
     "labels_unrelated": Fault(
-        "inputs and labels were shuffled or joined apart, so only memorizing is left.",
-        "check how inputs and labels are paired: look at single rows.",
+        "inputs and targets were shuffled or joined apart, or the inputs do not hold what decides the targets.",
+        "check how inputs and targets are paired: look at single rows; then look for better inputs.",
         0.9,
     ),
     "label_offset": Fault(
