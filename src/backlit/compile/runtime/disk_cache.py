@@ -1,0 +1,157 @@
+"""Compiled code kept on disk, so that the second run of a program starts at once.
+
+An entry is named by a hash of everything that its code follows from, written to a temporary file and moved into place,
+and carries a checksum; what is damaged, foreign or cut short is ignored and written again. Because the entries are
+*executed*, the folder must belong to the user and be writable by nobody else. Trouble with the disk is never an error:
+without the cache the code is made anew.
+
+``BACKLIT_CACHE`` names another folder; ``BACKLIT_CACHE=0`` turns the cache off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from ..codegen.target import Target, host_target
+
+LIMIT = 256 << 20
+"""Bytes of entries that are kept; the ones not used for longest go first."""
+
+_MAGIC = b"backlit code 1\n"
+_SUFFIX, _UNFINISHED = ".code", ".new"
+
+
+def code_key(text: str, target: Target | None = None) -> str:
+    """The name of the code of a module: a hash of its text, the versions and the processor that it is made for."""
+    from ... import __version__
+
+    target = target or host_target()
+    parts = (
+        text,
+        __version__,
+        llvmlite.__version__,
+        ".".join(map(str, llvm.llvm_version_info)),
+        target.triple,
+        target.cpu,
+        target.features,
+        str(struct.calcsize("P")),
+    )
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def cached(text: str, make: Callable[[], bytes], target: Target | None = None) -> bytes:
+    """The object code of a module, from the disk or made by ``make`` and kept."""
+    folder = cache_folder()
+    if folder is None:
+        return make()
+    key = code_key(text, target)
+    code = read(folder, key)
+    if code is None:
+        code = make()
+        write(folder, key, code)
+    return code
+
+
+def cache_folder() -> Path | None:
+    """Where code is kept; made if need be. None where the cache is off or the folder is not safe or not to be had."""
+    given = os.environ.get("BACKLIT_CACHE")
+    if given == "0":
+        return None
+    folder = Path(given) if given else _default_folder()
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_safe(folder):
+            return folder
+    return None
+
+
+def _default_folder() -> Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "backlit" / "code"
+
+
+def _is_safe(folder: Path) -> bool:
+    """Whether nobody but the user can put code there. (On Windows a user's folders are the user's own.)"""
+    if not hasattr(os, "getuid"):
+        return True
+    about = folder.stat()
+    return about.st_uid == os.getuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def read(folder: Path, key: str) -> bytes | None:
+    """The code of an entry; None where there is none or it is not whole."""
+    path = folder / (key + _SUFFIX)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    head = len(_MAGIC) + 32
+    code = content[head:]
+    if not content.startswith(_MAGIC) or content[len(_MAGIC) : head] != _checksum(key, code):
+        return None
+    with suppress(OSError):
+        os.utime(path)  # used now
+    return code
+
+
+def write(folder: Path, key: str, code: bytes) -> None:
+    """Keep an entry; others see it whole or not at all."""
+    try:
+        handle, name = tempfile.mkstemp(dir=folder, suffix=_UNFINISHED)
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_MAGIC + _checksum(key, code) + code)
+        os.replace(name, folder / (key + _SUFFIX))
+    except OSError:
+        with suppress(OSError):
+            os.unlink(name)
+        return
+    _shrink(folder)
+
+
+def _checksum(key: str, code: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + code).digest()
+
+
+def _shrink(folder: Path) -> None:
+    """Remove the entries not used for longest until what is left is within the limit."""
+    entries = []
+    for path in folder.glob("*" + _SUFFIX):
+        with suppress(OSError):
+            about = path.stat()
+            entries.append((about.st_mtime, about.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= LIMIT:
+            break
+        with suppress(OSError):
+            path.unlink()
+        total -= size
+    for path in folder.glob("*" + _UNFINISHED):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > 3600:  # left by a process that was killed
+                path.unlink()

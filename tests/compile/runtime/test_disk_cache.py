@@ -1,0 +1,105 @@
+"""Code on disk: found again, whole or not at all, and never trusted where others could write."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from backlit.compile.codegen.target import host_target
+from backlit.compile.runtime import disk_cache
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("BACKLIT_CACHE", str(tmp_path / "code"))
+    return tmp_path / "code"
+
+
+def no_need():
+    raise AssertionError("the code was made again")
+
+
+def test_made_once_and_found_again(folder):
+    assert disk_cache.cached("text", lambda: b"code") == b"code"
+    assert disk_cache.cached("text", no_need) == b"code"
+    assert disk_cache.cached("other text", lambda: b"other") == b"other"
+
+
+def test_other_processors_have_other_code(folder):
+    narrow = host_target().narrowed(16)
+    assert disk_cache.code_key("text") != disk_cache.code_key("text", narrow)
+    assert disk_cache.code_key("ab") != disk_cache.code_key("a")
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"", lambda c: c[:-1] + b"X", lambda c: b"X" + c[1:]])
+def test_damaged_entries_are_made_again(folder, damage):
+    disk_cache.cached("text", lambda: b"code")
+    (path,) = folder.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    assert disk_cache.cached("text", lambda: b"anew") == b"anew"
+    assert disk_cache.cached("text", no_need) == b"anew"
+
+
+def test_an_entry_under_another_name_is_not_taken(folder):
+    disk_cache.cached("text", lambda: b"code")
+    (path,) = folder.iterdir()
+    path.rename(folder / (disk_cache.code_key("other") + ".code"))
+    assert disk_cache.cached("other", lambda: b"mine") == b"mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows keeps users' folders apart by itself")
+def test_a_folder_that_others_can_write_to_is_not_used(folder):
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    assert disk_cache.cache_folder() is None
+    assert disk_cache.cached("text", lambda: b"code") == b"code"
+    assert list(folder.iterdir()) == []
+    folder.chmod(0o700)
+    assert disk_cache.cache_folder() == folder
+
+
+def test_turned_off(monkeypatch):
+    monkeypatch.setenv("BACKLIT_CACHE", "0")
+    assert disk_cache.cache_folder() is None
+    assert disk_cache.cached("text", lambda: b"code") == b"code"
+
+
+def test_a_folder_that_cannot_be_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("BACKLIT_CACHE", str(tmp_path / "file" / "code"))
+    assert disk_cache.cached("text", lambda: b"code") == b"code"
+
+
+def test_the_oldest_entries_go_first(folder, monkeypatch):
+    monkeypatch.setattr(disk_cache, "LIMIT", 400)
+    for i, text in enumerate(("first", "second", "third")):
+        disk_cache.cached(text, lambda: b"c" * 100)
+        path = folder / (disk_cache.code_key(text) + ".code")
+        if path.exists():
+            os.utime(path, (i, i))
+    assert disk_cache.read(folder, disk_cache.code_key("first")) is None
+    assert disk_cache.read(folder, disk_cache.code_key("third")) is not None
+
+
+def test_what_a_killed_process_left_is_cleared(folder):
+    disk_cache.cached("text", lambda: b"code")
+    left, at_work = folder / "left.new", folder / "at_work.new"
+    left.write_bytes(b"half")
+    at_work.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    disk_cache.cached("other text", lambda: b"code")
+    assert (left.exists(), at_work.exists()) == (False, True)
+
+
+def test_many_processes_at_once(folder):
+    program = """
+from backlit.compile.runtime import disk_cache
+for i in range(30):
+    assert disk_cache.cached(f"text {i}", lambda: bytes([i]) * 50_000) == bytes([i]) * 50_000
+"""
+    runs = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
+    assert [run.wait(60) for run in runs] == [0, 0, 0]
+    assert len(list(folder.iterdir())) == 30
