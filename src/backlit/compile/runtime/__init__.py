@@ -1,1 +1,1 @@
-"""What a compiled step needs while it runs: threads to share its work with, and a place to keep its code."""
+"""What a compiled step needs while it runs: its memory and addresses, threads, and a place to keep its code."""

@@ -1,0 +1,177 @@
+"""The order in which groups run, and where the values that must be in memory lie.
+
+A group runs after those whose results it takes. What is written to the outside is written in place where all who still
+need the old contents can run before. Among groups that could run next, one that takes what was made last goes first:
+its operands are in the cache, and an optimizer's update follows the gradient that it consumes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..ir.layout import Layout, row_major
+from ..ir.program import Program, Value
+from ..loops.fusion import Group
+
+ALIGNMENT = 64
+
+
+class Schedule(NamedTuple):
+    """Groups in order, and for each write whether it happens in place (the value is made in the input's memory)."""
+
+    groups: list[Group]
+    in_place: dict[Value, Value]
+    """By the value that is written: the input whose memory it is made in."""
+    stored: set[Value]
+    """Values that must be in memory: other groups take them, or they are results."""
+
+
+class _Order:
+    def __init__(self, program: Program, groups: list[Group], layouts: dict[Value, Layout]) -> None:
+        self.program = program
+        self.groups = groups
+        self.layouts = layouts
+        self.maker = {v: group for group in groups for m in group.members for v in m.results}
+        self.position = {instruction: i for i, instruction in enumerate(program.body)}
+        self.readers: dict[Value, list[Group]] = {}
+        self.before: dict[Group, dict[Group, None]] = {group: {} for group in groups}
+        for group in groups:
+            for root in self.taken(group):
+                self.readers.setdefault(root, []).append(group)
+                maker = self.maker.get(root)
+                if maker is not None:
+                    self.before[group][maker] = None
+
+    def taken(self, group: Group) -> dict[Value, None]:
+        """What a group reads from memory: the values behind its operands, save those it makes itself."""
+        own = {v for m in group.members for v in m.results}
+        roots = [self.layouts[o].base for m in group.members for o in m.operands]
+        return dict.fromkeys(r for r in roots if r not in own)
+
+    def can_wait(self, group: Group, others: list[Group]) -> bool:
+        """Whether a group may run after all of ``others``: none of them needs anything that it makes."""
+        waiting, stack = set(others), list(others)
+        while stack:
+            for before in self.before[stack.pop()]:
+                if before is group:
+                    return False
+                if before not in waiting:
+                    waiting.add(before)
+                    stack.append(before)
+        return True
+
+    def write_in_place(self) -> dict[Value, Value]:
+        """Writes whose value can be made where it belongs; the readers of the old contents go first."""
+        found: dict[Value, Value] = {}
+        results = [self.layouts[v].base for v in self.program.outputs]
+        for target, value in self.program.writes:
+            group = self.maker.get(value)
+            held = self.layouts[target]
+            whole = self.layouts[value].base is value and held.strides == row_major(target.shape)
+            if group is None or group.space is None or not whole or value in found or target in results:
+                continue
+            if not self._same_place(group, target, value):
+                continue
+            others = [g for g in self.readers.get(target, []) if g is not group]
+            if self.can_wait(group, others):
+                for other in others:
+                    self.before[group][other] = None
+                found[value] = target
+        return found
+
+    def _same_place(self, group: Group, target: Value, value: Value) -> bool:
+        """Whether a group reads each old element only where it writes the new one."""
+        if any(value in m.results and m.opcode == "reduce" for m in group.members):
+            return target not in self.taken(group)
+        direct = all(
+            o is target and o.shape == group.space
+            for m in group.members
+            for o in m.operands
+            if self.layouts[o].base is target
+        )
+        return direct
+
+    def sorted(self) -> list[Group]:
+        after: dict[Group, list[Group]] = {}
+        missing = {}
+        for group, befores in self.before.items():
+            missing[group] = len(befores)
+            for before in befores:
+                after.setdefault(before, []).append(group)
+        first = {group: min(self.position[m] for m in group.members) for group in self.groups}
+        made: dict[Group, int] = {}
+        ready = [group for group in self.groups if not missing[group]]
+        order: list[Group] = []
+        while ready:
+            group = min(ready, key=lambda g: (-max([made[b] for b in self.before[g]], default=-1), first[g]))
+            ready.remove(group)
+            made[group] = len(order)
+            order.append(group)
+            for following in after.get(group, ()):
+                missing[following] -= 1
+                if not missing[following]:
+                    ready.append(following)
+        return order
+
+
+def schedule(program: Program, groups: list[Group], layouts: dict[Value, Layout]) -> Schedule:
+    """Put the groups of a program in order."""
+    order = _Order(program, groups, layouts)
+    in_place = order.write_in_place()
+    arranged = order.sorted()
+    stored = {root for group in groups for root in order.taken(group)}
+    stored.update(layouts[v].base for v in program.results())
+    return Schedule(arranged, in_place, {v for v in stored if v in order.maker})
+
+
+class Arena(NamedTuple):
+    """Places of values in one block of memory: byte offsets, and its size."""
+
+    offsets: dict[Value, int]
+    size: int
+
+
+def plan_arena(order: Schedule, program: Program, layouts: dict[Value, Layout], outside: set[Value]) -> Arena:
+    """Give each stored value a place that nobody else uses while it is needed; values ``outside`` have their own.
+
+    Values are placed from the largest to the smallest, each at the lowest place that is free for its whole life.
+    """
+    lives = _lives(order, program, layouts, outside)
+    placed: list[tuple[int, int, int, int]] = []
+    offsets: dict[Value, int] = {}
+    size = 0
+    for value in sorted(lives, key=lambda v: (-_bytes(v), v.number)):
+        start, end = lives[value]
+        offset = 0
+        for low, high, born, dead in sorted(placed):
+            if born <= end and start <= dead and low < offset + _bytes(value) and offset < high:
+                offset = -(-high // ALIGNMENT) * ALIGNMENT
+        offsets[value] = offset
+        placed.append((offset, offset + _bytes(value), start, end))
+        size = max(size, offset + _bytes(value))
+    return Arena(offsets, size)
+
+
+def _lives(
+    order: Schedule, program: Program, layouts: dict[Value, Layout], outside: set[Value]
+) -> dict[Value, tuple[int, int]]:
+    """The first and the last group that needs each value's place."""
+    lives: dict[Value, tuple[int, int]] = {}
+    for i, group in enumerate(order.groups):
+        for member in group.members:
+            for value in member.results:
+                if value in order.stored and value not in outside:
+                    lives[value] = (i, i)
+            for operand in member.operands:
+                base = layouts[operand].base
+                if base in lives:
+                    lives[base] = (lives[base][0], i)
+    for value in program.results():
+        base = layouts[value].base
+        if base in lives:
+            lives[base] = (lives[base][0], len(order.groups))
+    return lives
+
+
+def _bytes(value: Value) -> int:
+    return value.size * (value.dtype.itemsize if value.dtype is not None else 0)

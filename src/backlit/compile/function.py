@@ -1,0 +1,149 @@
+"""``backlit.compile``: a function that is traced at its first call and runs as native code from then on."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from ..containers import flatten
+from ..graph import mode
+from ..tensor import Tensor
+from .errors import TraceError
+from .runtime.binding import Binding, Misfit, element_strides
+from .trace.capture import Capture, capture
+
+CACHE = 8
+"""Specialisations that are kept for each function; the one not used for longest makes room."""
+
+
+class Compiled:
+    """A function with its compiled forms, one for each combination of shapes, dtypes and settings it was called with.
+
+    Made by :func:`compile`. Calling it is calling the function.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, gradients: bool = False, fallback: bool = False) -> None:
+        self.function = function
+        self.gradients = gradients
+        self.fallback = fallback
+        self.reason: TraceError | None = None
+        """Why the function runs eagerly, where it does."""
+        self._forms: dict[Any, list[Binding | Capture]] = {}
+        self._lock = Lock()
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.reason is not None or mode.tracer is not None or mode.observers or mode.walkers:
+            return self.function(*args, **kwargs)
+        arguments, _ = flatten((args, kwargs))
+        key = _signature(args, kwargs, arguments)
+        with self._lock:
+            forms = self._forms.setdefault(key, [])
+            for place, form in enumerate(forms):
+                if isinstance(form, Capture):
+                    form = forms[place] = bound(form)
+                try:
+                    return form.call(arguments)
+                except Misfit:
+                    continue
+            return self._trace(forms, args, kwargs)
+
+    def _trace(self, forms: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients)
+        if isinstance(seen, TraceError):
+            if not self.fallback:
+                raise seen
+            self.reason = seen
+            return result
+        forms.insert(0, seen)
+        if len(forms) > CACHE:
+            forms.pop()
+        return result
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+
+def bound(seen: Capture) -> Binding:
+    """Build a program and tie it to what it reads and writes."""
+    from .assemble.build import build
+    from .runtime.executable import Executable
+
+    strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
+    return Binding(seen, Executable(build(seen.program, strides)), seen.arrays)
+
+
+def _signature(args: Any, kwargs: Any, arguments: list[Tensor]) -> Any:
+    """What makes two calls alike: the structure and the plain values of the arguments, shapes, dtypes, layouts."""
+    settings = (_plain(args), _plain(kwargs)) if len(args) != len(arguments) or kwargs else len(args)
+    described = [(x._data.shape, x._data.dtype, x._data.strides, x._requires_grad) for x in arguments]
+    return settings, *described, mode.recording
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return Tensor
+    if isinstance(tree, dict):
+        return tuple((key, _plain(value)) for key, value in tree.items())
+    if isinstance(tree, (list, tuple)):
+        return type(tree), tuple(map(_plain, tree))
+    if isinstance(tree, float):
+        return tree.hex()
+    return type(tree), tree
+
+
+def compile(function: Any = None, *, gradients: bool = False, fallback: bool = False) -> Any:
+    """Compile a function of tensors, or a whole training step, to native code.
+
+    The first call with arguments of certain shapes runs the function as it is and watches; the following ones run one
+    native function that does the same: results, updated parameters, optimizer state. Tensors that the function reaches
+    through variables, modules and optimizers are read anew at each call.
+
+    Args:
+        function: what to compile; without it, a decorator is returned.
+        gradients: keep the gradients of parameters that an optimizer updates inside in ``.grad``.
+        fallback: where the function cannot be compiled, run it eagerly from then on; ``.reason`` says why. Without it
+            that raises.
+
+    Returns:
+        A :class:`Compiled`.
+
+    Raises:
+        TraceError: at the call, where the function cannot be compiled; the line and the ways out are named.
+
+    >>> import backlit as bl
+    >>> @bl.compile
+    ... def f(x):
+    ...     return (x * x).sum()
+    >>> [float(f(bl.tensor([1.0, 2.0]))) for _ in range(3)]
+    [5.0, 5.0, 5.0]
+    """
+    if function is None:
+        return functools.partial(compile, gradients=gradients, fallback=fallback)
+    if not available():
+        _warn_once()
+        return function
+    return Compiled(function, gradients=gradients, fallback=fallback)
+
+
+@functools.cache
+def available() -> bool:
+    """Whether code can be generated here: llvmlite is installed and knows this machine."""
+    try:
+        from .codegen.target import host_target
+
+        host_target()
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
+
+
+@functools.cache
+def _warn_once() -> None:
+    warnings.warn("backlit.compile: llvmlite is not available, so everything runs eagerly.", stacklevel=3)
+
+
+__all__ = ["Compiled", "TraceError", "available", "compile"]

@@ -1,0 +1,1 @@
+"""Loops: elementwise instructions and reductions over one index space, gathered, simplified and emitted."""

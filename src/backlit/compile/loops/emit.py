@@ -1,0 +1,232 @@
+"""A loop kernel as a native function: nested loops, the innermost over vectors, with a masked last round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..codegen.target import Target, host_target
+from ..codegen.values import INT8, INT64, Pointer, Value, constant, element_type, type_of
+from ..codegen.vector import VectorBuilder, function
+from .arithmetic import across, combine, compute, memory_type, neutral
+from .kernel import Access, Computed, Constant, Index, Kernel, Load, Operand, Reduction
+from .order import arranged
+
+LIGHT = 16
+"""Loops with at most so many operations are unrolled."""
+
+UNROLLED = 4
+
+
+def lanes_for(kernel: Kernel, target: Target) -> int:
+    """How many elements a round covers: as many of the widest floating dtype as fill a register."""
+    dtypes = {*kernel.slots, *[o.dtype for o in kernel.operations]}
+    return target.lanes(np.float64 if "float64" in dtypes or not dtypes & {"float32"} else np.float32)
+
+
+def emit_kernel(module: Any, name: str, kernel: Kernel, target: Target | None = None) -> None:
+    """Define ``void name(pointer, …)``, one pointer a slot, in an LLVM module."""
+    target = target or host_target()
+    lanes = lanes_for(kernel, target)
+    dtype = np.float32 if lanes == target.lanes(np.float32) else np.float64
+    slots = [memory_type(d) for d in kernel.slots]
+    with function(module, name, slots, target, dtype) as (b, *pointers):
+        _Emitter(b, pointers, arranged(kernel, lanes), lanes).run()
+
+
+class _Emitter:
+    def __init__(self, b: VectorBuilder, pointers: list[Pointer], kernel: Kernel, lanes: int) -> None:
+        self.b = b
+        self.pointers = pointers
+        self.kernel = kernel
+        self.lanes = lanes
+        self.depth = len(kernel.sizes) - 1
+        self.starts = [_start(r, self.depth) for r in kernel.reductions]
+
+    def run(self) -> None:
+        for reduction, start in zip(self.kernel.reductions, self.starts, strict=True):
+            if self._in_memory(reduction, start) or 0 in self.kernel.sizes:
+                self._fill(reduction)
+        if 0 not in self.kernel.sizes:
+            self._level(0, [], {})
+
+    # -- loops ------------------------------------------------------------------------------------------------------
+
+    def _level(self, depth: int, index: list[Any], sums: dict[int, Value]) -> dict[int, Value]:
+        """Emit the loops from ``depth`` inwards; ``sums`` are the accumulators of reductions that are under way."""
+        b, kernel = self.b, self.kernel
+        fresh = [i for i, start in enumerate(self.starts) if start == max(depth, 0)]
+        for i in fresh:
+            reduction = kernel.reductions[i]
+            sums = {**sums, i: self._number(neutral(reduction.kind), kernel.slots[reduction.access.slot])}
+        if depth >= self.depth:
+            sums = self._inner(index, sums)
+        else:
+            keys = list(sums)
+
+            def body(i: Any, *carried: Value) -> list[Value]:
+                return list(self._level(depth + 1, [*index, i], dict(zip(keys, carried, strict=True))).values())
+
+            after = b.loop(0, kernel.sizes[depth], 1, body, list(sums.values()))
+            sums = dict(zip(keys, after, strict=True))
+        for i in fresh:
+            self._finish(kernel.reductions[i], index, sums.pop(i), self.starts[i])
+        return sums
+
+    def _inner(self, index: list[Any], sums: dict[int, Value]) -> dict[int, Value]:
+        """The innermost loop: several vectors a round, then one, then what is left over."""
+        size = self.kernel.sizes[-1] if self.kernel.sizes else 1
+        lanes, keys = self.lanes, list(sums)
+        unroll = UNROLLED if len(self.kernel.operations) <= LIGHT and size >= UNROLLED * lanes else 1
+        rounds = size // lanes
+        main = rounds - rounds % unroll
+
+        def several(i: Any, *carried: Value) -> list[Value]:
+            parts = [carried[u * len(keys) : (u + 1) * len(keys)] for u in range(unroll)]
+            return [x for u in range(unroll) for x in self._vector(index, i + u * lanes, None, keys, parts[u])]
+
+        def single(i: Any, *carried: Value) -> list[Value]:
+            return self._vector(index, i, None, keys, carried)
+
+        carried = self.b.loop(0, main * lanes, unroll * lanes, several, [*sums.values()] * unroll)
+        held = carried[: len(keys)]
+        for u in range(1, unroll):
+            more = carried[u * len(keys) : (u + 1) * len(keys)]
+            held = [self._combined(k, x, y) for k, x, y in zip(keys, held, more, strict=True)]
+        held = self.b.loop(main * lanes, rounds * lanes, lanes, single, held)
+        if size % lanes:
+            held = self._vector(index, rounds * lanes, size % lanes, keys, held)
+        return dict(zip(keys, held, strict=True))
+
+    def _combined(self, i: int, x: Value, y: Value) -> Value:
+        return combine(self.b, self.kernel.reductions[i].kind, x, y)
+
+    # -- one vector -------------------------------------------------------------------------------------------------
+
+    def _vector(self, index: list[Any], i: Any, count: int | None, keys: list[int], sums: Any) -> list[Value]:
+        """Everything for one vector of elements, of which the first ``count`` are wanted (None: all)."""
+        b, kernel = self.b, self.kernel
+        here = [*index, i] if kernel.sizes else []
+        made: list[Value] = []
+        known: dict[Operand, Value] = {}
+
+        def value(x: Operand) -> Value:
+            if isinstance(x, Computed):
+                return made[x.place]
+            if x not in known:
+                known[x] = self._leaf(x, here, count)
+            return known[x]
+
+        for o in kernel.operations:
+            result = compute(b, o.opcode, [value(x) for x in o.operands], o.dtype)
+            made.append(result)
+        for store in kernel.stores:
+            self._store(value(store.operand), store.access, here, count)
+        after = []
+        for i_reduction, reduction in enumerate(kernel.reductions):
+            part = value(reduction.operand)
+            if i_reduction in keys:
+                if count is not None:
+                    part = b.where(b.first(count, self.lanes), part, neutral(reduction.kind))
+                after.append(combine(b, reduction.kind, sums[keys.index(i_reduction)], part))
+            else:
+                self._accumulate(reduction, part, here, count)
+        return after
+
+    def _leaf(self, x: Operand, here: list[Any], count: int | None) -> Value:
+        if isinstance(x, Constant):
+            return self._number(x.value, x.dtype)
+        if isinstance(x, Index):
+            first = self.b.splat(self._place(x.strides, x.offset, here), self.lanes)
+            step = x.strides[-1] if x.strides else 0
+            return first + self.b.iota(INT64, self.lanes) * step if step else first
+        assert isinstance(x, Load)
+        return self._load(x.access, here, count)
+
+    def _number(self, number: Any, dtype: str) -> Value:
+        return Value(self.b, constant(number, type_of(element_type(dtype), self.lanes)))
+
+    def _place(self, strides: tuple[int, ...], offset: int, here: list[Any]) -> Value:
+        total = self.b.index(offset)
+        for i, stride in zip(here, strides, strict=True):
+            if stride:
+                total = total + self.b.index(i) * stride
+        return total
+
+    def _address(self, access: Access, here: list[Any]) -> Pointer:
+        return self.pointers[access.slot] + self._place(access.strides, access.offset, here)
+
+    def _load(self, access: Access, here: list[Any], count: int | None) -> Value:
+        b, step = self.b, access.strides[-1] if access.strides else 0
+        address = self._address(access, here)
+        if step == 0:
+            value = address.splat(0, self.lanes)
+        elif step == 1:
+            value = address.load(0, self.lanes, None if count is None else b.first(count, self.lanes))
+        else:
+            value = self._gathered(address, step, self.lanes if count is None else count)
+        return value != 0 if self.kernel.slots[access.slot] == "bool" else value
+
+    def _gathered(self, address: Pointer, step: int, count: int) -> Value:
+        """Elements that are not neighbours, one by one."""
+        emit = self.b.ir
+        vector: Any = constant(0, type_of(address.element, self.lanes))
+        for lane in range(count):
+            scalar = address.load(lane * step, 0)
+            vector = emit.insert_element(vector, scalar.ir, constant(lane, type_of(INT64, 0)))
+        return Value(self.b, vector)
+
+    def _store(self, value: Value, access: Access, here: list[Any], count: int | None) -> None:
+        if self.kernel.slots[access.slot] == "bool":
+            value = self.b.convert(value, INT8)
+        address, step = self._address(access, here), access.strides[-1] if access.strides else 0
+        if step == 1:
+            address.store(value, 0, None if count is None else self.b.first(count, self.lanes))
+            return
+        for lane in range(self.lanes if count is None else count):
+            address.store(self.b.lane(value, lane), lane * step)
+
+    # -- reductions -------------------------------------------------------------------------------------------------
+
+    def _in_memory(self, reduction: Reduction, start: int | None) -> bool:
+        """Whether results are put together in memory, since loops over other dimensions lie inside the reduced ones."""
+        outside = [d for d in reduction.axes if start is None or d < start]
+        return bool(outside)
+
+    def _fill(self, reduction: Reduction) -> None:
+        count = 1
+        for d, n in enumerate(self.kernel.sizes):
+            count *= 1 if d in reduction.axes else n
+        start = self.pointers[reduction.access.slot] + reduction.access.offset
+        number = self._number(neutral(reduction.kind), self.kernel.slots[reduction.access.slot])
+        full = count - count % self.lanes
+        self.b.loop(0, full, self.lanes, lambda i: start.store(number, i))
+        if count % self.lanes:
+            start.store(number, full, self.b.first(count % self.lanes, self.lanes))
+
+    def _finish(self, reduction: Reduction, index: list[Any], total: Value, start: int | None) -> None:
+        """Lanes added up, and stored or added to what is there."""
+        b = self.b
+        here = [*index, *[0] * (len(self.kernel.sizes) - len(index))]
+        address, result = self._address(reduction.access, here), across(b, reduction.kind, total)
+        if self._in_memory(reduction, start):
+            result = combine(b, reduction.kind, address.load(0, 0), result)
+        address.store(result)
+
+    def _accumulate(self, reduction: Reduction, part: Value, here: list[Any], count: int | None) -> None:
+        before = self._load(reduction.access, here, count)
+        self._store(combine(self.b, reduction.kind, before, part), reduction.access, here, count)
+
+
+def _start(reduction: Reduction, depth: int) -> int | None:
+    """The outermost dimension from which on all are reduced; None where the innermost is not."""
+    start = None
+    for d in range(depth, -1, -1):
+        if d not in reduction.axes:
+            break
+        start = d
+    return 0 if depth < 0 else start
+
+
+__all__ = ["emit_kernel", "lanes_for"]

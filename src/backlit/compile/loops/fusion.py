@@ -1,0 +1,151 @@
+"""Which instructions share a loop.
+
+Instructions are taken from the last to the first. One that computes over the same index space as a loop that takes its
+result, element by element, joins that loop: the value then lives in a register, and is stored only where somebody else
+needs it. Among several loops it joins the one that runs first, and none where that would make two loops wait for each
+other. So values are computed as late as possible, next to where they are used. In the end loops that read the same
+values over the same space are put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..ir.layout import VIEWS
+from ..ir.primitives import MEANING
+from ..ir.program import Instruction, Program, Value
+
+FREE = frozenset({"constant", "iota"})
+"""What is written into each loop that needs it, rather than computed anywhere."""
+
+
+def in_loops(instruction: Instruction) -> bool:
+    """Whether an instruction is computed by a loop over elements."""
+    return instruction.opcode in MEANING or instruction.opcode in ("cast", "copy", "move", "reduce")
+
+
+class Group:
+    """Instructions that run together: a loop, or one instruction of another kind."""
+
+    __slots__ = ("members", "space")
+
+    def __init__(self, members: Iterable[Instruction], space: tuple[int, ...] | None) -> None:
+        self.members = list(members)
+        self.space = space
+
+    def __repr__(self) -> str:
+        return f"<{'×'.join(map(str, self.space or ())) or 'one'}: {', '.join(m.opcode for m in self.members)}>"
+
+
+def space_of(instruction: Instruction) -> tuple[int, ...]:
+    """The index space that a loop instruction runs over."""
+    return instruction.operands[0].shape if instruction.opcode == "reduce" else instruction.result.shape
+
+
+def fuse(program: Program) -> list[Group]:
+    """The groups of a program, in no particular order; views and constants belong to none."""
+    return _Fusion(program).run()
+
+
+class _Fusion:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.makers = program.makers()
+        self.position = {instruction: i for i, instruction in enumerate(program.body)}
+        self.group: dict[Instruction, Group] = {}
+        self.users: dict[Value, list[tuple[Instruction, bool]]] = {}
+        for instruction in program.body:
+            if instruction.opcode not in VIEWS:
+                for operand in instruction.operands:
+                    root = self.root(operand)
+                    self.users.setdefault(root, []).append((instruction, root is operand))
+
+    def root(self, value: Value) -> Value:
+        """The value that a view looks at."""
+        maker = self.makers.get(value)
+        while maker is not None and maker.opcode in VIEWS:
+            value = maker.operands[0]
+            maker = self.makers.get(value)
+        return value
+
+    def run(self) -> list[Group]:
+        for instruction in reversed(self.program.body):
+            if instruction.opcode in VIEWS or instruction.opcode in FREE:
+                continue
+            if not in_loops(instruction):
+                self.group[instruction] = Group([instruction], None)
+                continue
+            group = self.joinable(instruction)
+            if group is None:
+                group = Group([], space_of(instruction))
+            group.members.insert(0, instruction)
+            self.group[instruction] = group
+        self.merge()
+        return list(dict.fromkeys(self.group[i] for i in self.program.body if i in self.group))
+
+    def joinable(self, instruction: Instruction) -> Group | None:
+        """The loop that an instruction joins, if there is one."""
+        if instruction.opcode == "reduce":
+            return None
+        users = self.users.get(instruction.result, [])
+        if any(user.opcode == "move" for user, _ in users):
+            return None  # a move runs by itself: what it reads and where it writes may overlap otherwise
+        groups = list(dict.fromkeys(self.group[user] for user, _ in users))
+        for group in groups:
+            if group.space != instruction.result.shape:
+                continue
+            inside = [direct for user, direct in users if self.group[user] is group]
+            others = [other for other in groups if other is not group]
+            if all(inside) and not any(self.waits_for(group, other) for other in others):
+                return group
+        return None
+
+    def waits_for(self, group: Group, other: Group) -> bool:
+        """Whether ``group`` needs, directly or not, something that ``other`` makes."""
+        seen, stack = {group}, [group]
+        while stack:
+            for before in self.needed(stack.pop()):
+                if before is other:
+                    return True
+                if before not in seen:
+                    seen.add(before)
+                    stack.append(before)
+        return False
+
+    def needed(self, group: Group) -> set[Group]:
+        """The groups whose results a group takes, as far as instructions have been put in groups."""
+        found = set()
+        for member in group.members:
+            for operand in member.operands:
+                maker = self.makers.get(self.root(operand))
+                before = self.group.get(maker) if maker is not None else None
+                if before is not None and before is not group:
+                    found.add(before)
+        return found
+
+    def merge(self) -> None:
+        """Put loops together that run over the same space and share something that they read."""
+        readers: dict[Any, list[Group]] = {}
+        for group in dict.fromkeys(self.group[i] for i in self.program.body if i in self.group):
+            if group.space is None or group.members[0].opcode == "move":
+                continue
+            roots = {self.root(o) for m in group.members for o in m.operands if o.shape == group.space}
+            for root in sorted(roots, key=lambda v: v.number):
+                if root in self.makers and self.makers[root].opcode in FREE:
+                    continue
+                for other in readers.get((root, group.space), []):
+                    if self.group[other.members[0]] is other and other is not group and self.may_merge(other, group):
+                        self.put_together(other, group)
+                        group = other
+                        break
+                readers.setdefault((root, group.space), []).append(group)
+
+    def may_merge(self, a: Group, b: Group) -> bool:
+        """Whether neither waits for the other, except for values handed on element by element."""
+        return not self.waits_for(a, b) and not self.waits_for(b, a)
+
+    def put_together(self, a: Group, b: Group) -> None:
+        a.members = sorted([*a.members, *b.members], key=self.position.__getitem__)
+        for member in b.members:
+            self.group[member] = a

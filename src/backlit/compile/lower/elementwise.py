@@ -1,0 +1,86 @@
+"""Elementwise operations, pointwise losses, comparisons and conversions: scalar expressions, written down."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...ops.cast import Cast
+from ...ops.elementwise import Elementwise
+from ...ops.losses import L1Loss
+from ...ops.pointwise import Pointwise
+from ...ops.registry import REGISTRY
+from ..ir.build import Builder
+from ..ir.program import Value
+from ..trace.scalars import write_expression
+from .table import lowering, pulls
+
+Inputs = list[Any]
+Params = dict[str, Any]
+
+
+@lowering(Elementwise, rules="traced")
+def elementwise(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value:
+    """``op.value``, with instructions for functions."""
+    return write_expression(builder, op.value, inputs, params)
+
+
+@lowering(Pointwise, rules="traced")
+def pointwise(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value:
+    """``op.value`` reduced as the loss asks."""
+    settings = dict(params)
+    reduction = settings.pop("reduction")
+    return reduced(builder, write_expression(builder, op.value, inputs, settings), reduction)
+
+
+def reduced(builder: Builder, values: Value, reduction: str) -> Value:
+    """Entries, their sum, or their mean (NaN where there are none)."""
+    if reduction == "none":
+        return values
+    total = builder.reduce("sum", values)
+    return total if reduction == "sum" else builder.elementwise("div", total, float(values.size or math.nan))
+
+
+@pulls(L1Loss)
+def l1_loss_pull(builder: Builder, pull: Any) -> list[Value | None]:
+    """The sign of the difference, shared out: as the rule, but from the inputs and not from a stored sign."""
+    x, target = pull.inputs
+    g = pull.g
+    if pull.params["reduction"] == "mean":
+        g = builder.elementwise("mul", g, 1.0 / (x.size or math.nan))
+    sign = builder.elementwise("sign", builder.elementwise("sub", x, target))
+    part = builder.elementwise("gated", g, sign)
+    other = builder.elementwise("neg", part) if pull.needs[1] else None
+    return [part if pull.needs[0] else None, other]
+
+
+@lowering(Cast, rules="traced")
+def cast(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value:
+    """A conversion."""
+    return builder.cast(inputs[0], like.dtype)
+
+
+_SYMBOLS = {
+    **{name: name for name in ("eq", "ne", "lt", "le", "gt", "ge", "isnan")},
+    "logical_and": "and",
+    "logical_or": "or",
+    "logical_xor": "xor",
+    "logical_not": "not",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "bitwise_xor": "xor",
+    "bitwise_not": "not",
+}
+
+
+def _comparison(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value | None:
+    """A comparison or a logical function; logic on numbers that are not booleans is left to NumPy."""
+    if op.name.startswith("logical") and any(x.kind != "b" for x in inputs):
+        return None
+    return builder.elementwise(_SYMBOLS[op.name], *inputs)
+
+
+for _name in _SYMBOLS:
+    _definition = REGISTRY[_name].definition
+    assert _definition is not None, _name
+    lowering(_definition)(_comparison)

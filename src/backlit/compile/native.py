@@ -1,0 +1,45 @@
+"""Which instructions native code is generated for; operations made of others are called in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .codegen.mathfun import ScalarFunctions
+from .ir.program import Instruction
+
+DTYPES = frozenset(np.dtype(t) for t in (np.float32, np.float64, np.int64, np.int32, np.bool_))
+
+_COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
+
+OPERATORS = frozenset({"add", "sub", "mul", "div", "neg", *_COMPARISONS})
+"""Elementwise opcodes for floats that are not functions."""
+
+WHOLE_NUMBERS = frozenset({"add", "sub", "mul", "neg", "maximum", "minimum", "square", "where", *_COMPARISONS})
+"""Elementwise opcodes for integers."""
+
+TRUTH_VALUES = frozenset({"and", "or", "xor", "not", "logical_and", "logical_or", "where", "eq", "ne"})
+"""Elementwise opcodes for booleans."""
+
+NUMPY_ONLY = frozenset({"remainder", "fmod", "pow", "nan_to_num"})
+"""What has a native form that is not NumPy's to the last case."""
+
+
+def supports(instruction: Instruction) -> bool:
+    """Whether there is native code for an instruction."""
+    opcode = instruction.opcode
+    if opcode == "extern":
+        return True
+    if any(v.dtype not in DTYPES for v in (*instruction.operands, *instruction.results)):
+        return False
+    if opcode in ("constant", "iota", "reshape", "permute", "expand"):
+        return True
+    kinds = {v.kind for v in instruction.operands}
+    if opcode == "cast":
+        return kinds != {"f"} or instruction.result.kind != "i"
+    if opcode in ("matmul", "reduce"):
+        return kinds == {"f"} and instruction.params.get("kind") != "prod"
+    if opcode == "where":
+        kinds = {instruction.result.kind}
+    if kinds == {"f"}:
+        return opcode in OPERATORS or (ScalarFunctions.supports(opcode) and opcode not in NUMPY_ONLY)
+    return opcode in (TRUTH_VALUES if kinds == {"b"} else WHOLE_NUMBERS) and len(kinds) == 1

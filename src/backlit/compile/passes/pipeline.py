@@ -1,0 +1,18 @@
+"""The passes in the order in which they run."""
+
+from __future__ import annotations
+
+from ..ir.program import Program
+from .common_subexpressions import without_repetitions
+from .constant_folding import with_folded_constants
+from .dead_code import without_dead_code
+from .simplify import simplified
+
+PASSES = (without_dead_code, with_folded_constants, simplified, without_repetitions, without_dead_code)
+
+
+def optimised(program: Program) -> Program:
+    """A program that computes the same with less."""
+    for run in PASSES:
+        program = run(program)
+    return program

@@ -1,0 +1,122 @@
+"""A built program that can be called with arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...numerics import quiet
+from ..assemble.build import GEMM_SLOTS, Built
+from ..assemble.products import blas_address
+from ..assemble.schedule import ALIGNMENT
+from ..ir.program import Instruction, Value
+
+Array = np.ndarray
+
+
+def address(array: Array) -> int:
+    """Where an array's first element lies."""
+    return int(array.__array_interface__["data"][0])
+
+
+def aligned(size: int) -> Array:
+    """``size`` bytes that begin at a multiple of the alignment."""
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    start = -address(block) % ALIGNMENT
+    return block[start : start + size]
+
+
+class Executable:
+    """Native code with its table of addresses and its arena.
+
+    ``table`` holds the address of each buffer. Whoever calls keeps the entries of inputs up to date (:meth:`bind`),
+    takes new arrays for the outputs (:meth:`new_outputs`), and calls :meth:`run`.
+    """
+
+    def __init__(self, built: Built) -> None:
+        self.built = built
+        program = built.program
+        self.first_input = len(GEMM_SLOTS)
+        self.first_output = self.first_input + len(program.inputs)
+        self.table = (ctypes.c_void_p * (built.arena_slot + 1))()
+        for dtype, slot in GEMM_SLOTS.items():
+            if any(i.opcode == "matmul" and i.result.dtype == dtype for i in program.body):
+                self.table[slot] = blas_address(dtype)
+        self.arena = aligned(built.arena.size)
+        self.table[built.arena_slot] = address(self.arena)
+        self.outputs = [(v.shape, v.dtype) for v in program.outputs]
+        self.arrays: list[Any] = [None] * (built.arena_slot + 1)
+        self._objects: dict[Value, Any] = {}
+        pointer = ctypes.cast(self.table, ctypes.c_void_p)
+        self._parts = [self._part(part, pointer) for part in built.assembled.sequence]
+
+    def bind(self, i: int, array: Array) -> None:
+        """Input ``i`` is read from (and written to) this array from now on."""
+        slot = self.first_input + i
+        self.arrays[slot] = array
+        self.table[slot] = address(array)
+
+    def new_outputs(self) -> list[Array]:
+        """New arrays for the outputs of the next run."""
+        found = []
+        for i, (shape, dtype) in enumerate(self.outputs):
+            array = np.empty(shape, dtype)
+            slot = self.first_output + i
+            self.arrays[slot] = array
+            self.table[slot] = address(array)
+            found.append(array)
+        return found
+
+    def run(self) -> None:
+        """Compute."""
+        for part in self._parts:
+            part()
+
+    def _part(self, part: str | Instruction, table: Any) -> Callable[[], Any]:
+        if isinstance(part, str):
+            function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.built.code[part])
+            return lambda: function(table)
+        return lambda: self._call(part)
+
+    def _call(self, instruction: Instruction) -> None:
+        """Call a Python function on arrays that show the operands, and copy its results to their places."""
+        operands = [self._shown(v) for v in instruction.operands]
+        with quiet():
+            results = instruction.params["call"](*operands)
+        for value, result in zip(instruction.results, results, strict=True):
+            if value.dtype is None:
+                self._objects[value] = result
+            elif value in self.built.places:
+                self._shown(value)[...] = result
+
+    def _shown(self, value: Value) -> Any:
+        if value.dtype is None:
+            return self._objects[value]
+        layout = self.built.layouts[value]
+        slot, offset = self.built.places[layout.base]
+        size = value.dtype.itemsize
+        strides = tuple(s * size for s in layout.strides)
+        if slot == self.built.arena_slot:
+            memory = self.arena
+            return np.ndarray(value.shape, value.dtype, memory, offset + layout.offset * size, strides)
+        held = self.arrays[slot]
+        start = held if not layout.offset else _at(held, layout.offset)
+        return np.lib.stride_tricks.as_strided(start, value.shape, strides)
+
+
+def _at(array: Array, offset: int) -> Array:
+    """The memory of an array from an element on, counted as it lies."""
+    flat = np.lib.stride_tricks.as_strided(array, (1,), (array.itemsize,))
+    moved = flat.__array_interface__
+    return np.asarray(_Memory({**moved, "data": (moved["data"][0] + offset * array.itemsize, False)}, array))
+
+
+class _Memory:
+    """Memory described to NumPy, and the array that owns it."""
+
+    def __init__(self, interface: dict[str, Any], owner: Array) -> None:
+        self.__array_interface__ = interface
+        self.owner = owner

@@ -1,0 +1,32 @@
+"""What ``p.grad`` is after a compiled step that used the gradient up inside and did not keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import GradientError
+from ...tensor import Tensor
+
+
+class Consumed(Tensor):
+    """Stands for a gradient that was never in memory as a whole. Looking at it raises; ``zero_grad()`` clears it."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, leaf: Tensor) -> None:
+        self._of = leaf.shape
+        self._requires_grad = False
+        self._node = self._grad = self._hooks = self._storage = self._view = None
+
+    @property
+    def _values(self) -> Any:
+        raise GradientError(
+            f"the gradient of the parameter of shape {self._of} was used up inside a compiled step and not kept. "
+            "Compile with backlit.compile(step, gradients=True) to have it in .grad after each step, or run the step "
+            "eagerly."
+        )
+
+    _data = _values  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<gradient of a parameter of shape {self._of}, used up inside a compiled step>"

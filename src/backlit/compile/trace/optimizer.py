@@ -1,0 +1,196 @@
+"""An optimizer's update, written down: its own ``update`` runs on arrays that write instructions instead of computing.
+
+What ``update`` looks at besides arrays are the options of its parameter group. Numbers among them may only be asked
+whether they are zero, as in ``if group["weight_decay"]``: the answer becomes a condition for using the program. Those
+that it computes with come through ``constants`` and are worked out at each call, so that schedules cost no compilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...ops.numpy_protocol import _UFUNC_NAMES
+from ...source import describe, mark
+from ...tensor import Tensor
+from ..errors import TraceError
+from ..ir.build import Builder
+from ..ir.primitives import MEANING
+from ..ir.program import Value
+from .sources import PLAIN, ByReference, Number
+
+
+class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """Stands in for an array of a dtype in ``update``. ``out=`` gives it a new value."""
+
+    def __init__(self, builder: Builder, value: Value | None, dtype: Any) -> None:
+        self.builder = builder
+        self.value = value
+        self.dtype = dtype
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        name = _UFUNC_NAMES.get(ufunc.__name__, ufunc.__name__)
+        if method != "__call__" or options or name not in MEANING:
+            raise TraceError(f"compile: an optimizer's update uses np.{ufunc.__name__}, which cannot be compiled.")
+        made = self.builder.elementwise(name, *[self._operand(x) for x in inputs])
+        if out is None:
+            return SymbolicArray(self.builder, made, made.dtype)
+        (target,) = out
+        target.value = self.builder.cast(made, target.dtype)
+        return target
+
+    def _operand(self, x: Any) -> Any:
+        if isinstance(x, SymbolicArray):
+            return x.value
+        if isinstance(x, (np.ndarray, np.generic)):
+            return self.builder.constant(x.item(), x.dtype)
+        return x
+
+
+class Options:
+    """A parameter group that remembers what ``update`` asked of it."""
+
+    def __init__(self, group: dict[str, Any]) -> None:
+        self._group = group
+        self.asked: dict[str, tuple[Any, bool]] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._group[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if not isinstance(value, PLAIN):
+                raise TraceError(f"compile: an optimizer's update looks at its option {name!r}, which is {value!r}.")
+            self.asked[name] = value, False
+            return value
+        self.asked[name] = bool(value), True
+        return _WhetherZero(bool(value))
+
+
+class _WhetherZero:
+    """A number of which nothing may be known but whether it is zero."""
+
+    def __init__(self, answer: bool) -> None:
+        self._answer = answer
+
+    def __bool__(self) -> bool:
+        return self._answer
+
+
+def still_answers(group: dict[str, Any], asked: dict[str, tuple[Any, bool]]) -> bool:
+    """Whether a group would give the same answers as when the update was traced."""
+    return all((bool(group[name]) if truth else group[name]) == value for name, (value, truth) in asked.items())
+
+
+class GroupUpdate:
+    """One parameter group's update in a program: what must hold, and the numbers to work out at each call."""
+
+    def __init__(self, optimizer: Any, index: int, count: int) -> None:
+        self.optimizer = optimizer
+        self.index = index
+        self.group = optimizer.param_groups[index]
+        self.plan = optimizer._plans[index]
+        self.count = count
+        self.asked: dict[str, tuple[Any, bool]] = {}
+        self.storages = [storage for block in self.plan.blocks for storage in block.storages]
+        self.params = list(self.group["params"])
+
+    def holds(self) -> bool:
+        """Whether the program's update is the one that the optimizer would make now."""
+        optimizer, group = self.optimizer, self.group
+        groups, plans = optimizer.param_groups, optimizer._plans
+        return (
+            len(groups) > self.index
+            and groups[self.index] is group
+            and len(plans) > self.index
+            and plans[self.index] is self.plan
+            and group["params"] == self.params
+            and not optimizer._before
+            and not optimizer._after
+            and still_answers(group, self.asked)
+        )
+
+    def step(self) -> int | None:
+        """The number of the coming update, or None where parameters have made different numbers of steps."""
+        steps = [n for block in self.plan.blocks for n in block.steps.tolist()]
+        return int(steps[0]) + 1 if steps.count(steps[0]) == len(steps) else None
+
+    def constants(self, step: int) -> Any:
+        """The numbers of an update."""
+        return self.optimizer.constants(self.group, step)
+
+    def done(self, step: int) -> None:
+        """Count an update that was made."""
+        for block in self.plan.blocks:
+            block.steps.fill(step)
+        self.optimizer._stepped = True
+
+
+def trace_step(tracer: Any, optimizer: Any, gradients: list[dict[int, Tensor]]) -> None:
+    """Write down the step that an optimizer just made; ``gradients`` are those that it saw, for each group."""
+    if optimizer._before or optimizer._after:
+        raise TraceError(f"compile: {type(optimizer).__name__} has step hooks, which cannot be compiled.")
+    for index, seen in enumerate(gradients):
+        update = _group_update(optimizer, index, seen)
+        if update is not None:
+            _trace_group(tracer, update, seen)
+
+
+def _group_update(optimizer: Any, index: int, seen: dict[int, Tensor]) -> GroupUpdate | None:
+    if not seen:
+        return None
+    plan = optimizer._plans[index]
+    params = [p for block in plan.blocks for p in block.params]
+    step = {int(n) for block in plan.blocks for n in block.steps}
+    if len(step) != 1 or any(id(p) not in seen for p in params):
+        raise TraceError(
+            f"compile: at {describe(mark())} {type(optimizer).__name__} updates only some of the parameters that it "
+            "has updated before. Give parameters that are trained differently an optimizer or a group of their own."
+        )
+    numbers = optimizer.constants(plan.group, step.pop())
+    return GroupUpdate(optimizer, index, len(numbers))
+
+
+def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> None:
+    builder = tracer.builder
+    tracer.updates.append(update)
+    numbers: dict[Any, list[Value]] = {}
+    for param, moments, dtype in _parameters(update.plan):
+        if dtype != param.dtype:
+            raise TraceError(f"compile: {param.dtype.name} parameters are updated in {dtype.name}, in eager mode only.")
+        if dtype not in numbers:
+            feeds = [Number(update, i, f"k{i}") for i in range(update.count)]
+            numbers[dtype] = [tracer.add_input(feed, np.zeros((), dtype)) for feed in feeds]
+        _trace_parameter(tracer, update, param, moments, numbers[dtype], seen[id(param)])
+    builder.mark = None
+
+
+def _trace_parameter(
+    tracer: Any, update: GroupUpdate, param: Tensor, moments: dict[str, Tensor], numbers: list[Value], gradient: Tensor
+) -> None:
+    builder = tracer.builder
+    builder.mark = mark()
+    for name, moment in moments.items():
+        if tracer.memory.get(moment._data) is None:
+            tracer.memory.put(moment._data, tracer.add_input(ByReference(moment, name), moment._data))
+    held, states = (
+        [SymbolicArray(builder, tracer.value_of(t), t.dtype) for t in tensors]
+        for tensors in ((gradient, param), moments.values())
+    )
+    scratch = [SymbolicArray(builder, None, param.dtype) for _ in range(2)]
+    options = Options(update.group)
+    k = [SymbolicArray(builder, number, number.dtype) for number in numbers]
+    update.optimizer.update(options, k, *held, *scratch, *states)
+    update.asked.update(options.asked)
+    tracer.optimized(param, held[1].value)
+    for moment, state in zip(moments.values(), states, strict=True):
+        tracer.memory.wrote(moment._data, state.value)
+
+
+def _parameters(plan: Any) -> Iterator[tuple[Tensor, dict[str, Tensor], Any]]:
+    """Each parameter with its state tensors and the dtype it is updated in."""
+    states = iter(plan.states)
+    for block in plan.blocks:
+        for param in block.params:
+            state = next(states) if plan.states else {}
+            yield param, {name: state[name] for name in block.moments}, block.flat.dtype

@@ -1,0 +1,316 @@
+"""Watching a function run once on real values, and writing down what it computes.
+
+Everything that is computed passes by :meth:`Tracer.applied`; what is written in place, by :meth:`Tracer.wrote`. The
+function's own result is eager mode's, and its effects happen once. Where something cannot be written down the tracer
+*fails*: it remembers why and stops, and the function still runs to its end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...graph import mode
+from ...ops.definition import Op
+from ...source import describe, mark
+from ...tensor import Tensor
+from ..errors import TraceError
+from ..ir.build import Builder
+from ..ir.program import Instruction, Value
+from ..lower import lowering_of
+from ..native import supports
+from .extern import VARIES, ExternForward
+from .memory import Memory
+from .sources import ByReference, Fixed, Source, Surroundings
+
+Array = np.ndarray
+
+SHAPE_DEPENDS_ON_VALUES = frozenset({"argwhere", "nonzero", "masked_select", "unique", "bincount"})
+
+
+class Application:
+    """One operation as it was traced: what a gradient rule may need of it."""
+
+    __slots__ = ("extra", "inputs", "op", "params", "result")
+
+    def __init__(self, op: type[Op], inputs: list[Any], params: dict[str, Any], extra: Any, result: Value) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.params = params
+        self.extra = extra
+        self.result = result
+
+
+class Tracer:
+    """The program of a function, growing while it runs.
+
+    Attributes:
+        inputs: the program's inputs so far, with the :class:`~.sources.Source` that each is read from.
+        error: why the function cannot be compiled, once that is known.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.builder = Builder()
+        self.memory = Memory()
+        self.surroundings = surroundings
+        self.inputs: dict[Value, Source] = {}
+        self.made_inside: dict[int, tuple[Tensor, str]] = {}
+        self.applications: dict[Any, Application] = {}
+        self.targets: dict[Value, Array] = {}
+        self.versions: dict[int, list[Any]] = {}
+        self.gradients: dict[int, Tensor] = {}
+        self.entry_gradients: dict[int, Tensor] = {}
+        self.updates: list[Any] = []
+        self.error: TraceError | None = None
+        self.strict = False
+        self.in_rule = 0
+        self.rule_mark: Any = None
+
+    # -- what is seen -----------------------------------------------------------------------------------------------
+
+    def applied(self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], extra: Any, result: Tensor) -> None:
+        """An operation was applied: write it down."""
+        if self.error is not None:
+            return
+        try:
+            self._write_down(op, inputs, params, extra, result)
+        except TraceError as error:
+            self.fail(error)
+
+    def wrote(self, target: Tensor, value: Tensor) -> None:
+        """A tensor was overwritten with the values of another."""
+        if self.error is not None or target is value:
+            return
+        try:
+            self.store(target, self.value_of(value))
+        except TraceError as error:
+            self.fail(error)
+
+    def fail(self, error: TraceError) -> None:
+        """Give up, for the first reason found."""
+        if self.error is None:
+            self.error = error
+
+    def read(self, error: TraceError) -> None:
+        """A value is asked for that a compiled program could not give."""
+        self.fail(error)
+        if self.strict:
+            raise error
+
+    def varies(self, x: Tensor) -> bool:
+        """Whether a tensor's values differ from call to call, as far as the tracer knows."""
+        value = self.memory.get(x._data)
+        if value is None:
+            return self.memory.is_stale(x._data) or self.surroundings.find(x) is not None
+        maker = next((i for i in self.builder.body if value in i.results), None)
+        return maker is None or maker.opcode != "constant"
+
+    # -- doors of the library ----------------------------------------------------------------------------------------
+
+    def walk(self, roots: Any, *, create_graph: bool, keep: bool, targets: Any = None) -> dict[Any, Any]:
+        """A reverse walk starts; see :mod:`.pullback`."""
+        from .pullback import traced_walk
+
+        return traced_walk(self, roots, create_graph=create_graph, keep=keep, targets=targets)
+
+    def step(self, optimizer: Any, update: Any) -> None:
+        """An optimizer is about to make a step by calling ``update``; see :mod:`.optimizer`."""
+        from .optimizer import trace_step
+
+        seen: list[dict[int, Tensor]] = []
+        try:
+            for group in optimizer.param_groups:
+                seen.append({id(p): p._grad for p in group["params"] if p._grad is not None})
+                for p in group["params"]:
+                    if self.error is None and p._grad is not None:
+                        self.value_of(p)
+        except TraceError as error:
+            self.fail(error)
+        update()
+        if self.error is None:
+            try:
+                trace_step(self, optimizer, seen)
+            except TraceError as error:
+                self.fail(error)
+
+    # -- gradients --------------------------------------------------------------------------------------------------
+
+    def before_gradient(self, leaf: Tensor) -> None:
+        """A gradient is about to arrive at a leaf; what is there already is an input, unless it was cleared."""
+        if id(leaf) in self.gradients:
+            return
+        self.gradients[id(leaf)] = leaf
+        if leaf._grad is None:
+            self.entry_gradients[id(leaf)] = leaf
+
+    def cleared(self, leaf: Tensor) -> None:
+        """A leaf's gradient was set to None."""
+        self.gradients[id(leaf)] = leaf
+
+    # -- values of tensors ------------------------------------------------------------------------------------------
+
+    def value_of(self, x: Any) -> Value:
+        """The value that a tensor or an array holds now; what was not seen before becomes an input."""
+        array = x._data if isinstance(x, Tensor) else x
+        found = self.memory.get(array)
+        if found is not None:
+            return found
+        if self.memory.is_stale(array):
+            return self._look_again(x)
+        value = self._new_input(x, array)
+        self.memory.put(array, value)
+        return value
+
+    def _new_input(self, x: Any, array: Array) -> Value:
+        source = self._source(x)
+        if isinstance(source, Fixed) and array.ndim == 0:
+            return self.builder.constant(array.item(), array.dtype)
+        return self.add_input(source, array)
+
+    def add_input(self, source: Source, array: Array) -> Value:
+        """A new input of the program, which holds what ``array`` holds."""
+        value = Value(array.shape, array.dtype, source.name)
+        self.inputs[value] = source
+        self.targets[value] = array
+        return value
+
+    def _source(self, x: Any) -> Source:
+        """Where an array that was never seen before is to be read from when the program runs."""
+        known = self.surroundings.find(x)
+        if known is None and isinstance(x, Tensor) and id(x) not in self.made_inside and not self.in_rule:
+            known = self.surroundings.add(x, ByReference(x))
+        if known is not None:
+            if isinstance(x, Tensor):
+                self._watch_version(x)
+            return known
+        if self.in_rule:
+            return Fixed(np.array(x._data if isinstance(x, Tensor) else x))
+        if not isinstance(x, Tensor):
+            raise TraceError(
+                f"compile: the NumPy array of shape {x.shape} used at {describe(mark())} is neither an argument nor a "
+                "variable around the function, so it may be new each time. Pass it as an argument."
+            )
+        return self._source_of_new(x, self.made_inside[id(x)][1])
+
+    def _source_of_new(self, x: Tensor, origin: str) -> Source:
+        """The same for a tensor that was made while tracing; ``origin`` is the function that made it."""
+        if origin == "detach":
+            whole = self.surroundings.showing(x._data)
+            if whole is not None:
+                self._watch_version(whole)
+                source = self.surroundings.find(whole)
+                assert source is not None
+                return source
+        elif not origin:
+            return Fixed(np.array(x._data))
+        raise TraceError(
+            f"compile: the tensor of shape {x.shape} used at {describe(mark())} was made inside the function by "
+            f"{origin}, which is not an operation that can be compiled. Make it outside and pass it as an argument."
+        )
+
+    def _watch_version(self, x: Tensor) -> None:
+        storage = x.storage()
+        self.versions.setdefault(id(storage), [storage, storage.version])
+
+    def _look_again(self, x: Any) -> Value:
+        """A view of memory that was written to through another tensor."""
+        view = x._view if isinstance(x, Tensor) else None
+        if view is None:
+            raise TraceError(
+                f"compile: a tensor used at {describe(mark())} shares memory with one that was overwritten, in a way "
+                "that cannot be followed. Use the out-of-place form, or work on a clone()."
+            )
+        array, value = view.base._data, self.value_of(view.base)
+        for op, params in view.chain:
+            array = op.forward(array, **params)
+            value = self._lowered(op, [value], params, None, array)[0]
+        self.memory.put(x._data, value)
+        return value
+
+    def store(self, target: Tensor, value: Value) -> None:
+        """A tensor holds a value from now on, and what it is a view of shows it."""
+        view = target._view
+        if view is None:
+            self._known_write(target)
+            self.memory.wrote(target._data, value)
+            return
+        from ...ops.inplace import ViewWrite
+
+        base = view.base
+        before = self.value_of(base)
+        params = {"chain": view.chain}
+        after = self._lowered(ViewWrite, [before, value], params, None, base._data)[0]
+        self._known_write(base)
+        self.memory.wrote(base._data, after)
+        self.memory.put(target._data, value)
+
+    def _known_write(self, target: Tensor) -> None:
+        """Count a write that was written down, to a tensor that is known as an input if it is one."""
+        held = self.versions.get(id(target.storage()))
+        if held is None:
+            self.value_of(target)
+        else:
+            held[1] += 1
+
+    def optimized(self, param: Tensor, value: Value) -> None:
+        """An optimizer gave a parameter a new value, and counted the write."""
+        self.versions[id(param.storage())][1] += 1
+        self.memory.wrote(param._data, value)
+
+    def unseen_write(self) -> TraceError | None:
+        """The error for memory that was written to by something that the tracer did not see."""
+        for storage, version in self.versions.values():
+            if storage.version != version:
+                return TraceError(
+                    f"compile: a tensor of shape {storage.array.shape} was overwritten at {describe(storage.writer)} "
+                    "in a way that cannot be compiled. Use operations on tensors, or do it outside the function."
+                )
+        return None
+
+    # -- operations -------------------------------------------------------------------------------------------------
+
+    def _write_down(self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], extra: Any, result: Tensor) -> None:
+        if op.name in SHAPE_DEPENDS_ON_VALUES:
+            raise TraceError(
+                f"compile: the shape of what {op.name} gives at {describe(mark())} depends on values, and a compiled "
+                "step has fixed shapes. Use where or a mask instead, or move it outside the function."
+            )
+        self.builder.mark, self.builder.scope = self.rule_mark or mark(), mode.scope
+        values = [self.value_of(x) if isinstance(x, (Tensor, np.ndarray)) else x for x in inputs]
+        value, extra_value = self._lowered(op, values, params, extra, result._data)
+        self.memory.put(result._data, value)
+        if result._node is not None:
+            self.applications[result._node] = Application(op, values, params, extra_value, value)
+
+    def _lowered(
+        self, op: Any, values: list[Any], params: dict[str, Any], extra: Any, like: Array
+    ) -> tuple[Value, Value | None]:
+        """The value of an operation, and of what it keeps beside its output if that comes from NumPy."""
+        lower = lowering_of(op)
+        start = len(self.builder.body)
+        if lower is not None:
+            made = lower(self.builder, values, params, op, Value(like.shape, like.dtype))
+            if made is not None and all(map(supports, self.builder.body[start:])):
+                if (made.shape, made.dtype) != (like.shape, like.dtype):
+                    raise TraceError(f"compile: {op.name} gives {like.dtype}{like.shape}, but is lowered to {made!r}.")
+                return made, None
+            del self.builder.body[start:]
+        return self.extern(op, values, params, like)
+
+    def extern(self, op: Any, values: list[Any], params: dict[str, Any], like: Array) -> tuple[Value, Value | None]:
+        """A call of the operation's own forward rule."""
+        operands = tuple(v for v in values if isinstance(v, Value))
+        template = [VARIES if isinstance(v, Value) else v for v in values]
+        result = Value(like.shape, like.dtype)
+        extra = Value((), None) if op.has_extra else None
+        call = ExternForward(op, template, params)
+        results = (result,) if extra is None else (result, extra)
+        self.call(call, operands, results)
+        return result, extra
+
+    def call(self, function: Any, operands: tuple[Value, ...], results: tuple[Value, ...]) -> None:
+        """Append a call of a Python function on arrays."""
+        self.builder.body.append(
+            Instruction("extern", operands, results, {"call": function}, self.builder.mark, self.builder.scope)
+        )

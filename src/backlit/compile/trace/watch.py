@@ -1,0 +1,98 @@
+"""While a function is traced: who reads a value, and which tensors are made out of nothing.
+
+A compiled program cannot answer Python: what a traced tensor holds is different each time. Methods of ``Tensor`` that
+give values away are therefore exchanged, for the time of the trace, by ones that refuse and name the line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ...graph import mode
+from ...source import describe, mark
+from ...tensor import Tensor
+from ..errors import TraceError
+
+_READS = {
+    "item": "item()",
+    "tolist": "tolist()",
+    "numpy": "numpy()",
+    "__bool__": "its truth value (if, while, and, or, not)",
+    "__float__": "float()",
+    "__int__": "int()",
+    "__index__": "its value as an index",
+    "__array__": "its values as a NumPy array",
+    "__format__": "its value as text",
+    "__repr__": "its value as text",
+}
+
+_PURE = frozenset({"zeros", "ones", "full", "arange", "linspace", "eye", "zeros_like", "ones_like", "full_like"})
+"""Functions of :mod:`backlit.creation` whose results depend on nothing but shapes and numbers."""
+
+_PLAIN_DATA = frozenset({"tensor", "as_tensor"})
+
+
+@contextmanager
+def watching(tracer: Any) -> Iterator[None]:
+    """A block in which the tracer sees what is computed, made and read in this thread."""
+    originals = {name: Tensor.__dict__[name] for name in (*_READS, "__init__")}
+    outer = mode.tracer, mode.observers
+    mode.tracer, mode.observers = tracer, (*mode.observers, tracer)
+    try:
+        for name, what in _READS.items():
+            setattr(Tensor, name, _guarded(originals[name], what))
+        Tensor.__init__ = _noting(originals["__init__"])  # type: ignore[method-assign]
+        yield
+    finally:
+        for name, method in originals.items():
+            setattr(Tensor, name, method)
+        mode.tracer, mode.observers = outer
+
+
+def _guarded(method: Any, what: str) -> Any:
+    def read(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        tracer = mode.tracer
+        if tracer is not None and tracer.error is None and tracer.varies(self):
+            tracer.read(
+                TraceError(
+                    f"compile: {what} of a tensor of shape {self.shape} is asked for at {describe(mark())}. It is "
+                    "different at each call, and a compiled function cannot go back to Python for it. Choose between "
+                    "values with backlit.where, read the value outside (return it), or run this function eagerly."
+                )
+            )
+        return method(self, *args, **kwargs)
+
+    read.__name__ = method.__name__
+    read.__doc__ = method.__doc__
+    return read
+
+
+def _noting(init: Any) -> Any:
+    def noted(self: Tensor, data: Any) -> None:
+        init(self, data)
+        tracer = mode.tracer
+        if tracer is not None and tracer.error is None:
+            tracer.made_inside[id(self)] = (self, _origin(sys._getframe(1)))
+
+    return noted
+
+
+def _origin(frame: Any) -> str:
+    """The library function that made a tensor, where its values may depend on more than numbers and shapes; else ''."""
+    code = frame.f_code
+    name = code.co_name
+    module = frame.f_globals.get("__name__", "")
+    if module == "backlit.creation":
+        if name in _PURE or (name in _PLAIN_DATA and not hasattr(frame.f_locals.get("data"), "__array__")):
+            return ""
+        outer = frame.f_back
+        if outer is not None and outer.f_globals.get("__name__") == module:
+            return _origin(outer)
+    if module == "backlit.tensor" and name == "detach":
+        return "detach"
+    if module == "backlit.autograd" and name == "_seed":
+        return ""
+    return name if module.startswith("backlit") else f"Tensor() at {describe(mark())}"
