@@ -37,8 +37,8 @@ __version__ = "0.1.0"
 
 _ON_DEMAND = frozenset(
     {
-        *("backends", "check", "cuda", "datasets", "func", "glassbox", "keras", "linalg", "nn", "optim", "report"),
-        *("train", "utils"),
+        *("backends", "check", "compile", "cuda", "datasets", "func", "glassbox", "keras", "linalg", "nn", "optim"),
+        *("report", "train", "utils"),
     }
 )
 
