@@ -308,6 +308,7 @@ def custom_vjp(function: Callable[..., Any]) -> Callable[..., Tensor]:
     def applied(*args: Any, **kwargs: Any) -> Tensor:
         return own.apply(*args, **kwargs)
 
+    applied._operation = own._operation  # type: ignore[attr-defined]
     return applied
 
 

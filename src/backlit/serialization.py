@@ -92,7 +92,9 @@ def dumps(obj: Any) -> bytes:
 
 def loads(content: bytes, name: str = "the file") -> Any:
     """Read the bytes of a saved file; ``name`` is what error messages call it."""
-    arrays, metadata = _unpack(content, name)
+    arrays, metadata = unpack(content, name)
+    if "backlit-record" in metadata:
+        raise CheckpointError(f"{name}: this is the record of a computation; read it with backlit.load_record.")
     if _KEY not in metadata and not any(_FORMAT in value or '"checksum"' in value for value in metadata.values()):
         return {key: Tensor(_storable(array, key, name)) for key, array in arrays.items()}
     try:
@@ -196,7 +198,7 @@ def _checksum(tree: Any, arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a safetensors file."""
     from safetensors import SafetensorError, deserialize
 

@@ -3,7 +3,7 @@
 from .errors import ExpressionError
 from .explanation import Explanation, Local, Operand, Step, Variable
 from .formula import explain_formula, read_value
-from .record import Record, RecordNode, explain, record
+from .record import Record, RecordNode, explain, load_record, record
 
 __all__ = [
     "Explanation",
@@ -16,6 +16,7 @@ __all__ = [
     "Variable",
     "explain",
     "explain_formula",
+    "load_record",
     "read_value",
     "record",
 ]

@@ -1,6 +1,7 @@
 """The record: a complete, documented account of a computation and its backward pass."""
 
 from .capture import Brief, Keep
+from .file import load_record
 from .front import explain, record
 from .local import Local
 from .model import Edge, Record, RecordNode
@@ -18,6 +19,7 @@ __all__ = [
     "RecordNode",
     "Statistics",
     "explain",
+    "load_record",
     "record",
     "rerun",
     "retrace",

@@ -21,8 +21,8 @@ class Entry:
     ``saved`` names what the backward pass keeps and ``saved_bytes`` how much. ``walk`` is the number of the pass during
     which the operation was applied (gradients of gradients), None for the forward pass. ``weak`` says that a constant
     was a Python number, which does not decide the dtype of a result. ``inside`` marks what the ``forward`` of a user's
-    own operation did within. ``source``, ``expression`` and ``module`` are set in records from files and of formulas; in
-    others they follow from ``mark`` and ``scope``. ``span`` is the expression's place in a formula.
+    own operation did within. ``source``, ``expression`` and ``module`` are set in records from files and of formulas,
+    and follow from ``mark`` and ``scope`` in others. ``span`` is the expression's place in a formula.
     """
 
     kind: str

@@ -107,6 +107,11 @@ class RecordNode:
         place = place_of(self._entry.mark)
         return None if place is None else place.text
 
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """Where :attr:`expression` stands in a formula: its first character and the one after; None in programs."""
+        return self._entry.span
+
     @cached_property
     def module(self) -> str:
         """The path of the module that applied the operation, such as ``net.layers.0``; empty outside modules."""
@@ -508,6 +513,16 @@ class Record:
         from .replay import rerun
 
         return rerun(self, values=values, upstream=upstream, seed=seed)
+
+    def save(self, path: Any) -> None:
+        """Write the record to a file, for ``bl.load_record``: JSON and safetensors (docs/record.md).
+
+        Raises:
+            RecordError: the file cannot be written, or an operation has a setting that no file can hold.
+        """
+        from .file import save_record
+
+        save_record(self, path)
 
     def to_dict(self, inline: bool = True) -> dict[str, Any]:
         """The record as JSON can hold it (docs/record.md): arrays as far as a page can show them, or (``inline=False``)

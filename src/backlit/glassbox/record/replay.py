@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import RecordError
+from ...errors import BacklitError, RecordError
 from ...function import _Pick
 from ...graph import enable_grad, mode, no_grad, walk
 from ...numerics import quiet
 from ...ops.definition import record as record_node
 from ...tensor import Tensor
 from .capture import Capture, is_own
+from .checked import FAULTS
 from .entries import Entry
 from .model import Record
 from .numbers import Kept
+from .settings import Lost
 
 Edits = Mapping[Any, Any]
 
@@ -33,7 +35,8 @@ def rerun(rec: Record, *, values: Edits | None = None, upstream: Edits | None = 
         rec: the record; it must hold values (``keep="all"``).
         values: new values by node (or its name): of leaves, or of results, which then no longer follow their inputs.
         upstream: gradients by node that take the place of what the walk brings there.
-        seed: the gradient to start with, of the root's shape; as recorded where it is left out.
+        seed: the gradient to start with, of the root's shape; as recorded where it is left out. A record without a
+            backward pass gives one without.
 
     Raises:
         RecordError: values are missing, a shape does not fit, or an operation of the user's own is not at hand.
@@ -44,8 +47,16 @@ def rerun(rec: Record, *, values: Edits | None = None, upstream: Edits | None = 
     >>> rec.rerun(values={"w": 5.0}).node("w").upstream
     array(10., dtype=float32)
     """
-    edited = Rebuilt(rec, _by_number(rec, values or {}, "value"))
-    return edited.backward(_by_number(rec, upstream or {}, "gradient"), seed)
+    new_values, gradients = _by_number(rec, values or {}, "value"), _by_number(rec, upstream or {}, "gradient")
+    try:
+        return Rebuilt(rec, new_values).backward(gradients, seed)
+    except BacklitError:
+        raise
+    except FAULTS as error:
+        raise RecordError(
+            f"the record cannot be run again: {type(error).__name__}: {error}. Its operations, settings and values do "
+            "not fit together, or an operation of your own failed."
+        ) from error
 
 
 def _by_number(rec: Record, edits: Edits, what: str) -> dict[int, np.ndarray]:
@@ -136,9 +147,12 @@ class Rebuilt:
                 f"load_record as own={{{entry.op.name!r}: {entry.op.name}}}."
             )
         self._known(inputs)
-        fixed = entry.params.get("fixed", {})
+        fixed, kwargs = entry.params.get("fixed", {}), entry.params.get("kwargs", {})
+        lost = next((x for x in (*fixed.values(), *kwargs.values()) if isinstance(x, Lost)), None)
+        if lost is not None:
+            raise RecordError(f"{entry.name}: it was given a {lost.what}, which the file could not hold.")
         arguments = [fixed.get(i, x) for i, x in enumerate(inputs)]
-        return owner.apply(*arguments, **entry.params.get("kwargs", {}))
+        return owner.apply(*arguments, **kwargs)
 
     def _picked(self, number: int, entry: Entry, outputs: Any) -> Any:
         out = outputs[entry.params["index"]]
@@ -156,7 +170,9 @@ class Rebuilt:
         """Walk back over the graph, with some gradients replaced."""
         walked = self.rec._pass
         if walked is None:
-            raise RecordError("the record has no backward pass to run again.")
+            if gradients or seed is not None:
+                raise RecordError("the record has no backward pass, so there is no gradient to change.")
+            return Record(self.entries, (), "all", self.rec.title)
         roots = {number: kept.array if seed is None else seed for number, kept in walked.seeds.items()}
         capture = Capture()
         capture.entries = self.entries

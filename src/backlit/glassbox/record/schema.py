@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...function import _Pick
+from ...errors import BacklitError, RecordError
 from .capture import is_own
-from .entries import Pass
+from .checked import FAULTS
 from .local import Local
 from .model import Edge, Record, RecordNode
-from .numbers import Kept, plain
-from .settings import Store, definition_name, encode
+from .numbers import Kept
+from .settings import Lost, Store, definition_name, definitions, encode
 
 FORMAT, VERSION = "backlit-record", 1
 MATRIX = 256
@@ -38,7 +38,7 @@ def to_dict(rec: Record, numbers: Numbers = Kept.to_dict, store: Store | None = 
         "title": rec.title,
         "keep": rec.keep,
         "nodes": [_node(node, numbers, store) for node in rec.nodes],
-        "passes": [_pass(rec.of_pass(i), p, numbers, store is None) for i, p in enumerate(rec.passes)],
+        "passes": [_pass(rec, i, numbers, store is None) for i in range(len(rec.passes))],
     }
 
 
@@ -54,6 +54,7 @@ def _node(node: RecordNode, numbers: Numbers, store: Store | None) -> dict[str, 
         "gate": node.gate,
         "domain": node.domain,
         "expression": node.expression,
+        "span": None if node.span is None else list(node.span),
         "source": None if node.source is None else node.source._asdict(),
         "module": node.module,
         "phase": node.phase,
@@ -82,43 +83,37 @@ def _readable(node: RecordNode) -> dict[str, str]:
 
 def _rerunnable(node: RecordNode, store: Store) -> dict[str, Any]:
     """What a rerun needs: the definition, its settings and what its rules keep."""
-    if node.definition is None:
-        return {}
-    if is_own(node.definition):
-        given = {str(i): value for i, value in node.params.get("fixed", {}).items()}
-        settings = {"fixed": _encoded(given, store), "kwargs": _encoded(node.params.get("kwargs", {}), store)}
-        return {"definition": None, "settings": settings, "extra": None}
-    if node.definition is _Pick:
-        return {"definition": "output", "settings": encode(node.params, store), "extra": None}
-    settings = encode(node.params, store)
+    entry = node._entry
+    out: dict[str, Any] = {"walk": entry.walk}
+    if entry.op is None:
+        return out
+    out["left_out"] = [i for i, number in enumerate(entry.inputs) if number is None]
+    name = definition_name(entry.op)
+    if is_own(entry.op):
+        given = {key: entry.params.get(key, {}) for key in ("fixed", "kwargs")}
+        settings = {key: {k: _kept_or_lost(v, store) for k, v in values.items()} for key, values in given.items()}
+        return out | {"definition": None, "settings": encode(settings, store), "extra": None}
+    known = name if name in definitions() else None
+    return out | {"definition": known, "settings": encode(entry.params, store), "extra": encode(entry.extra, store)}
+
+
+def _kept_or_lost(value: Any, store: Store) -> Any:
+    """An argument of a user's own operation, or a mark where only its author's program can make it again."""
+    try:
+        encode(value, store)
+    except RecordError:
+        return Lost(type(value).__name__)
+    return value
+
+
+def _pass(rec: Record, number: int, numbers: Numbers, locals_too: bool) -> dict[str, Any]:
+    walked = rec.passes[number]
+    reached = {**walked.upstream, **_leaf_gradients(rec, number)}
+    edges = [_edge(_edge_at(rec, *place), kept, numbers, locals_too) for place, kept in walked.downstream.items()]
     return {
-        "definition": definition_name(node.definition),
-        "settings": settings,
-        "extra": encode(node.extra, store),
-        "arity": len(node._entry.inputs),
-    }
-
-
-def _encoded(values: dict[str, Any], store: Store) -> Any:
-    """Arguments of a user's own operation, those left out that only its author's program can make again."""
-    from ...errors import RecordError
-
-    out = {}
-    for name, value in values.items():
-        try:
-            out[name] = encode(value, store)
-        except RecordError:
-            continue
-    return out
-
-
-def _pass(rec: Record, walked: Pass, numbers: Numbers, locals_too: bool) -> dict[str, Any]:
-    reached = [*rec.walked, *(leaf for leaf in rec.leaves if leaf.upstream_kept is not None)]
-    edges = [edge for node in reached for edge in node.inputs if edge.downstream_kept is not None]
-    return {
-        "roots": [{"node": number, "seed": numbers(kept)} for number, kept in walked.seeds.items()],
-        "nodes": [{"node": node.id, "upstream": numbers(node.upstream_kept)} for node in reached if node.upstream_kept],
-        "edges": [_edge(edge, numbers, locals_too) for edge in edges],
+        "roots": [{"node": n, "seed": numbers(kept)} for n, kept in walked.seeds.items()],
+        "nodes": [{"node": n, "upstream": numbers(kept)} for n, kept in reached.items()],
+        "edges": edges,
         "leaves": [
             {"node": n, "before": _maybe(walked.before[n], numbers), "after": _maybe(walked.after.get(n), numbers)}
             for n in walked.before
@@ -126,12 +121,25 @@ def _pass(rec: Record, walked: Pass, numbers: Numbers, locals_too: bool) -> dict
     }
 
 
-def _edge(edge: Edge, numbers: Numbers, locals_too: bool) -> dict[str, Any]:
-    assert edge.downstream_kept is not None
+def _leaf_gradients(rec: Record, number: int) -> dict[int, Kept]:
+    """What arrived at leaves; where the walk did not add it up, the sum of the contributions."""
+    walked = rec.passes[number]
+    ends = {*walked.seeds, *(rec._entries[n].inputs[position] for n, position in walked.downstream)}
+    missing = {n for n in ends if n is not None and rec._entries[n].op is None} - walked.leaves.keys()
+    shown = rec.of_pass(number) if missing else rec
+    sums = {n: shown.nodes[n].upstream_kept for n in sorted(missing)}
+    return {**walked.leaves, **{n: kept for n, kept in sums.items() if kept is not None}}
+
+
+def _edge_at(rec: Record, number: int, position: int) -> Edge:
+    return next(edge for edge in rec.nodes[number].inputs if edge.position == position)
+
+
+def _edge(edge: Edge, downstream: Kept, numbers: Numbers, locals_too: bool) -> dict[str, Any]:
     out = {
         "node": edge.target.id,
         "position": edge.position,
-        "downstream": numbers(edge.downstream_kept),
+        "downstream": numbers(downstream),
         "summed_axes": list(edge.summed_axes),
     }
     if locals_too:
@@ -141,14 +149,12 @@ def _edge(edge: Edge, numbers: Numbers, locals_too: bool) -> dict[str, Any]:
 
 def _local(edge: Edge, numbers: Numbers) -> dict[str, Any] | None:
     """The local gradient, where the record holds what it takes to know it."""
-    from ...errors import BacklitError
-
     local = Local(edge)
     try:
         small = local.kind in ("scalar", "diagonal") or _entries(local) <= MATRIX
         value = numbers(Kept(local.value)) if small and local.value is not None else None
         return {"kind": local.kind if small else "implicit", "text": local.describe(), "value": value}
-    except BacklitError as error:
+    except (BacklitError, *FAULTS) as error:
         return {"kind": "unknown", "text": str(error), "value": None}
 
 
@@ -163,4 +169,4 @@ def _maybe(kept: Kept | None, numbers: Numbers) -> dict[str, Any] | None:
     return None if kept is None else numbers(kept)
 
 
-__all__ = ["FORMAT", "VERSION", "plain", "to_dict"]
+__all__ = ["FORMAT", "VERSION", "to_dict"]
