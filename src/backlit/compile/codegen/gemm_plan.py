@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .target import Target
+from .values import Value
+from .vector import VectorBuilder
 
 _DEPTH = 512  # longest run along k that is added up in registers: 14 rows of it stay in a first-level cache
 _BLOCK_BYTES = 256 * 1024  # of B that is gone over again and again: half of a small second-level cache
@@ -77,6 +79,11 @@ class Panel:
     columns: int
     vectors: int
 
+    def masks(self, b: VectorBuilder) -> list[Value | None]:
+        """For each vector None, or the mask of the lanes inside where it is the ragged last one."""
+        ragged = self.columns % b.lanes
+        return [None] * (self.vectors - 1) + [b.first(ragged) if ragged else None]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -105,15 +112,22 @@ class Plan:
         return packed_elements(self, spec) if self.pack_b and not spec.b_packed else 0
 
     def row_groups(self, m: int) -> list[tuple[int, int, int]]:
-        """``(start, stop, rows a tile)``: as even as can be, so that no thin tile is left over."""
-        even = [rows for rows in range(self.tile_rows, self.tile_rows * 2 // 3, -1) if m % rows == 0]
-        if even:
-            return [(0, m, even[0])]
-        tiles = math.ceil(m / self.tile_rows)
-        rows, taller = divmod(m, tiles)
-        split = taller * (rows + 1)
-        groups = [(0, split, rows + 1), (split, m, rows)]
-        return [g for g in groups if g[0] < g[1]]
+        """:func:`even_groups` of m rows."""
+        return even_groups(m, self.tile_rows)
+
+
+def even_groups(count: int, limit: int) -> list[tuple[int, int, int]]:
+    """``(start, stop, size)``: ``count`` cut into pieces of at most ``limit`` and at most two, neighbouring sizes.
+
+    One size where some that is not much below the limit divides the count; never a thin piece left over.
+    """
+    divisors = [size for size in range(min(limit, count), limit * 2 // 3, -1) if count % size == 0]
+    if divisors:
+        return [(0, count, divisors[0])]
+    pieces = math.ceil(count / limit)
+    size, larger = divmod(count, pieces)
+    split = larger * (size + 1)
+    return [group for group in [(0, split, size + 1), (split, count, size)] if group[0] < group[1]]
 
 
 def packed_elements(plan: Plan, spec: Gemm) -> int:
@@ -125,9 +139,8 @@ def plan(spec: Gemm, target: Target) -> Plan:
     """Choose tiles and blocks for a product."""
     lanes = target.lanes(spec.dtype)
     itemsize = np.dtype(spec.dtype).itemsize
-    wide = _vectors_a_tile(math.ceil(spec.n / lanes))
-    panels = _panels(spec.n, lanes, wide)
-    rows = min((target.registers - 2 - wide) // wide, 24)
+    panels, rows = tile_shape(spec.n, lanes, target.registers)
+    wide = panels[0].vectors
     tiles = math.ceil(spec.m / rows)
     depths = _depths(spec.k) if tiles > 1 else (spec.k,)
     a_block = max(1, _BLOCK_BYTES // (depths[0] * wide * lanes * itemsize))
@@ -135,6 +148,12 @@ def plan(spec: Gemm, target: Target) -> Plan:
     pack_b = spec.b_packed or across or (tiles >= 8 and len(panels) > 1)
     aliasing = spec.a_strides[1] == 1 and spec.a_strides[0] * itemsize % _ALIASING == 0
     return Plan(lanes, panels, rows, depths, a_block, pack_b, aliasing and len(panels) >= 3 and spec.m > 1)
+
+
+def tile_shape(columns: int, lanes: int, registers: int) -> tuple[tuple[Panel, ...], int]:
+    """The panels of so many columns, and how many rows a tile over one of them may have."""
+    wide = _vectors_a_tile(math.ceil(columns / lanes))
+    return _panels(columns, lanes, wide), min((registers - 2 - wide) // wide, 24)
 
 
 def _vectors_a_tile(vectors: int) -> int:
@@ -154,4 +173,4 @@ def _depths(k: int) -> tuple[int, ...]:
     return (depth,) * (runs - 1) + (k - depth * (runs - 1),)
 
 
-__all__ = ["Gemm", "Panel", "Plan", "packed_elements", "plan"]
+__all__ = ["Gemm", "Panel", "Plan", "even_groups", "packed_elements", "plan", "tile_shape"]

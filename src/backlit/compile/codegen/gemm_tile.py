@@ -1,7 +1,6 @@
 """The tile of a matrix product: some rows times a panel's width in registers, summed along k, handed to an epilogue.
 
-Each height and width becomes one internal function, called from the loops, so that code stays small however a product
-is cut.
+Each height and width is one subroutine, called from the loops, so that code stays small however a product is cut.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
-
 from .gemm_plan import Gemm, Panel, Plan
-from .values import BOOL, INT64, Pointer, Value, constant
+from .subroutines import Subroutines
+from .tile_sum import Level, TileSum
+from .values import Pointer, Value
 from .vector import VectorBuilder
-
-_UNROLL = 2
 
 
 @dataclass
@@ -45,39 +42,25 @@ Epilogue = Callable[..., Sequence[Sequence[Value]] | None]
 
 
 class TileFunctions:
-    """The tile functions of one product, made when first called."""
+    """The tiles of one product as subroutines, one for each height and width."""
 
     def __init__(
         self, b: VectorBuilder, spec: Gemm, cut: Plan, epilogue: Epilogue | None, extras: Sequence[Pointer]
     ) -> None:
-        self.b, self.spec, self.cut, self.epilogue, self.extras = b, spec, cut, epilogue, extras
-        self.made: dict[tuple[int, int], ir.Function] = {}
+        self.spec, self.cut, self.epilogue, self.extras = spec, cut, epilogue, extras
+        self.tiles = Subroutines(b)
 
     def call(
         self, rows: int, panel: Panel, addresses: Sequence[Pointer], numbers: Sequence[Any], fresh: Any, last: bool
     ) -> None:
         """Run the tile on ``[left, right, out]`` with ``[row, column, depth]``; ``fresh`` sums begin at 0."""
-        b, key = self.b, (rows, panel.columns)
-        if key not in self.made:
-            self.made[key] = self._define(rows, panel)
-        flags = [flag if isinstance(flag, Value) else Value(b, constant(flag, BOOL)) for flag in (fresh, last)]
-        arguments: list[Any] = [*addresses, *map(b.index, numbers), *flags, *self.extras]
-        b.ir.call(self.made[key], [x.ir for x in arguments])
-
-    def _define(self, rows: int, panel: Panel) -> ir.Function:
-        outer, pointer = self.b, ir.PointerType()
-        types = [pointer] * 3 + [INT64] * 3 + [BOOL] * 2 + [pointer] * len(self.extras)
-        name = f"{outer.ir.function.name}.tile{rows}x{panel.columns}"
-        defined = ir.Function(outer.ir.module, ir.FunctionType(ir.VoidType(), types), name)
-        defined.linkage = "internal"
-        defined.attributes.add("noinline")
-        b = outer.inside(defined)
-        left, right, out = (b.pointer(x, outer.element) for x in defined.args[:3])
-        row, column, depth, fresh, last = (Value(b, x) for x in defined.args[3:8])
-        extras = [b.pointer(x, p.element) for x, p in zip(defined.args[8:], self.extras, strict=True)]
-        _TileBody(b, self, rows, panel).emit((left, right, out), (row, column, depth), fresh, last, extras)
-        b.ir.ret_void()
-        return defined
+        self.tiles.call(
+            (rows, panel.columns),
+            [*addresses, *numbers, fresh, last, *self.extras],
+            lambda b, *arguments: _TileBody(b, self, rows, panel).emit(
+                arguments[:3], arguments[3:6], arguments[6:8], arguments[8:]
+            ),
+        )
 
 
 class _TileBody:
@@ -85,21 +68,16 @@ class _TileBody:
 
     def __init__(self, b: VectorBuilder, functions: TileFunctions, rows: int, panel: Panel) -> None:
         self.b, self.spec, self.cut, self.epilogue = b, functions.spec, functions.cut, functions.epilogue
-        self.rows, self.vectors = rows, panel.vectors
-        ragged = panel.columns % self.cut.lanes
-        self.masks: list[Value | None] = [None] * panel.vectors
-        if ragged:
-            self.masks[-1] = b.first(ragged)
+        self.rows, self.vectors, self.masks = rows, panel.vectors, panel.masks(b)
 
     def emit(
         self,
-        addresses: tuple[Pointer, Pointer, Pointer],
-        numbers: tuple[Value, Value, Value],
-        fresh: Value,
-        last: Value,
+        addresses: Sequence[Pointer],
+        numbers: Sequence[Value],
+        flags: Sequence[Value],
         extras: Sequence[Pointer],
     ) -> None:
-        b, (left, right, out), (row, column, depth) = self.b, addresses, numbers
+        b, (left, right, out), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
         sums = self._sum(left, right, depth, self._start(out, fresh))
         grid = [sums[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
         if self.epilogue is None:
@@ -137,25 +115,8 @@ class _TileBody:
         k_step = 1 if self.cut.copy_a else spec.a_strides[1]
         step = self.vectors * b.lanes if self.cut.pack_b else spec.b_strides[0]
         masks = [None] * self.vectors if self.cut.pack_b else self.masks
-
-        def one(k: Any, sums: Sequence[Value]) -> list[Value]:
-            row_of_b = [(right + k * step).load(v * b.lanes, mask=masks[v]) for v in range(self.vectors)]
-            column_of_a, following = left + k * k_step, []
-            for r in range(self.rows):
-                factor = column_of_a.splat(r * row_step)
-                following += [b.muladd(factor, y, sums[r * self.vectors + v]) for v, y in enumerate(row_of_b)]
-            return following
-
-        def several(k: Any, *sums: Value) -> list[Value]:
-            for u in range(_UNROLL):
-                sums = tuple(one(k + u, sums))
-            return list(sums)
-
-        whole = depth & -_UNROLL
-        sums = b.loop(0, whole, _UNROLL, several, sums)
-        if spec.k % _UNROLL:
-            sums = b.loop(whole, depth, 1, lambda k, *sums: one(k, sums), sums)
-        return sums
+        tile = TileSum(b, [r * row_step for r in range(self.rows)], masks)
+        return tile.run(left, right, [Level(depth, k_step, step, even=spec.k % 2 == 0)], sums)
 
     def _store(self, out: Pointer, values: Sequence[Sequence[Value]]) -> None:
         for r, row in enumerate(values):

@@ -1,0 +1,79 @@
+"""The innermost loops of products and convolutions: accumulators in registers, summed over nested runs.
+
+Each step loads some neighbouring vectors from the right once and multiplies them by one element from the left for each
+row of the tile, found at that row's fixed distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .values import Pointer, Value
+from .vector import VectorBuilder
+
+_UNROLL = 2
+_SHORT = 4  # loops of so few steps are written out
+
+
+class Level(NamedTuple):
+    """One loop: how often, and how far the left and the right step each time. ``count`` may be a 64-bit value."""
+
+    count: Any
+    left: int
+    right: int
+    even: bool = False
+    """Whether a count that is a value is known to be even."""
+
+
+class TileSum:
+    """Sums ``left[offset(row)] · right[vector]`` over nested levels, outermost first.
+
+    ``offsets`` are the rows' distances on the left, ``masks`` the masks of the vectors on the right (None: whole).
+    """
+
+    def __init__(self, b: VectorBuilder, offsets: Sequence[int], masks: Sequence[Value | None]) -> None:
+        self.b, self.offsets, self.masks = b, offsets, masks
+
+    def run(self, left: Pointer, right: Pointer, levels: Sequence[Level], sums: Sequence[Value]) -> list[Value]:
+        """The sums, row by row, with all products added."""
+        if len(levels) > 1:
+            first, *inner = levels
+
+            def body(i: Any, *sums: Value) -> list[Value]:
+                return self.run(left + i * first.left, right + i * first.right, inner, sums)
+
+            return self.b.loop(0, first.count, 1, body, sums)
+        return self._innermost(left, right, levels[0], sums)
+
+    def _innermost(self, left: Pointer, right: Pointer, level: Level, sums: Sequence[Value]) -> list[Value]:
+        count = level.count
+        known = isinstance(count, int)
+
+        def step(k: Any, *sums: Value) -> list[Value]:
+            return self._step(left + k * level.left, right + k * level.right, sums)
+
+        def several(k: Any, *sums: Value) -> list[Value]:
+            for u in range(_UNROLL):
+                sums = tuple(step(k + u, *sums))
+            return list(sums)
+
+        if known and count <= _SHORT:
+            for k in range(count):
+                sums = step(k, *sums)
+            return list(sums)
+        whole = count - count % _UNROLL if known else count & -_UNROLL
+        sums = self.b.loop(0, whole, _UNROLL, several, sums)
+        return list(sums) if level.even else self.b.loop(whole, count, 1, step, sums)
+
+    def _step(self, left: Pointer, right: Pointer, sums: Sequence[Value]) -> list[Value]:
+        b, width = self.b, len(self.masks)
+        vectors = [right.load(v * b.lanes, mask=mask) for v, mask in enumerate(self.masks)]
+        following = []
+        for r, offset in enumerate(self.offsets):
+            factor = left.splat(offset)
+            following += [b.muladd(factor, y, sums[r * width + v]) for v, y in enumerate(vectors)]
+        return following
+
+
+__all__ = ["Level", "TileSum"]
