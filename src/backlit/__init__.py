@@ -31,7 +31,7 @@ from .vocabulary import *
 
 if TYPE_CHECKING:
     from . import backends, cuda, datasets, func, glassbox, keras, linalg, nn, optim, train, utils
-    from .glassbox import explain, load_record, record  # type: ignore[no-redef]
+    from .glassbox import explain, load_record, record, why  # type: ignore[no-redef]
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ _FUNCTIONAL = frozenset({"bilinear", "celu", "cosine_similarity", "pairwise_dist
 """What PyTorch has both here and in ``nn.functional``."""
 
 
-_GLASSBOX = frozenset({"explain", "load_record", "record"})
+_GLASSBOX = frozenset({"explain", "load_record", "record", "why"})
 
 
 def __getattr__(name: str) -> Any:

@@ -53,7 +53,10 @@ class Journal(threading.local):
     def calls(self) -> list[Call]:
         """The calls, oldest first."""
         calls = [Call(*note) for note in self.notes]
-        calls += [Call("zero_grad", *optimizer._cleared, (ref(optimizer),)) for optimizer in self.optimizers]
+        calls += [
+            Call("zero_grad", optimizer._cleared[0], optimizer._cleared[1], (ref(optimizer),))
+            for optimizer in self.optimizers
+        ]
         return sorted(calls, key=lambda call: call.stamp)
 
 

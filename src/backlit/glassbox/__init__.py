@@ -4,6 +4,7 @@ from .errors import ExpressionError
 from .explanation import Explanation, Local, Operand, Step, Variable
 from .formula import explain_formula, read_value
 from .record import Record, RecordNode, explain, load_record, record
+from .why import Verdict, why
 
 __all__ = [
     "Explanation",
@@ -14,9 +15,11 @@ __all__ = [
     "RecordNode",
     "Step",
     "Variable",
+    "Verdict",
     "explain",
     "explain_formula",
     "load_record",
     "read_value",
     "record",
+    "why",
 ]

@@ -1,0 +1,143 @@
+"""``bl.why``: the question put to those who can answer it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...errors import OperationError, OverwrittenError
+from ...graph import Node
+from ...source import describe, mark
+from ...tensor import Tensor
+from .collected import explain_collected
+from .flow import Flow, Measure, flow_of
+from .missing import explain_missing, no_backward
+from .nonfinite import explain_nonfinite
+from .question import Question, ask
+from .sizes import HUGE, MASKED, TINY, explain_size, word_for
+from .twin import Twin
+from .verdict import Verdict, line_of
+
+_ORDINARY = ("chain_rule",)
+
+
+def why(tensor: Tensor, loss: Tensor | None = None) -> Verdict:
+    """Why the gradient of ``tensor`` is None, zero, tiny, huge, not finite, or simply what it is.
+
+    Nothing is changed: no ``.grad`` is touched, hooks do not run, and the graph stays as it is. After a backward pass
+    the values it released are computed again from the leaves as they are now.
+
+    Args:
+        tensor: any tensor: a parameter, an input, something computed.
+        loss: where the gradient comes from; left out, it is the start of the last backward pass that is still in
+            memory. Given before ``backward()``, it tells what the gradient will be.
+
+    Returns:
+        The verdict, which prints as a short text: ``cause``, ``sentence``, ``source`` (the line), ``path``,
+        ``remedy``, ``evidence``.
+
+    Raises:
+        OperationError: an argument is not a tensor.
+
+    >>> import backlit as bl
+    >>> w = bl.tensor([1.0, 2.0], requires_grad=True)
+    >>> h = (w * 2).detach()
+    >>> scale = bl.tensor(3.0, requires_grad=True)
+    >>> loss = (h * scale).sum()
+    >>> loss.backward()
+    >>> w.grad, bl.why(w, loss).cause
+    (None, 'detach')
+    """
+    for given in (tensor, *([] if loss is None else [loss])):
+        if not isinstance(given, Tensor):
+            raise OperationError(f"why at {describe(mark())}: needs tensors, got {type(given).__name__}.")
+    question = ask(tensor, loss)
+    verdict = _answer(question)
+    return verdict.also(*_unsaid(question, verdict))
+
+
+def _answer(question: Question) -> Verdict:
+    missing = question.tensor._grad is None
+    if missing and (not question.reached or question.walked or not question.tensor.requires_grad):
+        return explain_missing(question)
+    if question.root is None or not question.reached:
+        return _held_only(question)
+    if question.root is question.place:
+        return _start(question)
+    verdict = _measured(question)
+    if verdict is None:
+        return explain_missing(question) if missing else _held_only(question)
+    return explain_missing(question) if missing and verdict.cause in _ORDINARY else verdict
+
+
+def _measured(question: Question) -> Verdict | None:
+    """The verdict of a walk over the graph's twin; None where values that it needs are gone."""
+    assert type(question.root) is Node
+    twin = Twin(question.root)
+    flow = flow_of(question, twin)
+    if isinstance(flow.failure, OverwrittenError) or flow.gradient is None:
+        return None
+    if not Measure.of(flow.gradient).finite or not _finite(question.tensor._grad):
+        found = explain_nonfinite(question, twin)
+        if found is not None:
+            return found
+    changed = _weights_changed(question, twin)
+    collected = None if changed else explain_collected(question, flow)
+    if collected is not None:
+        return collected
+    verdict = explain_size(question, twin, flow) if Measure.of(flow.gradient).finite else _held_only(question)
+    return verdict.also(changed)
+
+
+def _finite(grad: Tensor | None) -> bool:
+    return grad is None or bool(np.isfinite(grad._data).all())
+
+
+def _weights_changed(question: Question, twin: Twin) -> str:
+    loss, value = question.loss, twin.values[twin.root.id]
+    if loss is None or value is None or np.allclose(value, loss._data, rtol=1e-4, atol=1e-6, equal_nan=True):
+        return ""
+    return "tensors were written to since the loss was computed (an optimizer's step); the factors are those of now"
+
+
+def _start(question: Question) -> Verdict:
+    """The tensor is the loss itself."""
+    return Verdict(
+        question.name,
+        "1",
+        "chain_rule",
+        f"{question.name} is where the backward pass starts: its gradient with respect to itself is 1.",
+        "Nothing is wrong with it.",
+    )
+
+
+def _held_only(question: Question) -> Verdict:
+    """What ``.grad`` alone tells, where the graph that it came from is gone."""
+    grad = question.tensor._grad
+    if grad is None:
+        return explain_missing(question)
+    size = Measure.of(grad)
+    storage = grad._storage
+    walks = [call for call in question.calls if call.kind == "backward"]
+    facts = [f"the last backward pass ran at {line_of(walks[-1].mark)}" if walks else "no backward pass is remembered"]
+    if storage is not None and storage.version and not isinstance(storage.writer, str):
+        facts.append(f".grad was written to in place at {line_of(storage.writer)}")
+    return Verdict(
+        question.name,
+        word_for(size),
+        "graph_gone",
+        "The graph that this gradient came from is no longer there, so only .grad itself can be looked at.",
+        "Ask bl.why(tensor, loss) while the loss is in memory.",
+        path=(),
+        evidence=(f"{size.zeros:.0%} of its entries are exactly 0", *facts),
+    )
+
+
+def _unsaid(question: Question, verdict: Verdict) -> list[str]:
+    """What else the reader should know."""
+    tensor = question.tensor
+    if tensor._grad is not None or verdict.gradient == "None" or question.root is None or question.walked:
+        return []
+    return [f"backward() has not run yet, so {question.name}.grad is still None"]
+
+
+__all__ = ["HUGE", "MASKED", "TINY", "Flow", "Verdict", "no_backward", "why"]

@@ -1,0 +1,124 @@
+"""The question: which tensor, which loss, and the graph between them as far as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ...autograd import kept_graphs
+from ...breadcrumbs import Cut, trail
+from ...graph import Node, leading_to, reachable
+from ...journal import Call, journal
+from ...tensor import Tensor
+from .names import name_of
+
+
+@dataclass(eq=False)
+class Question:
+    """Why is the gradient of ``tensor`` what it is?
+
+    ``loss`` is the tensor whose gradient is asked for; where it was not given, ``root`` is where the last backward
+    pass started that is still in memory: a node or a leaf, None where there is none.
+    """
+
+    tensor: Tensor
+    loss: Tensor | None
+    root: Any
+
+    @cached_property
+    def place(self) -> Any:
+        """The tensor's place in the graph: its node, or itself."""
+        return self.tensor.grad_fn or self.tensor
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """What the root was computed from, newest first."""
+        return reachable([self.root]) if type(self.root) is Node else []
+
+    @cached_property
+    def useful(self) -> set[Node]:
+        """The nodes through which the tensor is reached."""
+        return leading_to(self.nodes, {self.place})
+
+    @cached_property
+    def reached(self) -> bool:
+        """Whether a path leads from the root to the tensor."""
+        return self.root is not None and (self.root is self.place or self.root in self.useful)
+
+    @cached_property
+    def name(self) -> str:
+        """What the tensor is called."""
+        return name_of(self.tensor, self.nodes)
+
+    @cached_property
+    def loss_name(self) -> str:
+        """What the loss is called."""
+        return "the loss" if self.loss is None else name_of(self.loss)
+
+    @cached_property
+    def calls(self) -> list[Call]:
+        """What was done to gradients in this thread, oldest first."""
+        return journal.calls()
+
+    @cached_property
+    def walked(self) -> bool:
+        """Whether a backward pass ran from the root."""
+        root = self.root
+        if type(root) is Node:
+            return root.saved is None or root in kept_graphs or bool(self.walks)
+        return bool(self.walks)
+
+    @cached_property
+    def walks(self) -> list[Call]:
+        """The backward passes from the root that are remembered and came to their end, oldest first."""
+        calls = [call for call in self.calls if call.kind in ("backward", "grad", "failed")]
+        ended = [call for call, after in zip(calls, [*calls[1:], None], strict=True) if not _failed(call, after)]
+        return [call for call in ended if any(target() is self.root for target in call.targets)]
+
+    def constants(self) -> Iterator[tuple[Node, int, Any]]:
+        """The constants of the graph: node, position, and the value or what remembers it."""
+        for node in self.nodes:
+            for position, value in enumerate(node.constants or ()):
+                if node.edges[position] is None:
+                    yield node, position, value
+
+    def cuts(self) -> Iterator[tuple[Node | None, Cut]]:
+        """The cuts that the graph holds, each with the node that used what was cut off."""
+        for start in (self.loss, self.root):
+            if isinstance(start, Tensor) and start._cut is not None:
+                yield None, start._cut
+        for node, _, value in self.constants():
+            found = getattr(value, "_cut", None)
+            if found is None and value.__class__ is float:
+                found = trail.numbers.get(id(value))
+                found = found if found is not None and found.value is value else None
+            if found is not None:
+                yield node, found
+        for node in self.nodes:
+            for edge in node.edges:
+                if isinstance(edge, Tensor) and edge._cut is not None:
+                    yield node, edge._cut
+            context = node.params.get("ctx")
+            for own in getattr(context, "_cuts", ()):
+                if own is not None:
+                    yield node, own
+
+
+def _failed(call: Call, after: Call | None) -> bool:
+    return call.kind == "failed" or (after is not None and after.kind == "failed" and after.mark == call.mark)
+
+
+def ask(tensor: Tensor, loss: Tensor | None) -> Question:
+    """The question about a tensor, with the loss given or the last backward pass that can be found."""
+    if loss is not None:
+        root: Any = (loss.grad_fn or loss) if loss.requires_grad else None
+        return Question(tensor, loss, root)
+    candidates = []
+    for call in reversed(journal.calls()):
+        if call.kind in ("backward", "grad"):
+            alive = [place for target in call.targets if (place := target()) is not None]
+            candidates += [Question(tensor, None, place) for place in alive]
+    reaching = [question for question in candidates if question.reached]
+    return next(iter(reaching or candidates), Question(tensor, None, None))
