@@ -1,8 +1,8 @@
 """ES modules joined into one script: the page may load nothing, so that nothing can be imported from a URL.
 
-Each module becomes a function that is called once and returns its exports; ``import`` and ``export`` are rewritten.
-Modules keep to three forms, and anything else is refused: ``import { a, b } from "./file.js";``,
-``export function/const/class name``, and ``export { a, b };``.
+Each imported module becomes a function that is called once and returns its exports; the entry itself stays as it is.
+Modules keep to two forms, and anything else is refused: ``import { a, b } from "./file.js";`` and
+``export function/const/class name``; the entry may also ``export default``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ ASSETS = Path(__file__).parent / "assets"
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
-_EXPORT_LIST = re.compile(r"^export \{([^}]*)\};$", re.MULTILINE)
 _LEFT_OVER = re.compile(r"^(?:import|export)\b.*$", re.MULTILINE)
 
 
 @cache
 def bundle(entry: Path) -> str:
-    """The entry module and everything it imports, as the text of one ES module that exports nothing.
+    """The entry module and everything it imports, as the text of one ES module.
 
     Args:
         entry: the file to start from.
@@ -46,15 +45,13 @@ def _place(path: Path, placed: dict[Path, str], above: tuple[Path, ...]) -> None
     text = path.read_text(encoding="utf-8")
     for match in _IMPORT.finditer(text):
         _place((path.parent / match[2]).resolve(), placed, (*above, path))
-    placed[path] = _as_function(path, text)
+    text = _IMPORT.sub(lambda match: f"const {{{match[1]}}} = {_name(path.parent / match[2])};", text)
+    placed[path] = _as_function(path, text) if above else text
 
 
 def _as_function(path: Path, text: str) -> str:
     exports = _EXPORT.findall(text)
-    for match in _EXPORT_LIST.finditer(text):
-        exports += [name.strip() for name in match[1].split(",")]
-    text = _EXPORT_LIST.sub("", _EXPORT.sub("", text))
-    text = _IMPORT.sub(lambda match: f"const {{{match[1]}}} = {_name(path.parent / match[2])};", text)
+    text = _EXPORT.sub("", text)
     if left := _LEFT_OVER.search(text):
         raise ValueError(f"{path.name}: {left[0]!r} is not a form of import or export that can be bundled.")
     return f"const {_name(path)} = (() => {{\n{text}\nreturn {{ {', '.join(exports)} }};\n}})();"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .programs import programs_of
+from .programs import Operator, programs_of
 
 _MANY_NODES = 200
 """From here on, pictures of tensors are kept for nodes only and made coarser: a thousand nodes would be 20 MB of text."""
@@ -18,7 +18,16 @@ def page_data(record: Any, title: str | None = None) -> dict[str, Any]:
     data = {**data, "title": title if title is not None else data.get("title") or ""}
     if len(data["nodes"]) > _MANY_NODES:
         data = _slim(data)
-    return {"record": data, "programs": programs_of(data["nodes"])}
+    return {"record": data, "programs": programs_of(_operators(record))}
+
+
+def _operators(record: Any) -> Iterator[Operator]:
+    """The operations of a record; a dictionary holds their settings as texts, from which no formula is made."""
+    if isinstance(record, dict):
+        return
+    for node in record.nodes:
+        if node.kind == "operation":
+            yield Operator(node.id, node.op, node.params)
 
 
 def as_dictionary(record: Any) -> dict[str, Any]:

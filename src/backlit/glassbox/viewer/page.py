@@ -1,6 +1,6 @@
 """The record as one HTML file that needs nothing else: script, style and numbers lie in it, and it may load nothing.
 
-The content-security policy names the one script and the one style by their hashes, so that nothing that a record brings
+The content-security policy names the two scripts and the style by their hashes, so that nothing that a record brings
 along can run, and forbids every request. Graphviz is WebAssembly, which ``wasm-unsafe-eval`` allows; JavaScript's
 ``eval`` stays forbidden.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -50,29 +51,36 @@ def as_script_text(data: Any) -> str:
 
 
 def _page(title: str, data: str) -> str:
-    script, style = page_script(), page_style()
+    scripts, style = (graphviz_script(), page_script()), page_style()
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy(script, style)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy(scripts, style)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{escape(title)} · Backlit</title><style>{style}</style></head>"
         '<body><div id="app"></div><noscript>This page draws with JavaScript.</noscript>'
         f'<script type="application/json" id="record">{data}</script>'
-        f'<script type="module">{script}</script></body></html>\n'
+        f'<script>{scripts[0]}</script><script type="module">{scripts[1]}</script></body></html>\n'
     )
 
 
-def policy(script: str, style: str) -> str:
-    """The content-security policy under which exactly this script and this style work, and no request is made."""
+def policy(scripts: Iterable[str], style: str) -> str:
+    """The content-security policy under which exactly these scripts and this style work, and no request is made."""
+    hashes = " ".join(f"'{_hash(script)}'" for script in scripts)
     return (
-        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; style-src '{_hash(style)}'; "
+        f"default-src 'none'; script-src {hashes} 'wasm-unsafe-eval'; style-src '{_hash(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def graphviz_script() -> str:
+    """Graphviz as WebAssembly in a script that defines ``Viz``."""
+    return (ASSETS / "vendor" / "viz-global.js").read_text(encoding="utf-8")
 
 
 @cache

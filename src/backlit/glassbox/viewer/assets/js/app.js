@@ -6,6 +6,7 @@ import { Debugger } from "./debugger.js";
 import { Drawing } from "./drawing.js";
 import { button, html, replace, svg } from "./dom.js";
 import { command, helpOverlay, nearest } from "./keyboard.js";
+import { icon } from "./icons.js";
 import { legend } from "./legend.js";
 import { Layouts } from "./layout.js";
 import { describeItem } from "./panel.js";
@@ -35,7 +36,6 @@ export class App {
     keys.addEventListener("keydown", (event) => this.key(event));
     this.draw();
     this.viewport.fit();
-    this.player.seek(Infinity);
   }
 
   usePass(index) {
@@ -83,7 +83,7 @@ export class App {
       this.passChooser(),
       this.search.element,
       this.debugger.toggleButton,
-      button("◐", "Light or dark", () => this.toggleTheme(), { class: "icon theme" }),
+      button(icon("theme"), "Light or dark", () => this.toggleTheme(), { class: "icon theme" }),
       button("?", "Help: keys", () => this.toggleHelp(true), { class: "icon" }),
     );
   }
@@ -103,7 +103,6 @@ export class App {
     this.draw();
     Object.assign(this.viewport, position);
     this.viewport.apply();
-    this.player.seek(Infinity);
   }
 
   viewportState() {
@@ -115,9 +114,9 @@ export class App {
     return html(
       "div",
       { class: "zoom" },
-      button("+", "Zoom in", () => this.viewport.zoom(1.25)),
-      button("−", "Zoom out", () => this.viewport.zoom(0.8)),
-      button("⤢", "Show everything", () => this.viewport.fit()),
+      button(icon("plus"), "Zoom in", () => this.viewport.zoom(1.25)),
+      button(icon("minus"), "Zoom out", () => this.viewport.zoom(0.8)),
+      button(icon("whole"), "Show everything", () => this.viewport.fit()),
     );
   }
 
@@ -126,7 +125,7 @@ export class App {
   /** Lay out and draw what is open now. */
   draw() {
     this.view = buildView(this.model, this.open);
-    this.geometry = this.layouts.of(this.view);
+    this.geometry = this.layouts.of(this.view, this.viewport.box);
     const { width, height } = this.geometry;
     const directions = this.direction === "both" ? ["forward", "backward"] : [this.direction];
     this.drawings = directions.map((direction) => new Drawing(this.view, this.geometry, this.values, direction));
@@ -224,7 +223,7 @@ export class App {
   /** The upper left corner of a module in the picture, open or closed. */
   placeOf(group) {
     const cluster = this.geometry.clusters.get(group.key);
-    if (cluster) return cluster;
+    if (cluster) return cluster.pieces[0];
     const box = this.geometry.boxes.get(itemKey(group));
     return box && { x: box.x - box.width / 2, y: box.y - box.height / 2 };
   }
@@ -243,7 +242,7 @@ export class App {
 
   showPanel() {
     const shown = this.selected && describeItem(this.selected, this.values, this.acts());
-    replace(this.panel, shown ? button("×", "Close the details", () => this.select(null), { class: "close" }) : null, shown ?? []);
+    replace(this.panel, shown ? button(icon("cross"), "Close the details", () => this.select(null), { class: "close" }) : null, shown ?? []);
     this.panel.classList.toggle("shown", Boolean(shown));
   }
 

@@ -1,7 +1,7 @@
 // What is written in each box and on each wire, and how large it therefore is.
 
 import { shorten, textWidth } from "./measure.js";
-import { spoken, symbol } from "./model.js";
+import { shortName, symbol, variable } from "./model.js";
 import { gradientLabel, shapeText, sizeOf, valueLabel, valueText } from "./numbers.js";
 import { summary } from "./view.js";
 
@@ -29,12 +29,12 @@ function groupBox(group) {
 
 function operationBox(node) {
   const title = shorten(symbol(node), 22);
-  const caption = node.variable ? shorten(node.variable, 18) : null;
+  const caption = variable(node) && shorten(variable(node), 18);
   const round = title.length <= 2;
   const width = round ? CIRCLE : Math.max(textWidth(title, "node") + 24, CIRCLE + 6);
   const height = (round ? CIRCLE : 32) + (caption ? 2 * CAPTION : 0);
   const captioned = caption ? textWidth(caption, "small") : 0;
-  return { shape: round ? "circle" : "pill", title, caption, width, height, outer: Math.max(width, captioned) };
+  return { shape: round ? "circle" : "pill", title, caption, captionHeight: CAPTION, width, height, outer: Math.max(width, captioned) };
 }
 
 function leafBox(node) {
@@ -42,7 +42,7 @@ function leafBox(node) {
     const title = valueText(node.value);
     return { shape: "number", title, width: textWidth(title, "number") + 14, height: 24 };
   }
-  const title = shorten(spoken(node), 26);
+  const title = shorten(shortName(node), 26);
   const subtitle = node.shape.length ? shapeText(node.shape) : null;
   const width = Math.max(textWidth(title, "node"), subtitle ? textWidth(subtitle, "small") : 0) + 22;
   return { shape: "leaf", title, subtitle, width: Math.max(width, 34), height: subtitle ? 42 : 30 };

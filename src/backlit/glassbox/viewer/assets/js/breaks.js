@@ -19,7 +19,7 @@ export const CONDITIONS = {
     argument: "layers.0",
     make: (text) => (step) => `.${step.node.path.join(".")}.`.includes(`.${text.trim()}.`),
   },
-  name: { label: "node is", argument: "", make: (text) => (step) => [step.node.name, step.node.variable].includes(text.trim()) },
+  name: { label: "node is", argument: "", make: (text) => (step) => step.node.name === text.trim() },
 };
 
 /** The numbers that a step brings. */

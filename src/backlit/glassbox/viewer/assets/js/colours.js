@@ -10,7 +10,7 @@ export const COLOURINGS = {
   gradient: { label: "gradient norm", of: (node, values) => norm(values.upstream(node)), logarithmic: true },
   value: { label: "value scale", of: (node, values) => scale(values.value(node)), logarithmic: true },
   saturation: { label: "blocked gradient", of: blockedShare, low: 0, high: 1, words: percent },
-  nan: { label: "NaN and infinity", of: () => null },
+  nan: { label: "NaN and infinity" },
 };
 
 function norm(numbers) {
@@ -32,6 +32,7 @@ function blockedShare(node, values) {
 /** {classOf(item), low, high, label}: a class for every item, and the ends of the scale for the legend. */
 export function colouring(name, view, values) {
   const { of, logarithmic, label, low, high, words } = COLOURINGS[name];
+  if (name === "nan") return { classOf: (item) => (members(item).some((node) => isNotFinite(node, values)) ? "broken" : ""), label };
   if (!of) return { classOf: () => "", label };
   const numbers = new Map();
   for (const item of view.items.values()) numbers.set(item, largest(members(item), of, values));
@@ -40,12 +41,21 @@ export function colouring(name, view, values) {
   const [bottom, top] = [low ?? Math.min(...known), high ?? Math.max(...known)];
   const step = (x) => stepOf(measure(x), measure(bottom), measure(top));
   const classOf = (item) => {
-    if (members(item).some((node) => isBroken(values.value(node)) || isBroken(values.upstream(node)))) return "broken";
+    if (members(item).some((node) => isAlarming(node, values))) return "broken";
     const x = numbers.get(item);
     if (x === null || Number.isNaN(x)) return "";
     return logarithmic && x <= 0 ? "scale-zero" : `scale-${step(x)}`;
   };
   return { classOf, label, low: known.length ? bottom : null, high: known.length ? top : null, words };
+}
+
+function isNotFinite(node, values) {
+  return isBroken(values.value(node)) || isBroken(values.upstream(node));
+}
+
+/** NaN anywhere, or an infinite gradient; infinite values alone are what masks are made of. */
+function isAlarming(node, values) {
+  return values.value(node)?.stats?.nans > 0 || isBroken(values.upstream(node));
 }
 
 function members(item) {

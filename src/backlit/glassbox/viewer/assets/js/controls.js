@@ -1,14 +1,17 @@
 // The bar below the picture: play, step, speed, the position, and the step in words.
 
 import { button, html, replace } from "./dom.js";
+import { icon } from "./icons.js";
 import { describe } from "./words.js";
 
+const EVERYTHING = "Values above the lines, gradients below. Press play to see them come, or click anything for what is known of it.";
+const NOTHING_YET = "Only the inputs and the parameters are known. Press play, or step.";
 const SPEEDS = [0.5, 1, 2, 4, 10];
 
 export class Controls {
   constructor(player, values) {
     Object.assign(this, { player, values });
-    this.playButton = button("▶", "Play", () => player.toggle(), { class: "play" });
+    this.playButton = button(icon("play"), "Play", () => player.toggle(), { class: "play" });
     this.slider = html("input", {
       type: "range", min: 0, max: player.timeline.length, step: 1, "aria-label": "Position in the walk",
       oninput: () => player.seek(Number(this.slider.value)),
@@ -21,11 +24,11 @@ export class Controls {
   buttons() {
     const { player } = this;
     return [
-      button("⏮", "To the start", () => player.seek(0)),
-      button("◂", "One step back", () => player.move(-1)),
+      button(icon("start"), "To the start", () => player.seek(0)),
+      button(icon("back"), "One step back", () => player.move(-1)),
       this.playButton,
-      button("▸", "One step on", () => player.move(1)),
-      button("⏭", "To the end", () => player.seek(Infinity)),
+      button(icon("next"), "One step on", () => player.move(1)),
+      button(icon("end"), "To the end", () => player.seek(Infinity)),
     ];
   }
 
@@ -38,7 +41,7 @@ export class Controls {
   show(why) {
     const { player } = this;
     this.slider.value = player.position;
-    this.playButton.textContent = player.playing ? "❚❚" : "▶";
+    replace(this.playButton, icon(player.playing ? "pause" : "play"));
     this.playButton.setAttribute("aria-label", player.playing ? "Pause" : "Play");
     this.count.textContent = `${player.position} / ${player.timeline.length}`;
     replace(this.sentence, why ? html("p", { class: "why" }, why) : null, this.words());
@@ -46,13 +49,12 @@ export class Controls {
 
   words() {
     const { step } = this.player;
-    if (!step) return html("p", { class: "muted" }, "The inputs and parameters are known. Press play, or step.");
+    if (!step) return html("p", { class: "muted" }, this.player.position ? EVERYTHING : NOTHING_YET);
     const { heading, symbols, numbers, gate } = describe(step, this.values);
     const kind = step.kind === "forward" ? "forward" : "backward";
     return [
       html("p", { class: `heading ${kind}` }, heading),
-      html("p", { class: "symbols" }, symbols),
-      html("p", { class: "product" }, numbers),
+      html("p", { class: "symbols" }, symbols, " ", html("strong", { class: "product" }, numbers)),
       gate ? html("p", { class: "muted" }, gate) : null,
     ];
   }

@@ -8,7 +8,7 @@ function fill(made, attributes, children) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map(asNode));
+  made.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false).map(asNode));
   return made;
 }
 
@@ -28,7 +28,7 @@ export function svg(tag, attributes = {}, ...children) {
 
 /** Put children in the place of what an element holds. */
 export function replace(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined).map(asNode));
+  element.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false).map(asNode));
 }
 
 /** A button with a label for screen readers, which is also its tooltip. */

@@ -4,7 +4,9 @@ import { isPlainNumber, wireGradient, wireLabel } from "./boxes.js";
 import { svg } from "./dom.js";
 import { spoken, symbol } from "./model.js";
 import { shapeText } from "./numbers.js";
-import { arrowHead, wirePath } from "./paths.js";
+import { drawnHeight } from "./outlines.js";
+import { arrowHead, curvesPath, labelPath } from "./paths.js";
+import { rowOf } from "./rows.js";
 import { wireSentence } from "./words.js";
 
 /** Draws one view with its layout; "forward" is the network itself, "backward" its mirror that the gradients run through. */
@@ -13,11 +15,26 @@ export class Drawing {
     Object.assign(this, { view, geometry, values, direction });
     this.items = new Map();
     this.wires = new Map();
-    this.element = svg("g", { class: `drawing ${direction}` }, this.clusters(), this.allWires(), this.allItems());
+    this.element = svg("g", { class: `drawing ${direction}` }, this.clips(), this.clusters(), this.allWires(), this.allItems());
+  }
+
+  /** What keeps wires inside their rows; in the coordinates of the layout before it was cut. */
+  clips() {
+    const { rows } = this.geometry;
+    if (rows.length < 2) return [];
+    return rows.map((row, i) => {
+      const rectangle = svg("rect", { x: row.from, y: row.top - 10, width: row.to - row.from, height: row.bottom - row.top + 20 });
+      return svg("clipPath", { id: this.clipName(i) }, rectangle);
+    });
+  }
+
+  clipName(i) {
+    return `backlit-${this.direction}-row-${i}`;
   }
 
   clusters() {
-    return [...this.geometry.clusters.values()].sort((a, b) => b.width * b.height - a.width * a.height).map(clusterElement);
+    const depth = ({ group }) => (group.parent ? 1 + depth({ group: group.parent }) : 0);
+    return [...this.geometry.clusters.values()].sort((a, b) => depth(a) - depth(b)).map(clusterElement);
   }
 
   allWires() {
@@ -32,21 +49,34 @@ export class Drawing {
 
   wire(wire) {
     const place = this.geometry.wires.get(wire.key);
-    const forward = this.direction === "forward";
     const gradient = wireGradient(wire, this.values);
-    const head = wire.to || !forward ? arrowHead(place, forward) : null;
     const texts = place.label ? this.labels(wire, place.label) : {};
     const group = svg(
       "g",
       { class: `wire${wire.root ? " root" : ""}`, "data-key": wire.key },
       svg("title", {}, wireSentence(wire, this.values, gradient)),
-      svg("path", { class: "touch", d: wirePath(place) }),
-      svg("path", { class: "line", d: wirePath(place) }),
-      head && svg("polygon", { class: "head", points: head }),
+      place.label && line(labelPath(place.label)),
+      place.pieces.map((row) => this.piece(place, row)),
+      this.head(wire, place),
       Object.values(texts),
     );
     this.wires.set(wire.key, { group, ...texts });
     return group;
+  }
+
+  /** A wire as far as it lies in a row. */
+  piece(place, row) {
+    const { rows } = this.geometry;
+    const clip = rows.length > 1 && place.pieces.length > 1 ? `url(#${this.clipName(rows.indexOf(row))})` : null;
+    return svg("g", { transform: `translate(${row.dx} ${row.dy})`, "clip-path": clip }, line(curvesPath(place)));
+  }
+
+  head(wire, place) {
+    const forward = this.direction === "forward";
+    const head = wire.to || !forward ? arrowHead(place, forward) : null;
+    if (!head) return null;
+    const { dx, dy } = rowOf(this.geometry, head.x);
+    return svg("polygon", { class: "head", points: head.points, transform: `translate(${dx} ${dy})` });
   }
 
   labels(wire, { x, y }) {
@@ -151,14 +181,24 @@ function isCurrent(wire, step) {
   return step.kind === "forward" && Boolean(wire.to) && wire.to.node === step.node;
 }
 
-function clusterElement({ group, x, y, width, height }) {
-  const title = svg("text", { x: x + 10, y: y + 17 }, group.label);
-  const sign = svg("text", { class: "sign", x: x + width - 12, y: y + 17 }, "−");
-  const box = svg("rect", { x, y, width, height, rx: 10 });
-  const strip = svg("rect", { class: "strip", x, y, width, height: 24, rx: 10 });
+function line(path) {
+  return [svg("path", { class: "touch", d: path }), svg("path", { class: "line", d: path })];
+}
+
+/** A module's frame, in as many pieces as there are rows that it reaches into. */
+function clusterElement({ group, pieces }) {
   const label = `Module ${group.label}, open. Press Enter to close it.`;
   const attributes = { class: "cluster", "data-group": group.key, tabindex: 0, role: "button", "aria-label": label };
-  return svg("g", attributes, svg("title", {}, `Close ${group.label}`), box, strip, title, sign);
+  return svg("g", attributes, svg("title", {}, `Close ${group.label}`), pieces.map((piece) => frame(piece, group.label)));
+}
+
+function frame({ x, y, width, height, last }, label) {
+  return [
+    svg("rect", { class: "frame", x, y, width, height, rx: 10 }),
+    svg("rect", { class: "strip", x, y, width, height: 24, rx: 10 }),
+    svg("text", { x: x + 10, y: y + 17 }, label),
+    last && svg("text", { class: "sign", x: x + width - 12, y: y + 17 }, "−"),
+  ].filter(Boolean);
 }
 
 /** In the mirror an operation is its own backward rule, a join is a sum, and a leaf is its gradient. */
@@ -167,7 +207,7 @@ function mirrored(item, box, values) {
   const { node } = item;
   const meets = values.terms(node).length + (values.seed(node) ? 1 : 0) > 1;
   const title = node.kind === "operation" ? `${symbol(node)}′` : `∇${box.title}`;
-  return { ...box, title: meets && node.kind === "operation" ? `Σ ${title}` : title, caption: null };
+  return { ...box, title: meets && node.kind === "operation" ? `Σ ${title}` : title };
 }
 
 function itemElement(item, box, replacement) {
@@ -175,7 +215,7 @@ function itemElement(item, box, replacement) {
   const kind = item.group ? "group" : item.node.kind;
   const base = `item ${kind} ${box.shape}`;
   const attributes = { class: base, "data-base": base, "data-key": item.key, tabindex: 0, role: "button", "aria-label": sentence(item) };
-  return svg("g", attributes, svg("title", {}, sentence(item)), outline(drawn), texts(drawn));
+  return svg("g", attributes, svg("title", {}, sentence(item)), outline(drawn), texts(drawn, !replacement));
 }
 
 function sentence({ node, group }) {
@@ -185,16 +225,17 @@ function sentence({ node, group }) {
   return `${kind}, ${shapeText(node.shape)}${node.module ? `, in ${node.module}` : ""}`;
 }
 
-function outline({ shape, x, y, width, height, caption }) {
+function outline(box) {
+  const { shape, x, y, width } = box;
   if (shape === "circle") return svg("circle", { class: "shape", cx: x, cy: y, r: width / 2 });
-  const tall = caption ? height - 30 : height;
+  const tall = drawnHeight(box);
   const radius = { pill: tall / 2, leaf: 6, group: 12, number: 5 }[shape];
   return svg("rect", { class: "shape", x: x - width / 2, y: y - tall / 2, width, height: tall, rx: radius });
 }
 
-function texts({ x, y, height, title, subtitle, caption, shape }) {
+function texts({ x, y, height, title, subtitle, caption, shape }, captioned) {
   const lines = [svg("text", { class: shape === "number" ? "number" : "title", x, y: subtitle ? y - 3 : y + 5 }, title)];
   if (subtitle) lines.push(svg("text", { class: "subtitle", x, y: y + 13 }, subtitle));
-  if (caption) lines.push(svg("text", { class: "caption", x, y: y + height / 2 - 4 }, caption));
+  if (caption && captioned) lines.push(svg("text", { class: "caption", x, y: y + height / 2 - 4 }, caption));
   return lines;
 }

@@ -1,7 +1,8 @@
 // Where everything is drawn. Graphviz lays out boxes, labels and modules; this file speaks to it and caches answers.
 
 import { boxOf, labelBox } from "./boxes.js";
-import { instance } from "../vendor/viz.js";
+import { meetOutline } from "./outlines.js";
+import { inRows, oneRow } from "./rows.js";
 import { sharedCluster } from "./view.js";
 
 const INCH = 72;
@@ -11,10 +12,12 @@ const GRAPH = { rankdir: "LR", nodesep: 0.16, ranksep: 0.22, pad: 0, margin: 0, 
 
 let engine = null;
 
-/** Wait until Graphviz is ready: it is compiled once. */
+/** Wait until Graphviz is ready: it is compiled once. The script beside this one, vendor/viz-global.js, brings it. */
 export async function prepare() {
-  engine ??= await instance();
+  engine ??= await globalThis.Viz.instance();
 }
+
+const WIDE = 1.5;
 
 /** Lays out views of one record, remembering each; `numbers` gives the values that the labels must have room for. */
 export class Layouts {
@@ -23,11 +26,15 @@ export class Layouts {
     this.known = new Map();
   }
 
-  /** {width, height, boxes, wires, clusters} in pixels; maps from item, wire and group keys to places. */
-  of(view) {
+  /**
+   * {width, height, rows, boxes, wires, clusters} in pixels, with maps from item, wire and group keys to places, for a
+   * window of a size: what is much wider is set in rows.
+   */
+  of(view, window) {
     const key = [...view.clusters].map((group) => group.key).sort().join("|");
     if (!this.known.has(key)) this.known.set(key, layOut(view, this.numbers));
-    return this.known.get(key);
+    const whole = this.known.get(key);
+    return whole.width > WIDE * window.width ? inRows(whole, window) : oneRow(whole);
   }
 }
 
@@ -58,7 +65,7 @@ class Plan {
   cluster(group) {
     if (!group?.parent) return this.graph;
     if (!this.clusters.has(group)) {
-      const made = subgraph({ margin: 12, label: "x", fontsize: 15 });
+      const made = subgraph({ margin: 12, label: "x".repeat(group.label.length + 3), fontsize: 14, labeljust: "l" });
       made.name = `cluster_${this.clusters.size}`;
       this.clusters.set(group, made);
       this.cluster(group.parent).subgraphs.push(made);
@@ -67,7 +74,7 @@ class Plan {
   }
 
   addItem(item) {
-    const box = boxOf(item);
+    const box = { ...boxOf(item), cluster: item.cluster };
     const name = `i${this.items.size}`;
     this.items.set(item.key, { name, box });
     this.place(item.cluster, name, box.outer ?? box.width, box.height, box.shape === "circle" && !box.caption);
@@ -81,8 +88,9 @@ class Plan {
       return;
     }
     const name = `l${this.labels.size}`;
-    this.labels.set(wire.key, { name, ...label });
-    this.place(sharedCluster(wire), name, label.width, label.height);
+    const cluster = sharedCluster(wire);
+    this.labels.set(wire.key, { name, cluster, ...label });
+    this.place(cluster, name, label.width, label.height);
     this.edge(wire, from, name, { arrowhead: "none", headport: "w", weight: 2 });
     if (to) this.edge(wire, name, to, { tailport: "e", weight: 2 });
   }
@@ -108,6 +116,7 @@ class Reading {
   constructor(answer, plan) {
     const [, , width, height] = answer.bb.split(",").map(Number);
     Object.assign(this, { answer, plan, width, height });
+    this.keys = new Map([...plan.items].map(([key, { name }]) => [name, key]));
     this.objects = new Map((answer.objects ?? []).map((object) => [object.name, object]));
   }
 
@@ -137,7 +146,7 @@ class Reading {
     for (const edge of this.answer.edges ?? []) {
       const key = this.plan.parts[Number(edge.id)];
       if (!wires.has(key)) wires.set(key, { curves: [], label: null });
-      wires.get(key).curves.push(this.curve(edge.pos));
+      wires.get(key).curves.push(this.curve(edge));
     }
     for (const [key, label] of this.plan.labels) {
       if (!wires.has(key)) wires.set(key, { curves: [], label: null });
@@ -146,17 +155,24 @@ class Reading {
     return wires;
   }
 
-  /** A spline as its points, the tip of the arrow last where there is one. */
-  curve(pos) {
+  /** A spline as its points, the tip of the arrow last where there is one, from outline to outline. */
+  curve(edge) {
     let tip = null;
     const points = [];
-    for (const part of pos.split(" ")) {
+    for (const part of edge.pos.split(" ")) {
       const numbers = part.split(",");
       const [x, y] = numbers.slice(-2).map(Number);
       const point = { x, y: this.height - y };
       if (numbers[0] === "e") tip = point;
       else if (numbers[0] !== "s") points.push(point);
     }
-    return { points, tip };
+    const [from, to] = [this.boxNamed(edge.tail), this.boxNamed(edge.head)];
+    return { points, start: from && meetOutline(from, points[0]), tip: tip && to ? meetOutline(to, tip) : tip };
+  }
+
+  /** The box of one of Graphviz's nodes; null for a label. */
+  boxNamed(place) {
+    const key = this.keys.get(this.answer.objects[place].name);
+    return key === undefined ? null : { ...this.plan.items.get(key).box, ...this.centre(this.answer.objects[place].name) };
   }
 }

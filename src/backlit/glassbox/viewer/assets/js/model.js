@@ -14,7 +14,18 @@ export function symbol(node) {
 
 /** What a node is called in a formula: the user's variable, or the record's name. */
 export function spoken(node) {
-  return node.variable || node.name;
+  return node.name;
+}
+
+/** What is written at a node: its name inside its module, without the number that tells equal names apart. */
+export function shortName(node) {
+  return node.name.replace(/#\d+$/, "").split(".").pop();
+}
+
+/** The user's name for an operation's result; null where it has none. */
+export function variable(node) {
+  const name = shortName(node);
+  return name === node.op ? null : name;
 }
 
 /**

@@ -70,7 +70,7 @@ export function valueText(numbers, most = 3) {
 
 /** What is written above an edge: the value where it is short, the shape otherwise. */
 export function valueLabel(numbers, shape) {
-  return valueText(numbers) ?? shapeText(shape);
+  return valueText(numbers) ?? (shape.length === 1 ? `(${shape[0]})` : shapeText(shape));
 }
 
 /** What is written below an edge: the gradient where it is short, its norm otherwise. */

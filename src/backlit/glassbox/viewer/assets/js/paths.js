@@ -3,9 +3,9 @@
 const HEAD = 7;
 
 /** A spline and, where it ends in an arrow, the line to the arrow's tip. */
-function curvePath({ points, tip }) {
+function curvePath({ points, start, tip }) {
   const [first, ...rest] = points;
-  let path = `M${at(first)}`;
+  let path = start ? `M${at(start)}L${at(first)}` : `M${at(first)}`;
   for (let i = 0; i + 2 < rest.length; i += 3) path += `C${at(rest[i])} ${at(rest[i + 1])} ${at(rest[i + 2])}`;
   return tip ? `${path}L${at(tip)}` : path;
 }
@@ -18,17 +18,17 @@ function round(x) {
   return Math.round(x * 10) / 10;
 }
 
-/** The whole line of a wire as path data. */
-export function wirePath(place) {
-  const parts = place.curves.map(curvePath);
-  if (place.label) {
-    const { x, y, width } = place.label;
-    parts.push(`M${at({ x: x - width / 2, y })}L${at({ x: x + width / 2, y })}`);
-  }
-  return parts.join("");
+/** The splines of a wire as path data. */
+export function curvesPath(place) {
+  return place.curves.map(curvePath).join("");
 }
 
-/** The triangle at the end of a wire (`forward`) or at its start, as points; null where nothing is drawn. */
+/** The straight line through a wire's label. */
+export function labelPath({ x, y, width }) {
+  return `M${at({ x: x - width / 2, y })}L${at({ x: x + width / 2, y })}`;
+}
+
+/** {points, x} of the triangle at the end of a wire (`forward`) or at its start; null where nothing is drawn. */
 export function arrowHead(place, forward) {
   if (!place.curves.length) return null;
   return forward ? headAtEnd(place.curves[place.curves.length - 1]) : headAtStart(place.curves[0]);
@@ -40,8 +40,8 @@ function headAtEnd({ points, tip }) {
   return triangle(end, before);
 }
 
-function headAtStart({ points }) {
-  return triangle(points[0], points[1]);
+function headAtStart({ points, start }) {
+  return triangle(start ?? points[0], points[1]);
 }
 
 function triangle(tip, from) {
@@ -50,5 +50,5 @@ function triangle(tip, from) {
   const base = { x: tip.x - dx * HEAD, y: tip.y - dy * HEAD };
   const side = HEAD * 0.42;
   const corners = [tip, { x: base.x - dy * side, y: base.y + dx * side }, { x: base.x + dy * side, y: base.y - dx * side }];
-  return corners.map(at).join(" ");
+  return { points: corners.map(at).join(" "), x: tip.x };
 }

@@ -5,16 +5,16 @@ const SECONDS_A_STEP = 1.1;
 /** Holds the position in a timeline; calls `onchange(position, why)` whenever it moves. */
 export class Player {
   constructor(timeline, placeOf, onchange) {
-    Object.assign(this, { timeline, placeOf, onchange, breaks: [], speed: 1, timer: null, position: timeline.length });
+    Object.assign(this, { timeline, placeOf, onchange, breaks: [], speed: 1, timer: null, position: timeline.length, moved: false });
   }
 
   get playing() {
     return this.timer !== null;
   }
 
-  /** The step that led to the present position, or null at the start. */
+  /** The step that led to the present position; null at the start, and before anything was played. */
   get step() {
-    return this.position > 0 ? this.timeline.steps[this.position - 1] : null;
+    return this.moved && this.position > 0 ? this.timeline.steps[this.position - 1] : null;
   }
 
   get atEnd() {
@@ -22,6 +22,7 @@ export class Player {
   }
 
   seek(position, why = null) {
+    this.moved = true;
     this.position = Math.max(0, Math.min(position, this.timeline.length));
     this.onchange(this.position, why);
   }

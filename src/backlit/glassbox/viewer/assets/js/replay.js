@@ -39,7 +39,7 @@ class Replay {
   computeAgain(node) {
     const inputs = node.inputs.map((edge) => this.valueOf(edge.source));
     const rule = inputs.includes(null) ? null : ruleFor(node, inputs, this.model.programs);
-    const result = rule && attempt(() => rule.forward(inputs, node));
+    const result = rule && attempt(() => rule.forward(inputs));
     if (result) this.keep(this.changed.values, node.id, result, node);
     else this.unknown.add(node.id);
   }
@@ -104,7 +104,7 @@ class Replay {
   contribution(edge, upstream, moved) {
     const inputs = edge.target.inputs.map((each) => this.valueOf(each.source));
     const rule = inputs.includes(null) ? null : ruleFor(edge.target, inputs, this.model.programs);
-    const computed = rule && attempt(() => rule.backward(upstream, inputs, edge.position, edge.target));
+    const computed = rule && attempt(() => rule.backward(upstream, inputs, edge.position));
     return computed ?? (moved ? null : fromLocal(this.flow(edge).local, upstream, edge));
   }
 }

@@ -34,7 +34,12 @@ export function ruleFor(node, inputs, programs) {
   const program = programs.list?.[programs.of?.[node.id]];
   if (program) return elementwise(program);
   const rule = Object.hasOwn(RULES, node.op) ? RULES[node.op] : null;
-  return rule && (!rule.fits || rule.fits(inputs, node)) ? rule : null;
+  const set = { op: node.op, shape: node.shape, dtype: node.dtype, params: programs.settings?.[node.id] ?? {} };
+  if (!rule || (rule.fits && !rule.fits(inputs, node))) return null;
+  return {
+    forward: (operands) => rule.forward(operands, set),
+    backward: (g, operands, position) => rule.backward(g, operands, position, set),
+  };
 }
 
 function elementwise({ inputs, value, pulls }) {

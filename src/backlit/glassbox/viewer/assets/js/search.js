@@ -1,7 +1,7 @@
 // Finding nodes by what the reader types.
 
 import { html, replace } from "./dom.js";
-import { spoken } from "./model.js";
+import { shortName, spoken } from "./model.js";
 import { shapeText } from "./numbers.js";
 
 const MOST = 12;
@@ -16,11 +16,11 @@ export function find(model, query) {
 }
 
 function startsWith(node, word) {
-  return [node.name, node.variable, node.op].some((text) => text?.toLowerCase().startsWith(word));
+  return [node.name, shortName(node), node.op].some((text) => text?.toLowerCase().startsWith(word));
 }
 
 function haystack(node) {
-  node.haystack ??= [node.name, node.variable, node.op, node.module, node.expression, node.source?.text, shapeText(node.shape)]
+  node.haystack ??= [node.name, node.op, node.module, node.expression, node.source?.text, shapeText(node.shape)]
     .filter(Boolean).join(" ").toLowerCase();
   return node.haystack;
 }

@@ -14,6 +14,7 @@ export function buildTree(nodes) {
     node.group = group;
   }
   tidy(root);
+  nameNumbered(root);
   cutLong(root);
   collect(root);
   return root;
@@ -43,6 +44,14 @@ function tidy(group) {
     only.parent = group;
     return only;
   });
+}
+
+/** "blocks.3" says more than "3". */
+function nameNumbered(group) {
+  for (const inner of group.groups) {
+    if (/^\d+$/.test(inner.label) && group.parent) inner.label = `${group.key.split(".").pop()}.${inner.label}`;
+    nameNumbered(inner);
+  }
 }
 
 function cutLong(group) {
@@ -88,20 +97,33 @@ export function allGroups(group) {
   return group.groups.flatMap((inner) => [inner, ...allGroups(inner)]);
 }
 
-/** Open groups from the outside in, the smallest first, while what is then drawn stays below a number of things. */
+/**
+ * Open groups from the outside in while what is then drawn stays below a number of things. Numbered groups beside each
+ * other (the blocks of a network) are opened together or not at all.
+ */
 export function openUpTo(root, most) {
   const open = new Set();
-  let drawn = root.nodes.length + root.groups.length;
-  const waiting = [...root.groups];
+  let drawn = inside(root);
+  const waiting = families(root);
   while (waiting.length) {
-    waiting.sort((a, b) => depth(a) - depth(b) || inside(a) - inside(b));
-    const group = waiting.shift();
-    if (drawn - 1 + inside(group) > most) continue;
-    drawn += inside(group) - 1;
-    open.add(group);
-    waiting.push(...group.groups);
+    waiting.sort((a, b) => depth(a[0]) - depth(b[0]) || a.length - b.length);
+    const family = waiting.shift();
+    const more = family.reduce((sum, group) => sum + inside(group) - 1, 0);
+    if (drawn + more > most) continue;
+    drawn += more;
+    for (const group of family) {
+      open.add(group);
+      waiting.push(...families(group));
+    }
   }
   return open;
+}
+
+/** The groups in a group: numbered ones together, others each alone. */
+function families(group) {
+  const numbered = group.groups.filter((inner) => /\d/.test(inner.label));
+  const others = group.groups.filter((inner) => !/\d/.test(inner.label)).map((inner) => [inner]);
+  return numbered.length ? [numbered, ...others] : others;
 }
 
 function inside(group) {

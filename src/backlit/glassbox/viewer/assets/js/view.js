@@ -58,7 +58,7 @@ export function summary(group) {
   const parameters = group.all.filter((node) => node.kind === "parameter");
   const count = parameters.reduce((sum, node) => sum + sizeOf(node.shape), 0);
   const words = [`${operations} operation${operations === 1 ? "" : "s"}`];
-  if (count) words.push(`${count.toLocaleString("en-US")} parameters`);
+  if (count) words.push(`${count.toLocaleString("en-US")} weights`);
   return words.join(" · ");
 }
 

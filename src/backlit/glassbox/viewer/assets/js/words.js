@@ -77,9 +77,14 @@ function local({ node, edge }, values) {
   return {
     heading: `Backward: ${node.op} to ${spoken(edge.source)}`,
     symbols: `${derivative(edge.source, values)} = ${derivative(node, values)} · ${into}${share(edge, values)}`,
-    numbers: product(edge, here, values),
-    gate: [node.gate && `${node.op} ${node.gate}`, summed(edge, values)].filter(Boolean).join(". ") || null,
+    numbers: `= ${product(edge, here, values)}`,
+    gate: [rule(node, here), summed(edge, values)].filter(Boolean).join(". ") || null,
   };
+}
+
+function rule(node, here) {
+  if (here?.text && here.kind !== "scalar") return here.text;
+  return node.gate && `${node.op} ${node.gate}`;
 }
 
 function share(edge, values) {
@@ -91,10 +96,10 @@ export function product(edge, here, values) {
   const upstream = gradientLabel(values.upstream(edge.target)) ?? "?";
   const downstream = gradientLabel(values.downstream(edge)) ?? "?";
   if (here?.kind === "scalar" && here.value) {
-    return `upstream ${upstream} × local ${bracketed(format(scalarOf(here.value)))} = ${downstream}`;
+    return `upstream ${upstream} × local ${format(scalarOf(here.value))} = ${downstream}`;
   }
-  const shapes = `${shapeText(edge.target.shape)} → ${shapeText(edge.source.shape)}`;
-  return `upstream ${upstream}, local ${here?.text ?? here?.kind ?? "not recorded"}, downstream ${downstream}  (${shapes})`;
+  const [from, to] = [edge.target, edge.source].map((node) => shapeText(node.shape));
+  return `upstream ${upstream} (${from}) × local = ${downstream} (${to})`;
 }
 
 function scalarOf(value) {
