@@ -12,7 +12,7 @@ from ..containers import flatten
 from ..graph import mode
 from ..tensor import Tensor
 from .errors import TraceError
-from .runtime.binding import Binding, Misfit, element_strides
+from .runtime.binding import Binding, Misfit, Unforeseen, element_strides
 from .trace.capture import Capture, capture
 
 CACHE = 8
@@ -49,6 +49,8 @@ class Compiled:
                     return form.call(arguments)
                 except Misfit:
                     continue
+                except Unforeseen:
+                    return self.function(*args, **kwargs)
             return self._trace(forms, args, kwargs)
 
     def _trace(self, forms: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -27,7 +27,7 @@ NUMPY_ONLY = frozenset({"remainder", "fmod", "pow", "nan_to_num"})
 def supports(instruction: Instruction) -> bool:
     """Whether there is native code for an instruction."""
     opcode = instruction.opcode
-    if opcode == "extern":
+    if opcode in ("extern", "require"):
         return True
     if any(v.dtype not in DTYPES for v in (*instruction.operands, *instruction.results)):
         return False
@@ -36,7 +36,9 @@ def supports(instruction: Instruction) -> bool:
     kinds = {v.kind for v in instruction.operands}
     if opcode == "cast":
         return kinds != {"f"} or instruction.result.kind != "i"
-    if opcode in ("matmul", "reduce"):
+    if opcode == "matmul":
+        return kinds == {"f"} and all(v.size for v in (*instruction.operands, instruction.result))
+    if opcode == "reduce":
         return kinds == {"f"} and instruction.params.get("kind") != "prod"
     if opcode == "where":
         kinds = {instruction.result.kind}

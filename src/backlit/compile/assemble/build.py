@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..codegen.engine import NativeCode, compile_object
+from ..codegen.gemm import workspace_size
 from ..codegen.target import Target, host_target
 from ..ir.layout import Layout, Strides
 from ..ir.program import Instruction, Program, Value, verify
@@ -14,12 +15,9 @@ from ..passes.operands import with_operands_in_memory
 from ..passes.pipeline import optimised
 from ..passes.results import with_moves, with_own_results
 from ..runtime.disk_cache import cached
-from .module import Assembled, Assembler, Place
-from .products import needs_copy
+from .module import FIRST_INPUT, Assembled, Assembler, Place
+from .products import product_of, unreadable
 from .schedule import Arena, Schedule, plan_arena, schedule
-
-GEMM_SLOTS = {"float32": 0, "float64": 1}
-"""The first entries of the table: the addresses of BLAS's products."""
 
 
 class Built(NamedTuple):
@@ -44,20 +42,31 @@ class Built(NamedTuple):
     code: NativeCode
 
     @property
+    def clock_slot(self) -> int:
+        """The table entry of the clock's readings."""
+        return self.arena_slot + 1
+
+    @property
     def arena_slot(self) -> int:
         """The table entry of the arena."""
-        return len(GEMM_SLOTS) + len(self.program.inputs) + len(self.program.outputs)
+        return FIRST_INPUT + len(self.program.inputs) + len(self.program.outputs)
 
 
-def build(program: Program, strides: dict[Value, Strides], target: Target | None = None) -> Built:
-    """Compile a program; ``strides`` (in elements) are those of inputs that are not row-major."""
+def build(
+    program: Program, strides: dict[Value, Strides], target: Target | None = None, clocked: bool = False
+) -> Built:
+    """Compile a program; ``strides`` (in elements) are those of inputs that are not row-major.
+
+    ``clocked``: the code notes the processor's clock between groups, at the address in table entry ``clock_slot``.
+    """
     target = target or host_target()
     program, layouts, order = _ordered(optimised(program), strides)
     places = _fixed_places(program, layouts, order)
-    arena = plan_arena(order, program, layouts, set(places))
-    slot = len(GEMM_SLOTS) + len(program.inputs) + len(program.outputs)
+    workspaces = _workspaces(program, layouts, target)
+    arena = plan_arena(order, program, layouts, set(places), workspaces)
+    slot = FIRST_INPUT + len(program.inputs) + len(program.outputs)
     places.update({value: (slot, offset) for value, offset in arena.offsets.items()})
-    assembler = Assembler(program, layouts, places, GEMM_SLOTS, target)
+    assembler = Assembler(program, layouts, places, workspaces, target, slot + 1 if clocked else None)
     assembled = assembler.assemble(order.groups, order.stored)
     text = str(assembled.module)
     code = NativeCode(cached(text, lambda: compile_object(text, target), target), assembled.entries)
@@ -67,7 +76,7 @@ def build(program: Program, strides: dict[Value, Strides], target: Target | None
 def _ordered(program: Program, strides: dict[Value, Strides]) -> tuple[Program, dict[Value, Layout], Schedule]:
     """The program with all copies that its views, products, outputs and writes need, and its groups in order."""
     program = with_copies(program, strides)
-    program = with_operands_in_memory(program, layouts_of(program, strides), needs_copy)
+    program = with_operands_in_memory(program, layouts_of(program, strides), unreadable)
     program = verify(with_own_results(program, layouts_of(program, strides)))
     while True:
         layouts = layouts_of(program, strides)
@@ -80,7 +89,7 @@ def _ordered(program: Program, strides: dict[Value, Strides]) -> tuple[Program, 
 
 def _fixed_places(program: Program, layouts: dict[Value, Layout], order: Schedule) -> dict[Value, Place]:
     """Inputs and outputs lie where the caller says, and what is written in place lies where its target does."""
-    first = len(GEMM_SLOTS)
+    first = FIRST_INPUT
     places: dict[Value, Place] = {value: (first + i, 0) for i, value in enumerate(program.inputs)}
     for value, target in order.in_place.items():
         places[value] = places[target]
@@ -88,6 +97,16 @@ def _fixed_places(program: Program, layouts: dict[Value, Layout], order: Schedul
     for i, value in enumerate(program.outputs):
         places[layouts[value].base] = (first + i, 0)
     return places
+
+
+def _workspaces(program: Program, layouts: dict[Value, Layout], target: Target) -> dict[Instruction, Value]:
+    """The scratch memory of each product, as a value that lives while it runs."""
+    found = {}
+    for instruction in program.body:
+        if instruction.opcode == "matmul":
+            size = workspace_size(product_of(instruction, layouts).spec, target)
+            found[instruction] = Value((size,), instruction.result.dtype, "workspace")
+    return found
 
 
 def externs(built: Built) -> list[Instruction]:

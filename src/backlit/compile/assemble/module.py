@@ -10,17 +10,29 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
+from ..codegen.gemm import emit_gemm
+from ..codegen.gemm_plan import Gemm
 from ..codegen.target import Target
+from ..codegen.values import DOUBLE, FLOAT
 from ..ir.layout import Layout
 from ..ir.program import Instruction, Program, Value
 from ..loops.emit import emit_kernel
 from ..loops.fusion import Group
 from ..loops.kernel import Kernel
 from .kernels import kernel_of
-from .products import GEMM_TYPE, POINTER, BlasConstants, ProductCall
+from .products import operand_bases, product_of
 
 INT64 = ir.IntType(64)
+POINTER = ir.PointerType()
 BYTE = ir.IntType(8)
+
+STATUS_SLOT = 0
+"""The first entry of the table: the address of a number that is 0 unless an assumption of the program failed."""
+
+FIRST_INPUT = 1
+"""Then inputs, outputs and the arena."""
+
+_CLOCK = "llvm.readcyclecounter"
 
 Place = tuple[int, int]
 """A buffer's number in the table, and an offset in bytes."""
@@ -43,17 +55,21 @@ class Assembler:
         program: Program,
         layouts: dict[Value, Layout],
         places: dict[Value, Place],
-        gemm_slots: dict[str, int],
+        workspaces: dict[Instruction, Value],
         target: Target,
+        clock_slot: int | None = None,
     ) -> None:
+        """``clock_slot``: the table entry of an array that takes the processor's clock before each group and at the end;
+        without one nothing is measured."""
         self.module = ir.Module("backlit")
         self.makers = program.makers()
         self.layouts = layouts
         self.places = places
-        self.gemm_slots = gemm_slots
+        self.workspaces = workspaces
         self.target = target
+        self.clock_slot = clock_slot
         self.functions: dict[Kernel, Any] = {}
-        self.constants = BlasConstants(self.module)
+        self.products: dict[Gemm, Any] = {}
         self.entries: list[str] = []
         self.sequence: list[str | Instruction] = []
         self.kernels: list[tuple[Group, Kernel]] = []
@@ -62,8 +78,10 @@ class Assembler:
 
     def assemble(self, groups: list[Group], stored: set[Value]) -> Assembled:
         """Emit every group."""
-        for group in groups:
+        for i, group in enumerate(groups):
             first = group.members[0]
+            if self.clock_slot is not None:
+                self._read_clock(i)
             if first.opcode == "extern":
                 self._close()
                 self.sequence.append(first)
@@ -71,10 +89,21 @@ class Assembler:
             self._open()
             if first.opcode == "matmul":
                 self._product(first)
+            elif first.opcode == "require":
+                self._require(first)
             else:
                 self._loop(group, stored)
+        if self.clock_slot is not None:
+            self._read_clock(len(groups))
         self._close()
         return Assembled(self.module, self.entries, self.sequence, self.kernels)
+
+    def _read_clock(self, i: int) -> None:
+        self._open()
+        assert self.builder is not None and self.clock_slot is not None
+        kind = ir.FunctionType(INT64, [])
+        clock = self.module.globals.get(_CLOCK) or ir.Function(self.module, kind, _CLOCK)
+        self.builder.store(self.builder.call(clock, []), self._pointer((self.clock_slot, 8 * i)))
 
     def _open(self) -> None:
         if self.builder is None:
@@ -114,23 +143,39 @@ class Assembler:
         assert self.builder is not None
         self.builder.call(self.functions[kernel], [self._pointer(place) for place in buffers])
 
-    def _product(self, product: Instruction) -> None:
-        call = ProductCall(product, self.layouts)
-        assert product.result.dtype is not None and self.builder is not None
-        gemm = self._pointer((self.gemm_slots[product.result.dtype.name], 0))
-        typed = _Callable(gemm, GEMM_TYPE)
-        values = (*[layout.base for layout in call.layouts], product.result)
-        a, b, c = (self._pointer(self.places[v]) for v in values)
-        call.emit(self.builder, typed, (a, b, c), self.constants)
+    def _require(self, check: Instruction) -> None:
+        """Report and return where the operand is not 0."""
+        builder = self.builder
+        assert builder is not None
+        (operand,) = check.operands
+        assert operand.dtype is not None
+        element = FLOAT if operand.dtype.itemsize == 4 else DOUBLE
+        value = builder.load(self._pointer(self.places[self.layouts[operand].base]), typ=element)
+        wrong = builder.fcmp_unordered("!=", value, ir.Constant(element, 0.0))
+        with builder.if_then(wrong, likely=False):
+            builder.store(ir.Constant(INT64, 1), self._pointer((STATUS_SLOT, 0)))
+            builder.ret_void()
+
+    def _product(self, instruction: Instruction) -> None:
+        """A call of the product's kernel for each matrix of the batch."""
+        product = product_of(instruction, self.layouts)
+        if product.spec not in self.products:
+            name = f"product{len(self.products)}"
+            self.products[product.spec] = emit_gemm(self.module, name, product.spec, self.target)
+            self.products[product.spec].linkage = "internal"
+        assert self.builder is not None and instruction.result.dtype is not None
+        workspace = self._pointer(self.places[self.workspaces[instruction]])
+        values = (*operand_bases(instruction, self.layouts), instruction.result)
+        for starts in product.starts:
+            pointers = [
+                self._pointer(_moved(self.places[value], start * instruction.result.dtype.itemsize))
+                for value, start in zip(values, starts, strict=True)
+            ]
+            self.builder.call(self.products[product.spec], [*pointers, workspace])
 
 
-class _Callable:
-    """A function's address from the table; llvmlite wants to know the type of what it calls."""
-
-    def __init__(self, pointer: Any, function_type: ir.FunctionType) -> None:
-        self.type = pointer.type
-        self.function_type = function_type
-        self.get_reference = pointer.get_reference
+def _moved(place: Place, offset: int) -> Place:
+    return place[0], place[1] + offset
 
 
-__all__ = ["Assembled", "Assembler", "Place"]
+__all__ = ["FIRST_INPUT", "STATUS_SLOT", "Assembled", "Assembler", "Place"]

@@ -1,132 +1,70 @@
-"""Matrix products as calls of BLAS, whose address the step is given in its table."""
+"""Matrix products: which kernel computes one, and with which pointers it is called."""
 
 from __future__ import annotations
 
-import ctypes
-from functools import cache
-from math import prod
-from typing import Any
+from itertools import product as combinations
+from typing import Any, NamedTuple
 
-from llvmlite import ir
-
-from ..codegen.values import DOUBLE, FLOAT, INT32
-from ..ir.layout import Layout, broadcast_strides
+from ..codegen.gemm_plan import Gemm
+from ..ir.layout import Layout, Strides, broadcast_strides
 from ..ir.program import Instruction, Value
 
-BYTE = ir.IntType(8)
-POINTER = ir.PointerType()
+
+class Product(NamedTuple):
+    """One (batched) product: its kernel's specification, and where in the operands and the result each matrix of the
+    batch begins, in elements."""
+
+    spec: Gemm
+    starts: list[tuple[int, int, int]]
 
 
-@cache
-def blas_address(dtype: str) -> int:
-    """The address of ``sgemm`` or ``dgemm``."""
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__["sgemm" if dtype == "float32" else "dgemm"]
-    name = ctypes.pythonapi.PyCapsule_GetName
-    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    address = ctypes.pythonapi.PyCapsule_GetPointer
-    address.restype, address.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return int(address(capsule, name(capsule)))
+def unreadable(shape: tuple[int, ...], strides: Strides) -> bool:
+    """Whether the right operand of a product must be copied: neither rows nor columns have neighbouring elements."""
+    return 1 not in _matrix_strides(shape, strides)
 
 
-def needs_copy(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether BLAS cannot read a matrix as it lies: neither rows nor columns have neighbouring elements."""
+def product_of(instruction: Instruction, layouts: dict[Value, Layout]) -> Product:
+    """How a ``matmul`` is computed."""
+    a, b = instruction.operands
+    result = instruction.result
+    first, second = layouts[a], layouts[b]
+    m, n = result.shape[-2:]
+    assert result.dtype is not None
+    spec = Gemm(
+        m,
+        n,
+        a.shape[-1],
+        _matrix_strides(a.shape, first.strides),
+        _matrix_strides(b.shape, second.strides),
+        n,
+        result.dtype.name,
+    )
+    return Product(spec, _starts(result.shape, (a, first), (b, second)))
+
+
+def _matrix_strides(shape: tuple[int, ...], strides: Strides) -> tuple[int, int]:
+    """The strides of the last two dimensions; one of size 1 may count as having neighbours."""
     (rows, columns), (down, along) = shape[-2:], strides[-2:]
-    by_rows = along == 1 or columns == 1
-    by_columns = down == 1 or rows == 1
-    if by_rows and (rows == 1 or down >= max(columns, 1)):
-        return False
-    return not (by_columns and (columns == 1 or along >= max(rows, 1)))
+    if columns == 1 and down != 1:
+        along = 1
+    elif rows == 1 and along != 1:
+        down = 1
+    return down, along
 
 
-def _turned(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int]:
-    """Whether a matrix lies column by column, and the distance between its rows (or columns)."""
-    (rows, columns), (down, along) = shape[-2:], strides[-2:]
-    if (along == 1 or columns == 1) and (rows == 1 or down >= max(columns, 1)):
-        return False, down if rows > 1 else max(columns, 1)
-    return True, along if columns > 1 else max(rows, 1)
-
-
-class ProductCall:
-    """One (batched) product, ready to be emitted."""
-
-    def __init__(self, product: Instruction, layouts: dict[Value, Layout]) -> None:
-        a, b = product.operands
-        self.result = product.result
-        lead = self.result.shape[:-2]
-        self.lead = lead
-        self.operands = (a, b)
-        self.layouts = [layouts[a], layouts[b]]
-        self.batch = [broadcast_strides(x.shape[:-2], layouts[x].strides[:-2], lead) for x in (a, b)]
-        self.sizes = (a.shape[-2], b.shape[-1], a.shape[-1])
-
-    def emit(self, builder: ir.IRBuilder, gemm: Any, pointers: tuple[Any, Any, Any], scratch: BlasConstants) -> None:
-        """Call ``gemm`` for each matrix of the batch; ``pointers`` are those of the bases and of the result."""
-        m, n, _ = self.sizes
-        if not (m and n and prod(self.lead)):
-            return
-        assert self.result.dtype is not None
-        size = self.result.dtype.itemsize
-        for place, index in enumerate(_indices(self.lead)):
-            shifts = [
-                layout.offset + sum(i * s for i, s in zip(index, batch, strict=True))
-                for layout, batch in zip(self.layouts, self.batch, strict=True)
-            ]
-            at = [_shifted(builder, p, s * size) for p, s in zip(pointers, (*shifts, place * m * n), strict=True)]
-            self._call(builder, gemm, at, scratch)
-
-    def _call(self, builder: ir.IRBuilder, gemm: Any, at: list[Any], scratch: BlasConstants) -> None:
-        """Row-major C = A B is column-major Cᵀ = Bᵀ Aᵀ."""
-        m, n, k = self.sizes
-        (turned_a, step_a), (turned_b, step_b) = (
-            _turned(x.shape, layout.strides) for x, layout in zip(self.operands, self.layouts, strict=True)
-        )
-        one, zero = scratch.number(1.0, self.result.dtype), scratch.number(0.0, self.result.dtype)
-        letters = [scratch.letter("T" if turned else "N") for turned in (turned_b, turned_a)]
-        integers = [scratch.integer(x) for x in (n, m, k, step_b, step_a, max(n, 1))]
-        builder.call(
-            gemm,
-            [*letters, *integers[:3], one, at[1], integers[3], at[0], integers[4], zero, at[2], integers[5]],
-        )
-
-
-class BlasConstants:
-    """Constants that BLAS takes by address, as globals of the module."""
-
-    def __init__(self, module: ir.Module) -> None:
-        self.module = module
-
-    def _constant(self, name: str, type_: ir.Type, value: Any) -> Any:
-        known = self.module.globals.get(name)
-        if known is None:
-            known = ir.GlobalVariable(self.module, type_, name)
-            known.initializer = ir.Constant(type_, value)
-            known.global_constant = True
-            known.linkage = "internal"
-        return known
-
-    def letter(self, letter: str) -> Any:
-        return self._constant(f"letter.{letter}", BYTE, ord(letter))
-
-    def integer(self, number: int) -> Any:
-        return self._constant(f"integer.{number}", INT32, number)
-
-    def number(self, number: float, dtype: Any) -> Any:
-        return self._constant(f"{dtype.name}.{number:g}", FLOAT if dtype.itemsize == 4 else DOUBLE, number)
-
-
-GEMM_TYPE = ir.FunctionType(ir.VoidType(), [POINTER] * 13)
-
-
-def _indices(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    found: list[tuple[int, ...]] = [()]
-    for n in shape:
-        found = [(*index, i) for index in found for i in range(n)]
+def _starts(
+    shape: tuple[int, ...], first: tuple[Value, Layout], second: tuple[Value, Layout]
+) -> list[tuple[int, int, int]]:
+    lead = shape[:-2]
+    steps = [broadcast_strides(v.shape[:-2], layout.strides[:-2], lead) for v, layout in (first, second)]
+    found = []
+    for place, index in enumerate(combinations(*map(range, lead))):
+        moved = [sum(i * s for i, s in zip(index, step, strict=True)) for step in steps]
+        found.append((first[1].offset + moved[0], second[1].offset + moved[1], place * shape[-2] * shape[-1]))
     return found
 
 
-def _shifted(builder: ir.IRBuilder, pointer: Any, offset: int) -> Any:
-    if not offset:
-        return pointer
-    return builder.gep(pointer, [ir.Constant(ir.IntType(64), offset)], source_etype=BYTE)
+def operand_bases(instruction: Instruction, layouts: dict[Value, Layout]) -> tuple[Any, Any]:
+    """The values in whose memory the operands lie."""
+    a, b = instruction.operands
+    return layouts[a].base, layouts[b].base

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..ir.layout import Layout, row_major
-from ..ir.program import Program, Value
+from ..ir.program import Instruction, Program, Value
 from ..loops.fusion import Group
 
 ALIGNMENT = 64
@@ -48,6 +48,11 @@ class _Order:
         roots = [self.layouts[o].base for m in group.members for o in m.operands]
         return dict.fromkeys(r for r in roots if r not in own)
 
+    @property
+    def checks(self) -> list[Group]:
+        """What must hold before anything is written."""
+        return [group for group in self.groups if group.members[0].opcode == "require"]
+
     def can_wait(self, group: Group, others: list[Group]) -> bool:
         """Whether a group may run after all of ``others``: none of them needs anything that it makes."""
         waiting, stack = set(others), list(others)
@@ -72,7 +77,7 @@ class _Order:
                 continue
             if not self._same_place(group, target, value):
                 continue
-            others = [g for g in self.readers.get(target, []) if g is not group]
+            others = [g for g in self.readers.get(target, []) if g is not group] + self.checks
             if self.can_wait(group, others):
                 for other in others:
                     self.before[group][other] = None
@@ -131,12 +136,20 @@ class Arena(NamedTuple):
     size: int
 
 
-def plan_arena(order: Schedule, program: Program, layouts: dict[Value, Layout], outside: set[Value]) -> Arena:
+def plan_arena(
+    order: Schedule,
+    program: Program,
+    layouts: dict[Value, Layout],
+    outside: set[Value],
+    workspaces: dict[Instruction, Value],
+) -> Arena:
     """Give each stored value a place that nobody else uses while it is needed; values ``outside`` have their own.
 
     Values are placed from the largest to the smallest, each at the lowest place that is free for its whole life.
     """
     lives = _lives(order, program, layouts, outside)
+    for i, group in enumerate(order.groups):
+        lives.update({workspaces[m]: (i, i) for m in group.members if m in workspaces})
     placed: list[tuple[int, int, int, int]] = []
     offsets: dict[Value, int] = {}
     size = 0

@@ -29,6 +29,10 @@ class Builder:
         self.body.append(Instruction(opcode, tuple(operands), (value,), params, self.mark, self.scope))
         return value
 
+    def require(self, wrong: Value) -> None:
+        """Go on only if a 0-d floating value is 0; otherwise nothing is written, and the function runs eagerly."""
+        self.body.append(Instruction("require", (wrong,), (), {}, self.mark, self.scope))
+
     # -- elementwise ------------------------------------------------------------------------------------------------
 
     def constant(self, number: Any, dtype: Any) -> Value:

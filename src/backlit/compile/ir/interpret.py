@@ -15,6 +15,10 @@ Array = np.ndarray
 _REDUCTIONS = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
+class AssumptionError(Exception):
+    """A program met values that it was not made for."""
+
+
 def neutral(kind: str, dtype: Any) -> Any:
     """What a reduction gives where there is nothing to reduce."""
     if kind in ("sum", "prod"):
@@ -45,6 +49,10 @@ def evaluate(instruction: Instruction, operands: list[Any]) -> tuple[Any, ...]:
     opcode, params, results = instruction.opcode, instruction.params, instruction.results
     if opcode == "extern":
         return params["call"](*operands)
+    if opcode == "require":
+        if operands[0] != 0:
+            raise AssumptionError(f"{instruction!r} does not hold")
+        return ()
     result = results[0]
     meaning = MEANING.get(opcode)
     out = _OTHERS[opcode](operands, params, result) if meaning is None else meaning(*operands)

@@ -63,7 +63,7 @@ def result_dtype(opcode: str, operands: tuple[DType | type, ...]) -> DType:
 def operand_dtype(opcode: str, operands: tuple[DType | type, ...]) -> DType:
     """The one dtype that the operands of an opcode are brought to before it computes."""
     common = np.result_type(*[d if isinstance(d, np.dtype) else d(1) for d in operands])
-    if opcode in COMPARISONS or opcode in ("isnan", "logical_and", "logical_or"):
+    if opcode in COMPARISONS | KEEPS_OPERANDS or opcode in ("isnan", "logical_and", "logical_or"):
         return common
     made = result_dtype(opcode, operands)
     return made if made.kind == "f" else common

@@ -87,7 +87,7 @@ class Instruction:
         return Instruction(self.opcode, operands, self.results, self.params, self.mark, self.scope)
 
     def __repr__(self) -> str:
-        made = ", ".join(map(repr, self.results))
+        made = ", ".join(map(repr, self.results)) or "()"
         settings = [f"{name}={_short(value)}" for name, value in self.params.items()]
         taken = [f"%{v.name or v.number}" for v in self.operands]
         return f"{made} = {self.opcode}({', '.join([*taken, *settings])})"

@@ -18,7 +18,7 @@ def without_repetitions(program: Program) -> Program:
             key = _key(instruction)
             earlier = known.setdefault(key, instruction)
             if earlier is not instruction:
-                same[instruction.result] = earlier.result
+                same.update(zip(instruction.results, earlier.results, strict=True))
                 continue
         body.append(instruction)
     return program.replaced(body, same)
@@ -27,4 +27,5 @@ def without_repetitions(program: Program) -> Program:
 def _key(instruction: Instruction) -> Any:
     # A constant's text tells −0.0 from 0.0 and finds NaN equal to itself.
     settings = tuple((name, repr(value)) for name, value in sorted(instruction.params.items()))
-    return instruction.opcode, instruction.operands, settings, instruction.result.shape, instruction.result.dtype
+    made = tuple((v.shape, v.dtype) for v in instruction.results)
+    return instruction.opcode, instruction.operands, settings, made

@@ -15,7 +15,7 @@ def with_folded_constants(program: Program) -> Program:
     for instruction in program.body:
         known = [values[v] for v in instruction.operands if v in values]
         folds = instruction.opcode in MEANING or instruction.opcode == "cast"
-        if folds and instruction.result.shape == () and len(known) == len(instruction.operands):
+        if folds and not instruction.result.shape and len(known) == len(instruction.operands):
             instruction = _folded(instruction, known)
         if instruction.opcode == "constant":
             values[instruction.result] = instruction

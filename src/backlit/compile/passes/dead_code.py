@@ -7,7 +7,9 @@ from ..ir.program import Instruction, Program
 
 def has_effect(instruction: Instruction) -> bool:
     """Whether an instruction must run even where its results are not used: it draws random numbers, say."""
-    return instruction.opcode == "extern" and getattr(instruction.params["call"], "impure", False)
+    if instruction.opcode == "extern":
+        return bool(getattr(instruction.params["call"], "impure", False))
+    return instruction.opcode == "require"
 
 
 def without_dead_code(program: Program) -> Program:

@@ -11,23 +11,23 @@ Unreadable = Callable[[tuple[int, ...], tuple[int, ...]], bool]
 
 
 def with_operands_in_memory(program: Program, layouts: dict[Value, Layout], unreadable: Unreadable) -> Program:
-    """Copies of constants that are operands of products and calls, and of matrices that products cannot read as they
-    lie (``unreadable(shape, strides)``)."""
+    """Copies of constants that are operands of products and calls, and of right operands that products cannot read as
+    they lie (``unreadable(shape, strides)``)."""
     makers = program.makers()
     body: list[Instruction] = []
     copies: dict[Value, Value] = {}
 
-    def in_place(operand: Value, product: bool) -> bool:
+    def readable(operand: Value, right: bool) -> bool:
         layout = layouts[operand]
         maker = makers.get(layout.base)
         if maker is not None and maker.opcode in ("constant", "iota"):
             return False
-        return not (product and unreadable(operand.shape, layout.strides))
+        return not (right and unreadable(operand.shape, layout.strides))
 
     for instruction in program.body:
-        if instruction.opcode in ("matmul", "extern"):
-            for operand in instruction.operands:
-                if operand not in copies and not in_place(operand, instruction.opcode == "matmul"):
+        if instruction.opcode in ("matmul", "extern", "require"):
+            for i, operand in enumerate(instruction.operands):
+                if operand not in copies and not readable(operand, instruction.opcode == "matmul" and i == 1):
                     copies[operand] = Value(operand.shape, operand.dtype)
                     body.append(Instruction("copy", (operand,), (copies[operand],), {}, instruction.mark, None))
             instruction = instruction.replaced(tuple(copies.get(v, v) for v in instruction.operands))

@@ -26,6 +26,10 @@ class Misfit(Exception):
     """The world is not as it was when the program was made; another program is needed."""
 
 
+class Unforeseen(Exception):
+    """The values are none that the program was made for; nothing was written, and the function must run eagerly."""
+
+
 def element_strides(array: Array) -> Strides:
     """An array's strides in elements."""
     return tuple(s // array.itemsize for s in array.strides)
@@ -107,6 +111,7 @@ class Binding:
 
         Raises:
             Misfit: before anything was done, where a condition of the program does not hold.
+            Unforeseen: before anything was written, where the values do not suit it.
         """
         for guard in self.capture.guards:
             if guard.holder[guard.key] is not guard.expected and not guard.holds():
@@ -127,7 +132,8 @@ class Binding:
         steps = [numbers.renew() for numbers in self.numbers]
         executable = self.executable
         outputs = executable.new_outputs()
-        executable.run()
+        if not executable.run():
+            raise Unforeseen
         self._settle(outputs, steps, arguments)
         return self.capture.rebuild([Tensor(a) for a in outputs[: self.capture.results]])
 

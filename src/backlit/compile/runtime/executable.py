@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...numerics import quiet
-from ..assemble.build import GEMM_SLOTS, Built
-from ..assemble.products import blas_address
+from ..assemble.build import Built
+from ..assemble.module import FIRST_INPUT, STATUS_SLOT
 from ..assemble.schedule import ALIGNMENT
 from ..ir.program import Instruction, Value
 
@@ -39,16 +39,17 @@ class Executable:
     def __init__(self, built: Built) -> None:
         self.built = built
         program = built.program
-        self.first_input = len(GEMM_SLOTS)
+        self.first_input = FIRST_INPUT
         self.first_output = self.first_input + len(program.inputs)
-        self.table = (ctypes.c_void_p * (built.arena_slot + 1))()
-        for dtype, slot in GEMM_SLOTS.items():
-            if any(i.opcode == "matmul" and i.result.dtype == dtype for i in program.body):
-                self.table[slot] = blas_address(dtype)
+        self.table = (ctypes.c_void_p * (built.clock_slot + 1))()
+        self.status = ctypes.c_int64(0)
+        self.table[STATUS_SLOT] = ctypes.addressof(self.status)
         self.arena = aligned(built.arena.size)
         self.table[built.arena_slot] = address(self.arena)
+        self.clock = np.zeros(len(built.order.groups) + 1, np.int64)
+        self.table[built.clock_slot] = address(self.clock)
         self.outputs = [(v.shape, v.dtype) for v in program.outputs]
-        self.arrays: list[Any] = [None] * (built.arena_slot + 1)
+        self.arrays: list[Any] = [None] * (built.clock_slot + 1)
         self._objects: dict[Value, Any] = {}
         pointer = ctypes.cast(self.table, ctypes.c_void_p)
         self._parts = [self._part(part, pointer) for part in built.assembled.sequence]
@@ -70,10 +71,14 @@ class Executable:
             found.append(array)
         return found
 
-    def run(self) -> None:
-        """Compute."""
+    def run(self) -> bool:
+        """Compute; false where an assumption of the program failed, and nothing was written."""
         for part in self._parts:
             part()
+            if self.status.value:
+                self.status.value = 0
+                return False
+        return True
 
     def _part(self, part: str | Instruction, table: Any) -> Callable[[], Any]:
         if isinstance(part, str):
