@@ -145,3 +145,14 @@ def test_unknown_dtype_is_refused():
     with pytest.raises(ValueError, match="float16"):
         element_type("float16")
     assert element_type(np.bool_) == BOOL
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_masked_store_of_narrowed_integers_keeps_to_its_lanes(build, count):
+    def body(b, x, y):
+        y.store(b.convert(b.convert(x.load(lanes=4), INT32), INT8), 0, b.first(count, 4))
+
+    run = build(body, ["float32", "uint8"])
+    out = np.full(20, 99, "uint8")
+    run(np.array([5, 6, 7, 8], "float32"), out)
+    assert out.tolist() == [5, 6, 7, 8][:count] + [99] * (20 - count)

@@ -103,7 +103,7 @@ def emit_convolution(
 
     x and y are whole buffers laid out by ``spec.x`` and ``y``; x's margin must be zeros, y's is not touched.
     """
-    window, grid = _forward_window(spec, y), _forward_grid(spec)
+    window, grid = forward_window(spec, y), forward_grid(spec)
     size = packed_size(spec, target) // spec.groups
     channels, columns = spec.group_channels
     corner = spec.x.origin + spec.x.at(-spec.padding[0], -spec.padding[1])
@@ -126,13 +126,15 @@ def emit_convolution(
     return module.globals[name]
 
 
-def _forward_window(spec: Convolution, y: Images) -> Window:
+def forward_window(spec: Convolution, y: Images) -> Window:
+    """Every output pixel."""
     height, width = spec.output
     down, across = spec.stride
     return Window(height, width, down * spec.x.row, across * spec.x.pixel, y.row, y.pixel)
 
 
-def _forward_grid(spec: Convolution) -> Grid:
+def forward_grid(spec: Convolution) -> Grid:
+    """Every tap, as x is read."""
     down, across = spec.dilation
     return Grid(*spec.kernel, down * spec.x.row, across * spec.x.pixel, spec.group_channels[0])
 
@@ -210,6 +212,8 @@ __all__ = [
     "emit_convolution",
     "emit_pack",
     "emit_pack_back",
+    "forward_grid",
+    "forward_window",
     "packed_back_size",
     "packed_size",
 ]

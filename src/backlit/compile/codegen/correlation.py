@@ -98,9 +98,14 @@ class Correlation:
         self.tiles = Subroutines(b)
 
     @property
+    def width(self) -> int:
+        """Columns of a full panel."""
+        return self.panels[0].vectors * self.b.lanes
+
+    @property
     def panel_size(self) -> int:
         """Elements of one full panel of weights."""
-        return self.grid.rows * self.grid.columns * self.grid.channels * self.panels[0].vectors * self.b.lanes
+        return self.grid.rows * self.grid.columns * self.grid.channels * self.width
 
     def emit(
         self, left: Pointer, weights: Pointer, out: Pointer, offset: Any, column: Any = 0, start: Pointer | None = None
@@ -109,21 +114,25 @@ class Correlation:
 
         ``column`` is the number of the first output channel, and ``start`` the bias that sums begin with.
         """
-        width = self.panels[0].vectors * self.b.lanes
-        equal = [p for p in self.panels if p.columns == self.panels[0].columns]
 
         def panel(j: Any, shape: Panel) -> None:
-            begin = out if start is None else start + j * width
-            self._panel(shape, left, weights + j * self.panel_size, out, offset + j * width, column + j * width, begin)
+            begin = out if start is None else start + j * self.width
+            panel_of = weights + j * self.panel_size
+            self.emit_panel(shape, left, panel_of, out, offset + j * self.width, column + j * self.width, begin)
 
-        self.b.loop(0, len(equal), 1, lambda j: panel(j, equal[0]))
+        self.each_panel(panel)
+
+    def each_panel(self, body: Callable[[Any, Panel], None]) -> None:
+        """Run ``body(number, panel)``, for panels of equal width in a loop."""
+        equal = [p for p in self.panels if p.columns == self.panels[0].columns]
+        self.b.loop(0, len(equal), 1, lambda j: body(j, equal[0]))
         if len(equal) < len(self.panels):
-            panel(len(equal), self.panels[-1])
+            body(len(equal), self.panels[-1])
 
-    def _panel(
+    def emit_panel(
         self, panel: Panel, left: Pointer, weights: Pointer, out: Pointer, offset: Any, column: Any, start: Pointer
     ) -> None:
-        """All tiles over one panel."""
+        """All tiles over one panel, whose weights, first output and bias the pointers are."""
         b, window = self.b, self.window
 
         def tile(y: Any, x: Any, high: int, wide: int) -> None:

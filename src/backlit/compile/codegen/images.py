@@ -33,6 +33,11 @@ class Images:
             row += _LINE
         return cls(batch, height, width, channels, margin, channels, row, row * (height + 2 * margin))
 
+    @classmethod
+    def dense(cls, batch: int, height: int, width: int, channels: int) -> Images:
+        """No margin and no gaps."""
+        return cls(batch, height, width, channels, 0, channels, width * channels, height * width * channels)
+
     @property
     def origin(self) -> int:
         """The first pixel of the first image."""

@@ -142,8 +142,11 @@ class VectorBuilder:
     def store(self, value: Value, address: Pointer, mask: Value | None = None) -> None:
         """See :meth:`Pointer.store`."""
         align = _BYTES[address.element]
-        if mask is None:
-            self.ir.store(value.ir, address.ir, align=align)
+        only = _only_lane(mask)
+        if mask is None or only is not None:
+            # LLVM (22) turns a masked store of one known lane of narrowed integers into a store of the wide ones.
+            stored = value if only is None else self.lane(value, only)
+            self.ir.store(stored.ir, (address + (only or 0)).ir, align=align)
             return
         arguments = [value.ir, address.ir, ir.Constant(INT32, align), mask.ir]
         self.call("llvm.masked.store", ir.VoidType(), arguments, [value.type, ir.PointerType()])
@@ -350,6 +353,15 @@ class VectorBuilder:
 def _order(lanes: tuple[int, ...]) -> ir.Constant:
     """A constant vector of lane numbers, made once: the same few come again and again."""
     return ir.Constant(type_of(INT32, len(lanes)), [ir.Constant(INT32, i) for i in lanes])
+
+
+def _only_lane(mask: Value | None) -> int | None:
+    """The lane of a constant mask that is true in no other."""
+    lanes = getattr(mask.ir, "constant", None) if mask is not None else None
+    if not isinstance(lanes, (list, tuple)):
+        return None
+    inside = [i for i, lane in enumerate(lanes) if lane.constant]
+    return inside[0] if len(inside) == 1 else None
 
 
 def _spelled(type_: ir.Type) -> str:
