@@ -61,6 +61,23 @@ class Attention(Op):
         weights /= _raise(weights, _tops(weights))
         return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        if ctx.params["dropout_p"]:
+            return ""
+        scores, meanings = "S", f"S = s · query keyᵀ, s = {ctx.params['scale']:.6g}"
+        if len(ctx.shapes) > 3 and ctx.shapes[3]:
+            scores = "masked(S, mask)"
+            meanings += ", masked: S plus the mask, or −∞ where its truth values forbid"
+        if ctx.params["causal"]:
+            scores = f"causal({scores})"
+            meanings += ", causal: −∞ where the key lies ahead of the query"
+        meanings = f"P = softmax({scores}), {meanings}"
+        if name == "value":
+            return f"Pᵀ g; {meanings}"
+        forms = {"query": "s · (dS key)", "key": "s · (dSᵀ query)", "mask": "dS"}
+        return f"{forms[name]}; dS = P ⊙ (dP − Σ_row(P ⊙ dP)), dP = g valueᵀ, {meanings}"
+
     def vjp(ctx, g, query, key, value, mask):
         weights, top, kept = ctx.extra
         if isinstance(g, Tensor):

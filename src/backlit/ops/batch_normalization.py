@@ -22,6 +22,7 @@ from .standardize import (
     require_channels,
     scaled,
     standardized,
+    standardized_form,
 )
 
 Array = np.ndarray
@@ -56,6 +57,13 @@ class BatchNorm(Op):
         if weight is not None:
             scale = scale * weight.reshape(layout.affine)
         return affine(scaled(x.reshape(layout.view), mean, scale), None, bias, layout).reshape(x.shape)
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        if ctx.params["training"] or name != "x":
+            return standardized_form(name, ctx, "each channel across the batch", "mean_batch")
+        scaled = "weight ⊙ g" if ctx.shapes[1] else "g"
+        return f"({scaled})/s; s: √(σ² + ε) of the collected statistics"
 
     def vjp(ctx, g, x, weight, statistics):
         layout = ctx.params["layout"]

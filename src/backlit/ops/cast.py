@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class Cast(Op):
 
     formula = "y = x, in another precision"
     gate = "passes, converted back"
+    gradients: ClassVar = {"x": "g"}
 
     has_extra = True  # the input's dtype, so that the input itself need not be saved
 

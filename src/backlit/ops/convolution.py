@@ -21,7 +21,7 @@ cross-correlation: kernels are not flipped.
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class Convolution(Op):
     name = "convolution"
     formula = "y[n,o,p] = b[o] + Σ_{c,t} w[o,c,t] · x[n,c,p·stride + t·dilation − padding]"
     gate = "swaps, window by window: dX = dY spread back through w, dW = dY correlated with x; adds dY into db"
+    gradients: ClassVar = {
+        "x": "spread(g, weight); spread: each gradient of the output goes back through the weights to its window",
+        "weight": "correlation(x, g); correlation: for each tap, the sum over all windows of input times gradient",
+        "bias": "Σ_positions(g); Σ_positions: over batch and positions",
+    }
 
     def forward(x, weight, bias=None, *, windows, groups):
         out = convolve(x, weight, windows, groups)

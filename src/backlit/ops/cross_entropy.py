@@ -23,6 +23,7 @@ from .transcendental import Exp
 _KEPT = 1 << 18
 """Of up to so many scores the exponentials are kept; of more the scores, which saves going through new memory."""
 
+_SMOOTHED = "one-hot targets, {0:g} of each shared out evenly among all classes"
 _BLOCK = 1 << 16
 """Those are worked through in blocks of rows with so many scores, which stay in the cache."""
 
@@ -44,6 +45,26 @@ class CrossEntropy(Op):
     def forward(x, target, weight=None, *, reduction, ignore_index, smoothing):
         loss, plain, e = _loss(_whole, x, target, weight, reduction, ignore_index, smoothing)
         return loss, (plain, e if x.ndim == 2 else from_rows(e, x.shape))
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        if name != "x":
+            return ""
+        asked = "q" if ctx.params["smoothing"] else "onehot(target)"
+        weighted = len(ctx.shapes) > 2 and ctx.shapes[2] != ()
+        difference = f"w ⊙ (p − {asked})" if weighted else f"(p − {asked})"
+        meanings = ["p = softmax(x)"]
+        if ctx.params["smoothing"]:
+            meanings.append(f"q: {_SMOOTHED.format(ctx.params['smoothing'])}")
+        if weighted:
+            meanings.append("w: the weight of each row's class")
+        mean = ctx.params["reduction"] == "mean"
+        if mean:
+            found = ctx.extra[0] if ctx.extra else None
+            total = "N: the sum of those weights" if weighted else "N: how many rows count"
+            meanings.append(total if found is None else f"N = {found.total:g}")
+        form = f"g ⊙ {difference}" if ctx.params["reduction"] == "none" else f"g {difference}"
+        return f"{form}{'/N' if mean else ''}; {', '.join(meanings)}"
 
     def intermediates(params, extra):
         # exp(x − top): a constant factor of a row has no part in its softmax, nor in any derivative of that.

@@ -57,6 +57,9 @@ class Op:
     formula: ClassVar[str] = ""
     gate: ClassVar[str] = ""
     domain: ClassVar[str] = "all real inputs"
+    gradients: ClassVar[dict[str, str]] = {}
+    """For people: what each input receives, by its name, such as ``{"a": "g bᵀ"}``, in the notation of
+    ``glassbox/words/notation.py``. The tests evaluate it. Elementwise operations need none: their slopes say it."""
     inputs: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
     """Any number of inputs may follow under the last name; one joint rule gives their gradients."""
@@ -93,6 +96,11 @@ class Op:
             LookupError: something was drawn, and ``extra`` is None.
         """
         return cls.forward(*arrays, **params)
+
+    @classmethod
+    def gradient_form(cls, name: str, ctx: Any) -> str:
+        """What the input ``name`` receives, as in ``gradients``, where settings or shapes decide it; may be empty."""
+        return cls.gradients.get(name, "")
 
     @classmethod
     def rule(cls, kind: str, name: str) -> Any:

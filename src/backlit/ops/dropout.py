@@ -28,6 +28,10 @@ class Dropout(Op):
     gate = "passes where an entry was kept, scaled by 1 / (1 − p); blocks where it was dropped"
     has_extra = True
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        return f"g ⊙ (m/(1 − p)); m: 1 where an entry was kept and 0 where it was dropped, p = {ctx.params['p']:g}"
+
     def forward(x, *, p, mask_shape, generator):
         kept = (generator or default_generator).chances(1.0 - p, mask_shape)
         return masked(x, kept, p), kept

@@ -46,6 +46,14 @@ class Matmul(Op):
     def vjp_a(ctx, g, b):
         return unbroadcast(_product(g, b.mT), ctx.shapes[0])
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        a, b = ctx.shapes
+        if name == "b" and len(b) == 2 and len(a) > 2:
+            return "rows(a)ᵀ rows(g); rows: all leading dimensions read as rows"
+        form, own = ("g bᵀ", a) if name == "a" else ("aᵀ g", b)
+        return form if own[:-2] == ctx.shape[:-2] else f"Σ_batch({form})"
+
     def vjp_b(ctx, g, a):
         shape = ctx.shapes[1]
         if len(shape) == 2 and a.ndim > 2:
@@ -68,6 +76,15 @@ class Linear(Op):
             return y
         y = _product(x, weight.T)
         return y if bias is None else y + bias
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        flat = len(ctx.shape) <= 2
+        if name == "weight" and not flat:
+            return "rows(g)ᵀ rows(x); rows: all leading dimensions read as rows"
+        if len(ctx.shape) == 1:
+            return {"x": "g weight", "weight": "outer(g, x)", "bias": "g"}[name]
+        return {"x": "g weight", "weight": "gᵀ x", "bias": "Σ_rows(g)"}[name]
 
     def vjp_x(ctx, g, weight):
         return _product(g, weight)

@@ -20,6 +20,11 @@ class Embedding(Op):
     formula = "y[k] = W[index[k]]"
     gate = "routes: each row receives the sum of the gradients of its copies; the padding row receives 0"
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        without = "" if ctx.params["padding_idx"] is None else ", of zeros where the padding row is meant"
+        return f"onehot(index)ᵀ g; onehot: one row for each position{without}"
+
     def forward(index, weight, *, padding_idx):
         return weight.take(index, axis=0) if weight.flags.c_contiguous else weight[index]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class L1Loss(Pointwise):
     name = "l1_loss"
     formula = "L = 1/n Σ |x − t|"
     gate = "passes with the sign of x − t, divided by n"
+    gradients: ClassVar = {"x": "g ⊙ sign(x − target)", "target": "g ⊙ sign(target − x)"}
     domain = "kink at x = t, where the slope 0 is used"
 
     has_extra = True

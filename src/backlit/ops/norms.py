@@ -13,7 +13,7 @@ from ..errors import OperationError, UnsupportedError
 from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import LIBRARY, NUMPY
-from .reduction import Dims, axes, floating, spread
+from .reduction import Dims, axes, floating, spread, spread_form
 
 
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -33,6 +33,13 @@ class Norm(Op):
     gate = "scales by sign(x) (|x|/y)^(p−1): for p = 2, by the unit vector x/y"
     domain = "not differentiable at the zero vector, where the slope 0 is used; for p ≤ 1 nor where an element is 0"
     samples = _samples
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        g, meaning = spread_form(ctx)
+        forms = {1: "sign(x)", 2: f"(x/{g.replace('g', 'out')})"}
+        slope = forms.get(ctx.params["p"])
+        return "" if slope is None else f"{g} ⊙ {slope}; {meaning}"
 
     def forward(x, *, p, axis, keepdims):
         if p == 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class Dot(Op):
 
     formula = "y = Σ aᵢ bᵢ"
     gate = "swaps: da = dy b, db = dy a"
+    gradients: ClassVar = {"a": "g b", "b": "g a"}
 
     def forward(a, b):
         return np.dot(a, b)

@@ -69,6 +69,13 @@ def spread(reduced: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> A
     return np.broadcast_to(reduced, shape)
 
 
+def spread_form(ctx: Any) -> tuple[str, str]:
+    """How a formula calls the upstream gradient of a reduction, spread over what was reduced, and what that means."""
+    if ctx.shape == () or ctx.params["keepdims"]:
+        return "g", ""
+    return "spread(g)", "spread: copies along the reduced dimensions"
+
+
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     """The shape after reducing ``axis`` with the reduced dimensions kept as 1."""
     reduced = {a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis)} if shape else set()
@@ -127,6 +134,10 @@ class Sum(Op):
     formula = "y = Σ x"
     gate = "copies: every summed element receives the same upstream gradient"
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        return "; ".join(spread_form(ctx))
+
     def forward(x, *, axis, keepdims):
         if x.itemsize == 2:  # float16 holds whole numbers up to 2048 only: added up in float32
             return np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float32).astype(x.dtype)
@@ -143,6 +154,12 @@ class Mean(Op):
 
     formula = "y = 1/n Σ x"
     gate = "copies, divided by the number of elements averaged"
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        n = reduced_size(ctx.shapes[0], ctx.params["axis"])
+        g, meaning = spread_form(ctx)
+        return f"{g}/n; n = {n}, {meaning}"
 
     def forward(x, *, axis, keepdims):
         count = reduced_size(x.shape, axis) or math.nan
@@ -192,6 +209,11 @@ class Prod(Op):
 
     formula = "y = Π x"
     gate = "scales by the product of the other elements; right with any number of zeros"
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        g, meaning = spread_form(ctx)
+        return f"{g} ⊙ others(x); others: for each element the product of all others, {meaning}"
 
     def forward(x, *, axis, keepdims):
         return np.multiply.reduce(x, axis=axis, keepdims=keepdims)

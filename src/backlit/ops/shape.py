@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class Reshape(Op):
 
     formula = "y = x, read in another shape"
     gate = "passes, reshaped back"
+    gradients: ClassVar = {"x": "reshaped(g)"}
     is_view = True
 
     def forward(x, *, shape):
@@ -63,6 +64,10 @@ class Permute(Op):
     gate = "passes, with the order undone"
     is_view = True
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        return "gᵀ" if ctx.params["dims"] in ((1, 0), (-1, -2)) else "reordered(g)"
+
     def forward(x, *, dims):
         return x.transpose(dims)
 
@@ -78,6 +83,10 @@ class Expand(Op):
     gate = "copies forward, so gradients add up over the copies"
     is_view = True
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        return "g" if ctx.shapes[0] == ctx.shape else "Σ_copies(g)"
+
     def forward(x, *, shape):
         out = np.broadcast_to(x, shape)
         return out if out.size != x.size else x.reshape(shape)  # nothing is shown twice: writing stays allowed
@@ -91,6 +100,7 @@ class Clone(Op):
 
     formula = "y = x, in new memory"
     gate = "passes"
+    gradients: ClassVar = {"x": "g"}
     keeps_shapes = False
 
     def forward(x, *, order):

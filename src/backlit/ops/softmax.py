@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import LIBRARY, NUMPY, to_float
-from .reduction import Dims, floating, one_axis, reduction_samples, settings, spread
+from .reduction import Dims, floating, one_axis, reduction_samples, settings, spread, spread_form
 
 
 class LogSumExp(Op):
@@ -20,6 +20,11 @@ class LogSumExp(Op):
     formula = "y = ln Σ exp x"
     gate = "distributes by softmax: each element receives the share exp(x − y)"
     domain = "all real inputs and −∞; −∞ and slope NaN where every element is −∞"
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        g, meaning = spread_form(ctx)
+        return f"{g} ⊙ softmax(x); {meaning}"
 
     def forward(x, *, axis, keepdims):
         top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-math.inf)
@@ -62,6 +67,7 @@ class Softmax(Op):
 
     formula = "y = exp x / Σ exp x"
     gate = "y ⊙ (dy − Σ y dy): what all outputs have in common is taken out"
+    gradients: ClassVar = {"x": "out ⊙ (g − Σ_row(out ⊙ g)); Σ_row: along the dimension of the softmax"}
     samples = _samples
 
     def forward(x, *, axis):
@@ -82,6 +88,7 @@ class LogSoftmax(Op):
     name = "log_softmax"
     formula = "y = x − ln Σ exp x"
     gate = "dy − softmax(x) Σ dy"
+    gradients: ClassVar = {"x": "g − softmax(x) ⊙ Σ_row(g); Σ_row: along the dimension of the softmax"}
     samples = _samples
 
     def forward(x, *, axis):

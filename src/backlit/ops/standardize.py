@@ -56,6 +56,11 @@ class Standardize(Op):
         y, mean, scale = standardized(x.reshape(layout.view), layout, eps)
         return affine(y, weight, bias, layout).reshape(x.shape), (mean, scale)
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        centred = ctx.params["layout"].centred
+        return standardized_form(name, ctx, "each group of one sample", "mean", centred)
+
     def vjp(ctx, g, x, weight):
         layout = ctx.params["layout"]
         v = x.reshape(layout.view)
@@ -70,6 +75,21 @@ class Standardize(Op):
         layout = ctx.params["layout"]
         normal, _, scale = standardized(x.reshape(layout.view), layout, ctx.params["eps"])
         return push_forward(ctx, tangents, normal, scale, weight)
+
+
+def standardized_form(name: str, ctx: Any, group: str, mean: str, centred: bool = True) -> str:
+    """What x, weight or bias of a normalisation over ``group`` receives; see the module's description. ``mean`` names
+    the mean over a group."""
+    if name == "bias":
+        return "Σ_shared(g); Σ_shared: over all that share a bias"
+    normal = "x̂ = (x − μ)/s" if centred else "x̂ = x/s"
+    means = f"μ: the mean of {group}, " if centred else ""
+    deviation = f"s: √(σ² + ε) of {group}" if centred else f"s: √(mean(x²) + ε) of {group}"
+    if name == "weight":
+        return f"Σ_shared(g ⊙ x̂); {normal}, {means}{deviation}, Σ_shared: over all that share a weight"
+    h = "weight ⊙ g" if len(ctx.shapes) > 1 and ctx.shapes[1] else "g"
+    taken = f"h − {mean}(h) − x̂ ⊙ {mean}(h ⊙ x̂)" if centred else f"h − x̂ ⊙ {mean}(h ⊙ x̂)"
+    return f"({taken})/s; h = {h}, {normal}, {means}{deviation}, {mean}: over {group}"
 
 
 # -- on arrays and on tensors ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ..errors import OperationError
 from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import LIBRARY
-from .reduction import Dims, floating, reduced_size, reduction_samples, settings, spread
+from .reduction import Dims, floating, reduced_size, reduction_samples, settings, spread, spread_form
 
 
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -38,6 +38,12 @@ class Var(Op):
     domain = "more than `correction` elements"
     samples = _samples
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        m = _freedom(ctx.shapes[0], ctx.params["axis"], ctx.params["correction"])
+        g, meaning = spread_form(ctx)
+        return f"{g} ⊙ (2/m · (x − mean(x))); m = {m:g}, mean: over the same elements, {meaning}"
+
     def forward(x, *, axis, keepdims, correction):
         d = _deviations(x, axis)
         d *= d
@@ -61,6 +67,13 @@ class Std(Op):
     gate = "scales by (x − x̄)/(y (n − correction))"
     domain = "more than `correction` elements; kink where all are equal, where the slope 0 is used"
     samples = _samples
+
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        m = _freedom(ctx.shapes[0], ctx.params["axis"], ctx.params["correction"])
+        g, meaning = spread_form(ctx)
+        y = g.replace("g", "out")
+        return f"{g} ⊙ ((x − mean(x))/(m · {y})); m = {m:g}, mean: over the same elements, {meaning}"
 
     def forward(x, **params):
         return np.sqrt(Var.forward(x, **params))
