@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -419,6 +420,7 @@ class HookHandle:
 def _on_tensors(hook: Hook) -> Hook:
     """Adapt a hook on tensors to the walk, which carries plain arrays unless it is being recorded."""
 
+    @wraps(hook)
     def adapted(gradient: Any) -> Any:
         if isinstance(gradient, Tensor):
             return hook(gradient)

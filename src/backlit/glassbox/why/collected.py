@@ -104,7 +104,7 @@ def _hooks(question: Question) -> Iterator[tuple[str, Any]]:
     for node in question.nodes:
         if node in question.useful or node is question.place:
             for hook in node.hooks or ():
-                yield _label(node), getattr(hook, "hook", hook)
+                yield _label(node), getattr(hook, "__wrapped__", hook)
 
 
 def _label(node: Node) -> str:

@@ -47,6 +47,19 @@ class Question:
         """Whether a path leads from the root to the tensor."""
         return self.root is not None and (self.root is self.place or self.root in self.useful)
 
+    def passes(self, *numbers: int) -> bool:
+        """Whether every path from the root to the tensor goes through one of the nodes of these numbers."""
+        seen: set[Any] = set()
+        stack = [self.root]
+        while stack:
+            place = stack.pop()
+            if place is self.place:
+                return False
+            if type(place) is Node and place not in seen and place.id not in numbers:
+                seen.add(place)
+                stack.extend(edge for edge in place.edges if edge in self.useful or edge is self.place)
+        return True
+
     @cached_property
     def name(self) -> str:
         """What the tensor is called."""

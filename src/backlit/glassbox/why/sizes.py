@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...graph import Node
+from ...graph import Node, no_grad
+from ...numerics import quiet
 from .flow import Flow, Hop, Measure
 from .gates import Gate, Reading, read
 from .question import Question
@@ -23,6 +24,9 @@ MASKED = 0.5
 _MASKS = frozenset(
     ["relu", "clamp", "where", "dropout", "max_pool", "max_pick", "max", "min", "embedding", "index", "gather", "slice"]
 )
+
+_CARRIERS = frozenset({"stack", "cat", "pad", "index_put", "view_write", "assemble", "reshape", "permute"})
+"""They only put entries together: where nothing comes to one of the inputs, something after them sent it elsewhere."""
 
 ALONE = 0.5
 """A step that does at least this share of the shrinking or growing (in powers of ten) is named as the cause."""
@@ -64,21 +68,39 @@ def _zero(question: Question, twin: Twin, flow: Flow) -> Verdict:
     blockers = [hop for hop in flow.hops if hop.node.id in flow.blocked]
     if not blockers:
         return _cancelled(question, flow)
-    first = max(blockers, key=lambda hop: (hop.up.length, hop.node.id))
-    reading = _underflow(first) or read(gate_of(twin, first, flow.blocked[first.node.id]))
+    first = max(blockers, key=lambda hop: (question.passes(hop.node.id), hop.up.length, hop.node.id))
+    if first.node.name in _CARRIERS:
+        first = _router(flow, first)
+    upstream = flow.blocked.get(first.node.id)
+    reading = _underflow(first, upstream) or read(gate_of(twin, first, upstream))
     others = {hop.node for hop in blockers} - {first.node}
     return verdict_of(question, "zero", reading, first.node, flow).told(
         others=tuple(f"{node.name} at {node.source} stops another path" for node in sorted(others, key=lambda n: -n.id))
     )
 
 
-def _underflow(hop: Hop) -> Reading | None:
-    smallest = float(np.finfo(hop.node.dtype).tiny) if hop.node.dtype.kind == "f" else 0.0
-    if hop.up.largest > smallest * 1e6:
+def _router(flow: Flow, blocked: Hop) -> Hop:
+    """Who sent the gradient to other parts of what a carrier put together; the carrier itself where nobody did."""
+    place: Any = blocked.node
+    while hops := flow.into(place):
+        hop = hops[0]
+        if hop.down is not None and hop.down.zeros > hop.up.zeros:
+            return hop
+        place = hop.node
+    return blocked
+
+
+def _underflow(hop: Hop, upstream: Any) -> Reading | None:
+    """Whether the rule, which is linear in what arrives, hands on more than zeros when more arrives."""
+    if not isinstance(upstream, (np.ndarray, np.floating)) or hop.up.largest >= 1:
+        return None
+    with no_grad(), quiet():
+        part = hop.node.op.pull(hop.node, upstream / upstream.dtype.type(hop.up.largest), False)[hop.position]
+    if part is None or not Measure.of(part).largest:
         return None
     return Reading(
         "underflow",
-        f"the gradient that arrives at {hop.node.name} is {hop.up.largest:.3g}, and the next factor takes it below the "
+        f"what arrives at {hop.node.name} is at most {hop.up.largest:.3g}, and the next factor takes it below the "
         f"smallest {hop.node.dtype.name}.",
         "Compute in a wider dtype (float32 or float64), or scale the loss up and the gradients down again.",
     )

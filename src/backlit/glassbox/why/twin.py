@@ -68,7 +68,7 @@ class Twin:
             value = None if slot == ABSENT else step.value if slot == OUTPUT else self._input(step, slot)
             if value is None and slot != ABSENT and self._given(step, slot):
                 return None
-            saved.append(value if value is None else Tensor(np.asarray(value)))
+            saved.append(Tensor(value) if isinstance(value, np.ndarray) else value)
         return saved
 
     def _input(self, step: Retraced, position: int) -> Any:

@@ -162,18 +162,7 @@ def _clears(call: Call, tensor: Tensor) -> bool:
 def _own_functions(question: Question) -> list[Node]:
     """The user's own functions on the way, where every path goes through one."""
     own = [node for node in question.nodes if node in question.useful and hasattr(node.op, "owner")]
-    if not own:
-        return []
-    seen: set[Any] = set()
-    stack = [question.root]
-    while stack:
-        place = stack.pop()
-        if place is question.place:
-            return []
-        if type(place) is Node and place not in seen and place not in own:
-            seen.add(place)
-            stack.extend(edge for edge in place.edges if edge is not None)
-    return own
+    return own if own and question.passes(*[node.id for node in own]) else []
 
 
 def _returned_none(question: Question) -> Verdict | None:
