@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, reduce
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from .entries import Entry, Pass
 from .local import Local
 from .naming import place_of
 from .numbers import Kept, Statistics
+
+if TYPE_CHECKING:
+    from ..debugger import Debugger
 
 Array = NDArray[Any]
 
@@ -523,6 +526,12 @@ class Record:
         from .file import save_record
 
         save_record(self, path)
+
+    def debugger(self) -> Debugger:
+        """Step through both passes, stop at conditions, look, edit and go back: a debugger at the start."""
+        from ..debugger import Debugger
+
+        return Debugger(self)
 
     def to_dict(self, inline: bool = True) -> dict[str, Any]:
         """The record as JSON can hold it (docs/record.md): arrays as far as a page can show them, or (``inline=False``)

@@ -20,7 +20,7 @@ from ...ops.definition import record as record_node
 from ...tensor import Tensor
 from .capture import Capture, is_own
 from .checked import FAULTS
-from .entries import Entry
+from .entries import Entry, Pass
 from .model import Record
 from .numbers import Kept
 from .settings import Lost
@@ -63,7 +63,10 @@ def _by_number(rec: Record, edits: Edits, what: str) -> dict[int, np.ndarray]:
     found = {}
     for which, value in edits.items():
         node = rec.node(which)
-        array = np.asarray(value._data if isinstance(value, Tensor) else value, node.dtype)
+        try:
+            array = np.array(value._data if isinstance(value, Tensor) else value, node.dtype)
+        except (TypeError, ValueError) as error:
+            raise RecordError(f"the new {what} of {node.name} is no array of {node.dtype}: {error}.") from None
         if array.shape != node.shape:
             raise RecordError(
                 f"the new {what} of {node.name} has shape {array.shape}; the node has shape {node.shape}. They must "
@@ -173,6 +176,8 @@ class Rebuilt:
             if gradients or seed is not None:
                 raise RecordError("the record has no backward pass, so there is no gradient to change.")
             return Record(self.entries, (), "all", self.rec.title)
+        if seed is None and any(kept.array is None for kept in walked.seeds.values()):
+            raise RecordError("only statistics of the first gradient were kept; give seed=, or record with keep='all'.")
         roots = {number: kept.array if seed is None else seed for number, kept in walked.seeds.items()}
         capture = Capture()
         capture.entries = self.entries
@@ -181,7 +186,9 @@ class Rebuilt:
             self._replace(number, array)
         self.walk(capture, _by_number(self.rec, roots, "seed"))
         for number, array in gradients.items():
-            capture.passes[-1].upstream[number] = Kept(array)
+            self._check_reached(number, capture.passes[-1])
+            if self.entries[number].op is None:
+                capture.passes[-1].leaves[number] = Kept(array)
         return Record(capture.entries, capture.passes, "all", self.rec.title)
 
     def walk(self, capture: Capture, roots: Mapping[int, np.ndarray]) -> None:
@@ -207,6 +214,11 @@ class Rebuilt:
                 capture.know(tensor, number)
             elif isinstance(tensor, tuple):
                 capture.know_node(tensor[0]._node.edges[0], number)
+
+    def _check_reached(self, number: int, walked: Pass) -> None:
+        if number not in walked.upstream and number not in walked.leaves:
+            name = self.entries[number].name
+            raise RecordError(f"no gradient reaches {name} in this pass, so there is none to change.")
 
     def _replace(self, number: int, array: np.ndarray) -> None:
         node = getattr(self.tensors[number], "_node", None)
