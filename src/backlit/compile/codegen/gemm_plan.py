@@ -116,12 +116,13 @@ class Plan:
         return even_groups(m, self.tile_rows)
 
 
-def even_groups(count: int, limit: int) -> list[tuple[int, int, int]]:
+def even_groups(count: int, limit: int, least: int | None = None) -> list[tuple[int, int, int]]:
     """``(start, stop, size)``: ``count`` cut into pieces of at most ``limit`` and at most two, neighbouring sizes.
 
-    One size where some that is not much below the limit divides the count; never a thin piece left over.
+    One size where some of at least ``least`` (two thirds of the limit) divides the count; never a thin piece left over.
     """
-    divisors = [size for size in range(min(limit, count), limit * 2 // 3, -1) if count % size == 0]
+    least = limit * 2 // 3 + 1 if least is None else least
+    divisors = [size for size in range(min(limit, count), least - 1, -1) if count % size == 0]
     if divisors:
         return [(0, count, divisors[0])]
     pieces = math.ceil(count / limit)

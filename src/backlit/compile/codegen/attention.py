@@ -1,0 +1,306 @@
+"""Scaled dot-product attention, head by head in the first-level cache, forwards and backwards.
+
+With P = softmax(s Q Kᵀ) and O = P V,
+
+    dV = Pᵀ dO,   dS = P ∘ (dP − Σ dP ∘ P),  dP = dO Vᵀ,   dQ = s dS K,   dK = s dSᵀ Q.
+
+P is kept for the backward pass. Behind a causal mask the upper half is neither computed nor read. Nothing is transposed
+in memory but one head's keys (forwards) or values (backwards), on their way into panels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from .exponential import exp
+from .gemm_plan import even_groups
+from .packing import pack_columns
+from .small_product import SmallProduct, Steps, padded, tile_rows
+from .subroutines import Subroutines
+from .target import Target, host_target
+from .values import INT32, Pointer, Value
+from .vector import VectorBuilder, function
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Where the rows of all heads are, in elements: distances from batch to batch, head to head and row to row."""
+
+    batch: int
+    head: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Shapes and places. Queries have ``length`` rows, keys and values ``context`` rows, all ``width`` columns.
+
+    ``causal`` forbids keys ahead of the query, counted from the first row, as in eager mode.
+    """
+
+    batch: int
+    heads: int
+    length: int
+    context: int
+    width: int
+    query: Heads
+    key: Heads
+    value: Heads
+    out: Heads
+    scale: float
+    causal: bool
+    dtype: str = "float32"
+
+    @classmethod
+    def packed(
+        cls, batch: int, heads: int, length: int, width: int, causal: bool = True, dtype: str = "float32"
+    ) -> Attention:
+        """Queries, keys and values side by side in rows of one matrix ``(batch · length, 3 · heads · width)``.
+
+        Use the pointer to the matrix plus ``heads · width`` for the keys and twice that for the values.
+        """
+        columns = heads * width
+        side, out = Heads(3 * columns * length, width, 3 * columns), Heads(columns * length, width, columns)
+        scale = 1 / math.sqrt(width)
+        return cls(batch, heads, length, length, width, side, side, side, out, scale, causal, dtype)
+
+    @property
+    def flops(self) -> int:
+        """Of the two products forwards (four backwards, of the same size each), the causal half not counted."""
+        pairs = self.length * self.context // (2 if self.causal else 1)
+        return 4 * self.batch * self.heads * pairs * self.width
+
+
+def probability_columns(spec: Attention, target: Target | None = None) -> int:
+    """Columns of P as it is kept, ``(batch, heads, length, columns)``; those beyond the context are padding."""
+    return padded(spec.context, (target or host_target()).lanes(spec.dtype))
+
+
+def workspace_size(spec: Attention, target: Target | None = None) -> int:
+    """Elements of scratch memory of either function: a head's panels, and its dS."""
+    return probability_columns(spec, target) * (spec.width + spec.length)
+
+
+def emit_attention(module: ir.Module, name: str, spec: Attention, target: Target | None = None) -> ir.Function:
+    """Define ``void name(query, key, value, out, probabilities, workspace)``."""
+    with function(module, name, [spec.dtype] * 6, target, spec.dtype) as (b, *pointers):
+        _Forward(b, spec).emit(*pointers)
+    return module.globals[name]
+
+
+def emit_attention_backward(module: ir.Module, name: str, spec: Attention, target: Target | None = None) -> ir.Function:
+    """Define ``void name(query, key, value, probabilities, g, dquery, dkey, dvalue, workspace)``.
+
+    Gradients lie like what they are of, and are overwritten; ``g`` lies like ``out``.
+    """
+    with function(module, name, [spec.dtype] * 9, target, spec.dtype) as (b, *pointers):
+        _Backward(b, spec).emit(*pointers)
+    return module.globals[name]
+
+
+class _Heads:
+    """What both directions share: loops over heads and row tiles, and bounds behind a causal mask."""
+
+    def __init__(self, b: VectorBuilder, spec: Attention) -> None:
+        self.b, self.spec, self.tiles = b, spec, Subroutines(b)
+        self.columns = probability_columns(spec, b.target)
+        self.panel = b.lanes if self.columns == b.lanes else 2 * b.lanes
+        self.limit = tile_rows(b)
+        self.halved = spec.causal and spec.length == spec.context  # then tiles of rows and of columns begin alike
+
+    def each_head(self, body: Any) -> None:
+        """``body(place, n, h)``: ``place(layout)`` is where a head begins, ``n`` its number among all heads."""
+        b, spec = self.b, self.spec
+
+        def head(i: Any, h: Any) -> None:
+            body(lambda layout: i * layout.batch + h * layout.head, i * spec.heads + h)
+
+        b.loop(0, spec.batch, 1, lambda i: b.loop(0, spec.heads, 1, lambda h: head(i, h)))
+
+    def each_tile(self, rows: int, body: Any) -> None:
+        """``body(first row, how many)`` for tiles of rows."""
+        for start, stop, count in even_groups(rows, self.limit, self.limit // 2):
+            self.b.loop(start, stop, count, lambda i, count=count: body(i, count))
+
+    def reach(self, i: Any, count: int) -> Any:
+        """Columns that rows ``i … i + count`` need: all, or those up to the last of them."""
+        return i + count if self.halved else self.spec.context
+
+    def pack(self, source: Pointer, row: int, panels: Pointer) -> None:
+        """Rows of one head, transposed into panels."""
+        width, context = self.spec.width, self.spec.context
+        whole = context // self.panel
+
+        def one(j: Any, columns: int) -> None:
+            place = panels + j * (self.panel * width)
+            pack_columns(self.b, source + j * (self.panel * row), row, width, columns, place, self.panel)
+
+        self.b.loop(0, whole, 1, lambda j: one(j, self.panel))
+        if context % self.panel:
+            one(whole, context % self.panel)
+
+    def even(self, rows: int, depth: int) -> bool:
+        """Whether sums over ``depth``, cut at tiles of ``rows``, always have an even number of terms."""
+        sizes = [size for _, _, size in even_groups(rows, self.limit, self.limit // 2)]
+        return depth % 2 == 0 and (not self.halved or all(size % 2 == 0 for size in sizes))
+
+
+class _Forward(_Heads):
+    def emit(self, query: Pointer, key: Pointer, value: Pointer, out: Pointer, kept: Pointer, panels: Pointer) -> None:
+        spec = self.spec
+        scores = SmallProduct(
+            self.tiles,
+            "scores",
+            self.columns,
+            Steps(spec.query.row, 1, self.panel, self.columns),
+            self.panel * spec.width,
+            spec.scale,
+            spec.width % 2 == 0,
+        )
+        means = Steps(self.columns, 1, spec.value.row, spec.out.row)
+        mean = SmallProduct(self.tiles, "mean", spec.width, means, even=self.even(spec.length, spec.context))
+
+        def head(place: Any, n: Any) -> None:
+            q, k, v, o = (
+                p + place(layout)
+                for p, layout in ((query, spec.query), (key, spec.key), (value, spec.value), (out, spec.out))
+            )
+            p = kept + n * (spec.length * self.columns)
+            self.pack(k, spec.key.row, panels)
+
+            def tile(i: Any, count: int) -> None:
+                reach, rows = self.reach(i, count), p + i * self.columns
+                scores.rows(count, q + i * spec.query.row, panels, rows, spec.width, reach)
+                self._softmax(rows, i, count, reach)
+                mean.rows(count, rows, v, o + i * spec.out.row, reach)
+
+            self.each_tile(spec.length, tile)
+
+        self.each_head(head)
+
+    def _softmax(self, rows: Pointer, i: Any, count: int, reach: Any) -> None:
+        """Each row of a tile in place; zeros behind what it may see, to the end of the tile's last panel."""
+        b, spec = self.b, self.spec
+
+        def row(r: Any) -> None:
+            sees = b.minimum(b.index(i + r + 1), spec.context) if spec.causal else spec.context
+            self.tiles.call("softmax", [rows + r * self.columns, sees, reach], self._row)
+
+        b.loop(0, count, 1, row)
+
+    def _row(self, b: VectorBuilder, row: Pointer, sees: Value, reach: Value) -> None:
+        end = (reach + (self.panel - 1)) // self.panel * self.panel
+        first = b.iota(INT32)
+        limit = b.convert(sees, INT32)
+
+        def inside(j: Value) -> Value:
+            return first + b.convert(j, INT32) < limit
+
+        def top(j: Value, best: Value) -> list[Value]:
+            return [b.maximum(b.where(inside(j), row.load(j), -math.inf), best)]
+
+        def raised(j: Value, total: Value, best: Value) -> list[Value]:
+            e = b.where(inside(j), exp(b, row.load(j) - best), 0.0)
+            row.store(e, j)
+            return [total + e, best]
+
+        [best] = b.loop(b.index(0), end, b.lanes, top, [b.number(-math.inf)])
+        highest = b.splat(b.max(best))
+        total, _ = b.loop(b.index(0), end, b.lanes, raised, [b.number(0.0), highest])
+        share = b.splat(1.0 / b.sum(total))
+        b.loop(b.index(0), end, b.lanes, lambda j: row.store(row.load(j) * share, j))
+
+
+class _Backward(_Heads):
+    def emit(
+        self,
+        query: Pointer,
+        key: Pointer,
+        value: Pointer,
+        kept: Pointer,
+        g: Pointer,
+        dquery: Pointer,
+        dkey: Pointer,
+        dvalue: Pointer,
+        workspace: Pointer,
+    ) -> None:
+        spec, columns = self.spec, self.columns
+        panels, ds = workspace, workspace + columns * spec.width
+        scores, to_query, to_key, to_value = self._products()
+
+        def head(place: Any, n: Any) -> None:
+            q, dq = query + place(spec.query), dquery + place(spec.query)
+            k, dk = key + place(spec.key), dkey + place(spec.key)
+            v, dv = value + place(spec.value), dvalue + place(spec.value)
+            above, p = g + place(spec.out), kept + n * (spec.length * columns)
+            self.pack(v, spec.value.row, panels)
+
+            def rows(i: Any, count: int) -> None:
+                reach, line = self.reach(i, count), ds + i * columns
+                scores.rows(count, above + i * spec.out.row, panels, line, spec.width, reach)
+                self._through_softmax(line, p + i * columns, count, reach)
+                to_query.rows(count, line, k, dq + i * spec.query.row, reach)
+
+            def context(j: Any, count: int) -> None:
+                begin = j if self.halved else 0
+                depth = spec.length - begin
+                down = begin * columns + j
+                to_value.rows(count, p + down, above + begin * spec.out.row, dv + j * spec.value.row, depth)
+                to_key.rows(count, ds + down, q + begin * spec.query.row, dk + j * spec.key.row, depth)
+
+            self.each_tile(spec.length, rows)
+            self.each_tile(spec.context, context)
+
+        self.each_head(head)
+
+    def _products(self) -> list[SmallProduct]:
+        """dP = dO Vᵀ, dQ = s dS K, dK = s dSᵀ Q and dV = Pᵀ dO."""
+        spec, tiles, columns, width = self.spec, self.tiles, self.columns, self.spec.width
+        down, across = self.even(spec.context, spec.length), self.even(spec.length, spec.context)
+        scores = Steps(spec.out.row, 1, self.panel, columns)
+        to_query, to_key = (
+            Steps(columns, 1, spec.key.row, spec.query.row),
+            Steps(1, columns, spec.query.row, spec.key.row),
+        )
+        return [
+            SmallProduct(tiles, "dP", columns, scores, self.panel * width, even=width % 2 == 0),
+            SmallProduct(tiles, "dQ", width, to_query, scale=spec.scale, even=across),
+            SmallProduct(tiles, "dK", width, to_key, scale=spec.scale, even=down),
+            SmallProduct(tiles, "dV", width, Steps(1, columns, spec.out.row, spec.value.row), even=down),
+        ]
+
+    def _through_softmax(self, line: Pointer, p: Pointer, count: int, reach: Any) -> None:
+        """dP to dS in place, row by row."""
+        b = self.b
+
+        def row(r: Any) -> None:
+            self.tiles.call("through", [line + r * self.columns, p + r * self.columns, reach], self._row)
+
+        b.loop(0, count, 1, row)
+
+    def _row(self, b: VectorBuilder, line: Pointer, p: Pointer, reach: Value) -> None:
+        end = (reach + (self.panel - 1)) // self.panel * self.panel
+
+        def product(j: Value, total: Value) -> list[Value]:
+            return [b.muladd(line.load(j), p.load(j), total)]
+
+        def finish(j: Value, mean: Value) -> list[Value]:
+            line.store((line.load(j) - mean) * p.load(j), j)
+            return [mean]
+
+        [total] = b.loop(b.index(0), end, b.lanes, product, [b.number(0.0)])
+        b.loop(b.index(0), end, b.lanes, finish, [b.splat(b.sum(total))])
+
+
+__all__ = [
+    "Attention",
+    "Heads",
+    "emit_attention",
+    "emit_attention_backward",
+    "probability_columns",
+    "workspace_size",
+]
