@@ -2,28 +2,59 @@
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
 
-from backlit.glassbox import ExpressionError, explain_formula, read_value
+from backlit.glassbox import ExpressionError, explain_formula, notes
+from backlit.glassbox.functions import FUNCTIONS
 
 
-def gradients(explained):
-    return {v.name: v.gradient for v in explained.variables}
+def variables(rec):
+    return [node for node in rec.leaves if node.kind == "variable"]
+
+
+def gradients(rec):
+    return {node.name: node.upstream for node in variables(rec)}
+
+
+def result(rec):
+    return rec.roots[-1].value
 
 
 def test_product_of_a_sum():
-    explained = explain_formula("(x+y)*z", {"x": -2, "y": 5, "z": -4})
-    q, f = explained.steps
-    assert (q.name, q.expression, q.value, q.upstream) == ("q1", "x+y", 3.0, -4.0)
-    assert [o.local.value for o in q.operands] == [1.0, 1.0]
-    assert [o.downstream for o in q.operands] == [-4.0, -4.0]
-    assert (f.value, f.upstream) == (-12.0, 1.0)
-    assert [(o.name, o.local.value, o.downstream) for o in f.operands] == [("q1", -4.0, -4.0), ("z", 3.0, 3.0)]
+    rec = explain_formula("(x+y)*z", {"x": -2, "y": 5, "z": -4})
+    q, f = rec.operations
+    assert (q.name, q.expression, q.span, q.value, q.upstream) == ("q1", "x+y", (1, 4), 3.0, -4.0)
+    assert [edge.local.value for edge in q.inputs] == [1.0, 1.0]
+    assert [edge.downstream for edge in q.inputs] == [-4.0, -4.0]
+    assert (f.name, f.value, f.upstream) == ("f", -12.0, 1.0)
+    assert [(e.source.name, e.local.value, e.downstream) for e in f.inputs] == [("q1", -4.0, -4.0), ("z", 3.0, 3.0)]
     assert q.gate.startswith("distributes") and f.gate.startswith("swaps")
-    assert gradients(explained) == {"x": -4.0, "y": -4.0, "z": 3.0}
+    assert gradients(rec) == {"x": -4.0, "y": -4.0, "z": 3.0}
+    assert str(q.source) == "formula:1: (x+y)*z" and rec.title == "(x+y)*z"
+
+
+def test_named_steps():
+    rec = explain_formula("pred = w*x; s = pred - y; loss = s**2", {"x": 1, "y": 2, "w": 1})
+    assert [(n.name, n.value, n.upstream) for n in rec.operations] == [
+        ("pred", 1.0, -2.0),
+        ("s", -1.0, -2.0),
+        ("loss", 1.0, 1.0),
+    ]
+    assert [n.name for n in rec.path("w", "loss")] == ["w", "pred", "s", "loss"]
+    twice = explain_formula("a = x; b = a * a; b + a", {"x": 3})
+    assert [n.name for n in twice.nodes] == ["x", "b", "f"] and gradients(twice) == {"x": 7.0}
+    unused = explain_formula("a = x * 2; x * 5", {"x": 3})
+    assert (unused.node("a").upstream, gradients(unused)) == (None, {"x": 5.0})
+
+
+def test_only_what_is_asked_for_gets_gradients():
+    rec = explain_formula("(w*x - y)**2", {"x": 1, "y": 2, "w": 1}, wrt=["w"])
+    assert gradients(rec) == {"w": -2.0}
+    assert (rec.node("x").kind, rec.node("x").upstream) == ("constant", None)
+    with pytest.raises(ExpressionError, match=r"'ww' is no variable.*'w'"):
+        explain_formula("(w*x - y)**2", {"x": 1, "y": 2, "w": 1}, wrt=["ww", "w"])
 
 
 @pytest.mark.parametrize(
@@ -45,37 +76,99 @@ def test_product_of_a_sum():
         ("2**3**x", {"x": 1}, 8, {"x": 8 * math.log(2) * 3 * math.log(3)}),
         ("x", {"x": 7}, 7, {"x": 1}),
         ("sin(pi*x)", {"x": 0.5}, 1, {"x": 0}),
+        ("x[0]*x[-1]", {"x": [3, 9, 4]}, 12, {"x": [4, 0, 3]}),
+        ("sum(A[0, 1:])", {"A": [[1, 2, 3], [4, 5, 6]]}, 5, {"A": [[0, 1, 1], [0, 0, 0]]}),
+        ("sum(A, dim=0)", {"A": [[1, 2], [3, 4]]}, [4, 6], {"A": [[1, 1], [1, 1]]}),
+        ("max(A, dim=1, keepdim=True)", {"A": [[1, 2], [4, 3]]}, [[2], [4]], {"A": [[0, 1], [1, 0]]}),
+        ("mean(A, dim=[0, 1])", {"A": [[1, 2], [3, 6]]}, 3, {"A": [[0.25, 0.25], [0.25, 0.25]]}),
+        ("leaky_relu(x, 0.5)", {"x": -2}, -1, {"x": 0.5}),
+        ("clamp(x, -1, max=1)", {"x": [-3, 0.5, 3]}, [-1, 0.5, 1], {"x": [0, 1, 0]}),
+        ("var(x, unbiased=False)", {"x": [1, 3]}, 1, {"x": [-1, 1]}),
+        ("nll_loss(log_softmax(z), t)", {"z": [0, 0], "t": 1}, math.log(2), {"z": [0.5, -0.5]}),
     ],
 )
 def test_values_and_gradients(formula, values, result, expected):
-    explained = explain_formula(formula, values)
-    assert np.allclose(explained.value, result)
-    found = gradients(explained)
+    rec = explain_formula(formula, values)
+    assert np.allclose(rec.roots[-1].value, result)
+    found = gradients(rec)
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         assert np.allclose(found[name], gradient), name
 
 
+X, Y, A, B = (
+    [0.4, 0.7, 0.2],
+    [0.3, -0.6, 0.9],
+    [[0.4, 0.7, 0.2], [0.5, 0.1, 0.8]],
+    [[0.3, -0.6], [0.9, 0.2], [0.1, 0.5]],
+)
+
+CALLS = {
+    **dict.fromkeys(("pow", "atan2", "maximum", "minimum", "logaddexp", "max", "min", "outer", "dot"), "(x, y*y)"),
+    **dict.fromkeys(("mse", "l1", "huber", "mse_loss", "l1_loss", "huber_loss"), "(x, y)"),
+    **dict.fromkeys(("hinge", "hinge_loss"), "(x, [1, -1, 1])"),
+    **dict.fromkeys(("smooth_l1_loss", "bce", "binary_cross_entropy", "xlogy"), "(x, y*y)"),
+    **dict.fromkeys(("bce_with_logits", "binary_cross_entropy_with_logits", "soft_margin_loss"), "(y, x)"),
+    **dict.fromkeys(("cross_entropy", "nll_loss"), "(A, [2, 0])"),
+    **dict.fromkeys(("matmul", "linear"), "(A, B)"),
+    **dict.fromkeys(("attention", "scaled_dot_product_attention"), "(A, A*2, A+1)"),
+    **dict.fromkeys(("trace", "tril", "triu", "diag", "flatten", "squeeze"), "(A @ B)"),
+    **dict.fromkeys(("transpose", "logsumexp", "softmax"), "(A)"),
+    "linear": "(A, transpose(B), [1, 2])",
+    "kl_div": "(log(x), y*y)",
+    "lerp": "(x, y, 0.3)",
+    "layer_norm": "(A, weight=x, bias=y)",
+    "rms_norm": "(A, weight=y)",
+    "clamp": "(x, 0.3, 0.6)",
+    "acosh": "(x + 1)",
+    "reshape": "(A, [3, 2])",
+    "unsqueeze": "(x, 0)",
+    "[]": "A[1, ::2]",
+    **{operator: f"A {operator} (2*A)" for operator in "+-*/"},
+    "**": "A ** (2*A)",
+    "@": "A @ B",
+    "neg": "-A",
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_against_differences(name):
+    call = CALLS.get(name, "(x)")
+    formula = f"sum({name}{call} * 0.7)" if name.isidentifier() and name != "neg" else f"sum(({call}) * 0.7)"
+    values = {v: np.array(given) for v, given in (("x", X), ("y", Y), ("A", A), ("B", B)) if v in call}
+    rec = explain_formula(formula, values)
+    for variable in variables(rec):
+        array = values[variable.name]
+        for place in np.ndindex(array.shape):
+            moved = []
+            for step in (1e-6, -1e-6):
+                other = array.copy()
+                other[place] += step
+                moved.append(float(result(explain_formula(formula, {**values, variable.name: other}))))
+            assert math.isclose((moved[0] - moved[1]) / 2e-6, variable.upstream[place], rel_tol=1e-6, abs_tol=1e-8)
+
+
 def test_sigmoid_neuron_with_every_intermediate():
-    explained = explain_formula("1/(1+exp(-(w0*x0+w1*x1+w2)))", {"w0": 2, "x0": -1, "w1": -3, "x1": -2, "w2": -3})
-    assert [round(s.value, 2) for s in explained.steps] == [-2, 6, 4, 1, -1, 0.37, 1.37, 0.73]
-    assert [round(s.upstream, 2) for s in explained.steps] == [0.20, 0.20, 0.20, 0.20, -0.20, -0.53, -0.53, 1.0]
-    rounded = {name: round(gradient, 2) for name, gradient in gradients(explained).items()}
+    rec = explain_formula("1/(1+exp(-(w0*x0+w1*x1+w2)))", {"w0": 2, "x0": -1, "w1": -3, "x1": -2, "w2": -3})
+    assert [round(float(s.value), 2) for s in rec.operations] == [-2, 6, 4, 1, -1, 0.37, 1.37, 0.73]
+    upstream = [round(float(s.upstream), 2) for s in rec.operations]
+    assert upstream == [0.20, 0.20, 0.20, 0.20, -0.20, -0.53, -0.53, 1.0]
+    rounded = {name: round(float(gradient), 2) for name, gradient in gradients(rec).items()}
     assert rounded == {"w0": -0.20, "x0": 0.39, "w1": -0.39, "x1": -0.59, "w2": 0.20}
     whole = explain_formula("sigmoid(w0*x0+w1*x1+w2)", {"w0": 2, "x0": -1, "w1": -3, "x1": -2, "w2": -3})
-    assert all(math.isclose(gradients(whole)[n], gradients(explained)[n]) for n in rounded)
-    s = whole.steps[-1]
-    assert math.isclose(s.operands[0].local.value, s.value * (1 - s.value))
+    assert all(math.isclose(gradients(whole)[n], gradients(rec)[n]) for n in rounded)
+    s = whole.node("f")
+    assert math.isclose(s.inputs[0].local.value, s.value * (1 - s.value))
 
 
 def test_cross_entropy_of_class_numbers_and_of_probabilities():
     by_number = explain_formula("cross_entropy(z, t)", {"z": [2, 1, 0], "t": 0})
     probabilities = np.exp([2, 1, 0]) / np.exp([2, 1, 0]).sum()
-    assert math.isclose(by_number.value, -math.log(probabilities[0]))
+    assert math.isclose(result(by_number), -math.log(probabilities[0]))
     assert np.allclose(gradients(by_number)["z"], probabilities - [1, 0, 0])
-    assert gradients(by_number)["t"] is None
+    assert (by_number.node("t").kind, by_number.node("t").dtype.kind) == ("constant", "i")
     by_row = explain_formula("cross_entropy(z, t)", {"z": [2, 1, 0], "t": [1, 0, 0]})
-    assert math.isclose(by_row.value, by_number.value)
+    assert math.isclose(result(by_row), result(by_number))
 
 
 @pytest.mark.parametrize(
@@ -89,124 +182,58 @@ def test_cross_entropy_of_class_numbers_and_of_probabilities():
 )
 def test_chain_rule_holds_at_every_step(formula, values):
     """Downstream = upstream through the local gradient; what arrives at a step or variable is the sum of its parts."""
-    explained = explain_formula(formula, values)
-    assert explained.summed
-    for step in explained.steps:
-        for operand in step.operands:
-            if operand.local is None:
-                continue
-            local, up = np.asarray(operand.local.value), np.asarray(step.upstream)
-            down = np.tensordot(up, local, axes=up.ndim) if operand.local.kind == "jacobian" else up * local
-            assert np.allclose(down, operand.downstream), step
-    for variable in explained.variables:
-        assert np.allclose(sum(np.asarray(g) for _, g in explained.contributions(variable.name)), variable.gradient)
-    for step in explained.steps[:-1]:
-        assert np.allclose(sum(np.asarray(g) for _, g in explained.contributions(step.name)), step.upstream)
-
-
-def test_large_results_are_described_not_shown():
-    explained = explain_formula("softmax(x)", {"x": list(range(20))})
-    (operand,) = explained.steps[-1].operands
-    assert operand.local.kind == "large" and operand.local.value is None and operand.local.shape == (20, 20)
+    rec = explain_formula(formula, values)
+    assert np.array_equal(rec.roots[-1].seed, np.ones(rec.roots[-1].shape))
+    for edge in [edge for step in rec.operations for edge in step.inputs if edge.differentiable]:
+        up = edge.target.upstream
+        assert np.allclose(np.tensordot(up, edge.local.matrix(), axes=up.ndim), edge.downstream), edge
+    for node in rec.nodes:
+        if node.requires_grad and node.terms:
+            assert np.allclose(sum(edge.downstream for edge in node.terms), node.upstream), node
 
 
 def test_notes_about_kinks_ties_and_infinite_slopes():
-    assert "halves" in explain_formula("max(x,y)", {"x": 1, "y": 1}).notes[0]
-    assert "kink" in explain_formula("relu(x)", {"x": 0}).notes[0]
-    assert "not finite" in explain_formula("sqrt(x)", {"x": 0}).notes[0]
-    assert explain_formula("relu(x)", {"x": 1}).notes == ()
+    for formula, values, words in [
+        ("max(x,y)", {"x": 1, "y": 1}, "halves"),
+        ("relu(x)", {"x": 0}, "kink at 0"),
+        ("sqrt(x)", {"x": 0}, "not finite"),
+        ("x**0.5", {"x": 0}, "not finite"),
+        ("max(x)", {"x": [2, 1, 2]}, "split evenly"),
+        ("clamp(x, 0, 1)", {"x": 1}, "kinks at the limits"),
+        ("norm(x)", {"x": [0, 0]}, "zero vector"),
+        ("l1(x, y)", {"x": [1, 2], "y": [0, 2]}, "kink at x = t"),
+    ]:
+        (note,) = notes(explain_formula(formula, values))
+        assert words in note and note.startswith(f"f = {formula}: "), note
+    for formula, values in [("relu(x)", {"x": 1}), ("max(x)", {"x": [1, 2]}), ("clamp(x, 0, 1)", {"x": 0.5})]:
+        assert notes(explain_formula(formula, values)) == []
 
 
-def test_record_is_json():
-    record = explain_formula("sqrt(x)+w", {"x": 0, "w": [1, 2]}).to_dict()
-    again = json.loads(json.dumps(record, allow_nan=False))
-    assert again["variables"][0]["gradient"] == "inf"
-    assert set(again) == {"expression", "variables", "steps", "shape", "value", "summed", "notes"}
+def test_the_record_of_a_formula_is_json_and_can_run_again():
+    rec = explain_formula("sqrt(x)+w", {"x": 0, "w": [1, 2]})
+    data = json.loads(json.dumps(rec.to_dict(), allow_nan=False))
+    first = data["nodes"][1]
+    assert (data["title"], first["name"], first["expression"], first["span"]) == ("sqrt(x)+w", "q1", "sqrt(x)", [0, 7])
+    assert data["passes"][0]["edges"][-1]["downstream"]["values"] == "inf"
+    assert rec.rerun(values={"x": 4.0}).node("x").upstream == 0.5
+
+
+def test_constants_are_called_by_their_text():
+    rec = explain_formula("2*x + 2*pi + sum([1, 2]) + sum([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])", {"x": 1})
+    names = [node.name for node in rec.leaves]
+    assert names == ["2", "x", "2#2", "pi", "[1, 2]", "list"]
 
 
 def test_names_of_steps_do_not_collide_with_variables():
-    explained = explain_formula("q1*f + q2", {"q1": 1, "f": 2, "q2": 3})
-    names = [s.name for s in explained.steps] + [v.name for v in explained.variables]
-    assert len(set(names)) == len(names)
+    rec = explain_formula("q1*f + q2", {"q1": 1, "f": 2, "q2": 3})
+    assert [node.name for node in rec.nodes] == ["q1", "f", "q3", "q2", "result"]
 
 
-@pytest.mark.parametrize(
-    ("formula", "values", "message", "pointed"),
-    [
-        ("x+yy", {"x": 1, "y": 2}, "did you mean 'y'?", "yy"),
-        ("x+y", {"x": 1}, "'y' has no value", "y"),
-        ("x+1", {"x": 1, "zed": 2}, "'zed'", "x+1"),
-        ("sigmoi(x)", {"x": 1}, "did you mean 'sigmoid'?", "sigmoi(x)"),
-        ("foo(x)", {"x": 1}, "no function 'foo'", "foo(x)"),
-        ("(x+", {"x": 1}, "never closed", "("),
-        ("x)", {"x": 1}, "unmatched", ")"),
-        ("x +* y", {"x": 1, "y": 1}, "cannot be read", "*"),
-        ("log(x-1)", {"x": 1}, "log is defined for numbers above 0", "x-1"),
-        ("1/(x-1)", {"x": 1}, "division by zero", "(x-1)"[1:-1]),
-        ("2 + x**-1", {"x": 0}, "division by zero", "x**-1"),
-        ("sqrt(x)", {"x": -1}, "not a real number", "sqrt(x)"),
-        ("1 + exp(x)", {"x": 1000}, "too large", "exp(x)"),
-        ("x @ y", {"x": [1, 2], "y": [1, 2, 3]}, "a list of 2 and a list of 3", "x @ y"),
-        ("x + y", {"x": [1, 2], "y": [1, 2, 3]}, "sizes must be equal", "x + y"),
-        ("sin(x, x)", {"x": 1}, "takes 1", "sin(x, x)"),
-        ("x^2", {"x": 1}, "x**2", "x^2"),
-        ("2x", {"x": 1}, "2*x", "2"),
-        ("x=3", {}, "values are given after it", "="),
-        ("x.data", {"x": 1}, "attributes", "x.data"),
-        ("x[0]", {"x": 1}, "indexing", "x[0]"),
-        ("__import__('os')", {}, "not a real number", "'os'"),
-        ("(lambda: 0)()", {}, "only a function's name", "(lambda: 0)()"),
-        ("[i for i in x]", {"x": 1}, "not supported", "[i for i in x]"),
-        ("x if x else 0", {"x": 1}, "'if'", "x if x else 0"),
-        ("True + x", {"x": 1}, "not a real number", "True"),
-        ("1e999", {}, "too large", "1e999"),
-        ("é + ß", {"é": 1}, "'ß' has no value", "ß"),
-        ("[1, [2]] * x", {"x": 1}, "differ in length", "[1, [2]]"),
-        ("x # y", {"x": 1}, "comments", "# y"),
-        ("cross_entropy(z, t)", {"z": [1, 2], "t": 7}, "class numbers", "cross_entropy(z, t)"),
-        ("cos", {}, "is a function", "cos"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_pointed_at(formula, values, message, pointed):
-    with pytest.raises(ExpressionError) as caught:
-        explain_formula(formula, values)
-    error = caught.value
-    assert message in error.message
-    assert "\n" not in error.message
-    assert error.text[error.span.start : error.span.end] == pointed
-    text, carets = str(error).splitlines()[1:]
-    assert text[carets.index("^") : carets.rindex("^") + 1] == pointed
+def test_a_formula_without_variables_has_no_backward_pass():
+    rec = explain_formula("3 + 4", {})
+    assert (rec.roots[-1].value, rec.passes) == (7.0, ())
+    assert explain_formula("3", {}).nodes[-1].value == 3.0
 
 
-@pytest.mark.parametrize(
-    "formula",
-    [
-        "9**9**9**9",
-        "9**" * 90 + "9",
-        "(" * 400 + "x" + ")" * 400,
-        "-" * 1999 + "x",
-        "+".join(["x"] * 900),
-        "1" * 1999,
-        "x" * 3000,
-        "[" * 300 + "]" * 300,
-        "x\0y",
-        "",
-    ],
-)
-def test_hostile_formulas_are_refused_quickly(formula):
-    started = time.perf_counter()
-    with pytest.raises(ExpressionError):
-        explain_formula(formula, {"x": 1})
-    assert time.perf_counter() - started < 1.0
-
-
-def test_huge_results_are_refused():
-    with pytest.raises(ExpressionError, match="more than"):
-        explain_formula("x*y", {"x": [[1]] * 600, "y": [1] * 600})
-
-
-def test_reading_values():
-    assert read_value("-2") == -2 and read_value("1/4") == 0.25 and read_value("[[1, 2], [3, -4]]") == [[1, 2], [3, -4]]
-    for text in ("x", "[1, x]", "", "'a'", "[1, 2", "open('f')", "[]"):
-        with pytest.raises(ExpressionError):
-            read_value(text)
+def test_names_are_read_as_python_reads_them():
+    assert gradients(explain_formula("µ*2", {"µ": 1})) == {"μ": 2.0}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import BacklitError
-from .names import suggestion
+from .user_code import find, said
 
 if TYPE_CHECKING:
     from ..check import GradientReport
@@ -60,47 +56,11 @@ def check(
     except (BacklitError, click.ClickException):
         raise
     except Exception as error:  # the user's code; exit code 1 is kept for wrong gradients
-        raise click.UsageError(f"{target} raised {type(error).__name__}: {error}") from error
+        raise click.UsageError(f"{target} raised {said(error)}") from error
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
     if picture is not None:
         report.plot(picture)
     return 0 if report.ok else 1
-
-
-def find(target: str) -> Any:
-    """The object that ``FILE.py:NAME`` names; the file is run."""
-    file, colon, name = target.rpartition(":")
-    if not colon or not name or not file:
-        raise click.UsageError(f"{target!r} names no function; write FILE.py:FUNCTION, as in losses.py:focal_loss.")
-    path = Path(file)
-    if not path.is_file():
-        raise click.UsageError(f"there is no file {file!r}.")
-    module = load(path)
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            public = [n for n in vars(found) if not n.startswith("_")]
-            raise click.UsageError(f"{file} has no {name!r}{suggestion(name, public)}.")
-        found = getattr(found, part)
-    if not callable(found):
-        raise click.UsageError(f"{name!r} in {file} is a {type(found).__name__}, which cannot be called.")
-    return found
-
-
-def load(path: Path) -> ModuleType:
-    """Run a file as a module; its folder is searched for what it imports."""
-    name = f"checked_{path.stem}"  # a file called random.py must not stand in for another module
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise click.UsageError(f"{path} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise click.UsageError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
-    return module
 
 
 def read_shape(text: str) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
-"""An explanation as tables in the terminal."""
+"""A record as tables in the terminal: every step with its value, and what the backward pass did there."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,50 +12,71 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..glassbox import Explanation, Local, Operand, Step
+from ..errors import RecordError
+from ..glassbox import Record, RecordNode, notes
+from ..glassbox.record import Edge, Local
 
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "matmul": "@"}
 _PIPED = 110
 _SHOWN = 16
 """Arrays with more elements are described by their shape."""
+_SHOWN_IN_STEPS = 9
+"""Matrices in the table of steps, whose columns are narrow."""
+_LABEL = 24
+"""Longer names give way to what the operation calls its input."""
+MOST_STEPS = 40
+"""Of longer records the first and the last steps are shown."""
 
 
-def show(explanation: Explanation, console: Console | None = None) -> None:
-    """Print the steps, the gradients of the variables, and what is worth knowing about them."""
+def show(rec: Record, console: Console | None = None, about: Sequence[str] = (), only: Sequence[str] = ()) -> None:
+    """Print the steps, the gradients of the leaves, and what is worth knowing about them.
+
+    Args:
+        rec: the record; its last root is the result.
+        console: where to print.
+        about: sentences about how the record came to be, printed with the notes.
+        only: the leaves whose gradients are shown; all of them where it is left out.
+    """
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPED)  # files and pipes have no width of their own
-    console.print(Text(explanation.expression, style="bold"), Text("="), Text(number(explanation.value)))
-    for name, value in ((v.name, v.value) for v in explanation.variables):
-        rows = number(value).replace("\n", "\n" + " " * (len(name) + 5))
-        console.print(Text(f"  {name} = {rows}", style="dim"))
-    if explanation.summed:
-        shape = "×".join(map(str, explanation.shape))
-        console.print(
-            Text(f"The result has shape {shape}; its elements are summed for the backward pass.", style="yellow")
-        )
-    if explanation.steps:
-        console.print(_steps(explanation))
-    if explanation.variables:
-        console.print(_gradients(explanation))
-    for note in explanation.notes:
+    result = rec.roots[-1] if rec.roots else rec.nodes[-1]
+    console.print(Text(rec.title, style="bold"), Text("="), Text(number(result.value)))
+    for node in (node for node in rec.leaves if _is_given(node)):
+        rows = number(node.value).replace("\n", "\n" + " " * (len(node.name) + 5))
+        console.print(Text(f"  {node.name} = {rows}", style="dim"))
+    if result.shape and result.requires_grad:
+        shape = "×".join(map(str, result.shape))
+        console.print(Text(f"The result has shape {shape}; its elements are summed for the backward pass.", "yellow"))
+    steps = [node for node in rec.operations if node.phase == "forward"]
+    if steps:
+        console.print(_steps(steps))
+    leaves = [node for node in rec.leaves if node.requires_grad and (not only or node.name in only)]
+    if leaves:
+        console.print(_gradients(leaves, result))
+    for note in (*about, *notes(rec)):
         console.print(Text(f"Note: {note}", style="yellow"))
-    if explanation.steps:
-        console.print(_legend(explanation))
+    if steps:
+        console.print(_legend(steps))
 
 
-def number(value: Any) -> str:
-    """A number with six digits, arrays row by row with four, long ones by their shape."""
+def number(value: Any, matrix: int = _SHOWN) -> str:
+    """A number with six digits, arrays row by row with four, those with too many elements by their shape."""
     if value is None:
         return "—"
     array = np.asarray(value)
-    if array.size > _SHOWN:
+    if array.size > (_SHOWN if array.ndim < 2 else matrix):
         return f"{'×'.join(map(str, array.shape))} values"
     if array.ndim == 0:
         return _digits(float(array), 6)
     if array.ndim == 1:
         return "[" + ", ".join(_digits(float(item), 4) for item in array) + "]"
     return "[" + ",\n ".join(number(item).replace("\n", "\n ") for item in array) + "]"
+
+
+def brief(value: Any) -> str:
+    """As :func:`number`, for narrow columns."""
+    return number(value, _SHOWN_IN_STEPS)
 
 
 def _digits(x: float, count: int) -> str:
@@ -65,42 +87,59 @@ def _digits(x: float, count: int) -> str:
     return f"{x + 0.0:.{count}g}"
 
 
-def _steps(explanation: Explanation) -> Table:
+def _is_given(node: RecordNode) -> bool:
+    """Whether a leaf has a name of the user's, and is not a number or list written out in the formula."""
+    return all(part.isidentifier() or part.isdigit() for part in node.name.split(".")) and not node.name.isdigit()
+
+
+def label(edge: Edge) -> str:
+    """An input of an operation: the name of what it is, the number that it is, or its role where the name is long."""
+    node = edge.source
+    if node.kind == "constant" and node.shape == () and not _is_given(node):
+        return number(node.value)
+    return node.name if len(node.name) <= _LABEL else edge.argument
+
+
+# -- the steps --------------------------------------------------------------------------------------------------------
+
+
+def _steps(steps: list[RecordNode]) -> Table:
     table = Table(
         box=box.ROUNDED, title="Steps: values forward ↓, gradients back ↑", title_justify="left", title_style=""
     )
-    table.add_column("step", style="cyan", no_wrap=True)
+    table.add_column("step", style="cyan", overflow="fold")
     table.add_column("computes", overflow="fold")
     table.add_column("value", justify="right", overflow="fold")
     table.add_column("upstream", justify="right", style="magenta", overflow="fold")
     table.add_column("local gradients", overflow="fold")
     table.add_column("hands down", style="magenta", overflow="fold")
-    for step in explanation.steps:
+    left_out = max(0, len(steps) - MOST_STEPS)
+    for i, step in enumerate(steps):
+        if left_out and i == MOST_STEPS // 2:
+            table.add_row("…", f"{left_out} more steps; --html and --json show all of them")
+            table.add_section()
+        if left_out and MOST_STEPS // 2 <= i < len(steps) - MOST_STEPS // 2:
+            continue
         table.add_row(
-            step.name, _computes(step), Text(number(step.value)), Text(number(step.upstream)), Text(_locals(step)),
-            Text(_handed_down(step)),
+            Text(step.name), _computes(step), Text(brief(step.value)), Text(brief(step.upstream)),
+            Text(_locals(step)), Text(_handed_down(step)),
         )  # fmt: skip
         table.add_section()
     return table
 
 
-def _computes(step: Step) -> Text:
+def _computes(step: RecordNode) -> Text:
     """The step in terms of those before it, such as ``q1 * z``, and what it does to gradients."""
-    names = [_short(operand) for operand in step.operands]
-    symbol = _SYMBOLS.get(step.operation)
-    formula = f" {symbol} ".join(names) if symbol and len(names) > 1 else _applied(step.operation, names)
-    return Text.assemble(formula, (f"\n{step.operation}: {gate_word(step.gate)}", "dim"))
+    names = [label(edge) for edge in step.inputs]
+    symbol = _SYMBOLS.get(step.op or "")
+    formula = f" {symbol} ".join(names) if symbol and len(names) > 1 else _applied(step.op or "", names)
+    return Text.assemble(formula, (f"\n{step.op}: {gate_word(step.gate)}", "dim"))
 
 
 def _applied(operation: str, names: list[str]) -> str:
     if operation == "square":
         return f"{names[0]} ** 2"
     return f"-{names[0]}" if operation == "neg" else f"{operation}({', '.join(names)})"
-
-
-def _short(operand: Operand) -> str:
-    """The operand's name, or its role in the operation where it is a long list of numbers."""
-    return operand.name if len(operand.name) <= 12 else operand.role
 
 
 def gate_word(gate: str) -> str:
@@ -110,54 +149,64 @@ def gate_word(gate: str) -> str:
     return gate
 
 
-def _locals(step: Step) -> str:
-    return "\n".join(_local(step, operand) for operand in step.operands if operand.local is not None) or "constant"
+def _locals(step: RecordNode) -> str:
+    if step.upstream_kept is None and step.requires_grad:
+        return "no gradient comes here"
+    return "\n".join(_local(edge) for edge in step.inputs if edge.differentiable) or "constant"
 
 
-def _local(step: Step, operand: Operand) -> str:
-    local = operand.local
-    assert local is not None
-    value = _local_value(local)
-    return f"∂{step.name}/∂{_short(operand)} =" + ("\n" if "\n" in value else " ") + value
+def _local(edge: Edge) -> str:
+    value = _local_value(edge)
+    return f"∂{edge.target.name}/∂{label(edge)} =" + ("\n" if "\n" in value else " ") + value
 
 
-def _local_value(local: Local) -> str:
-    if local.kind == "large" or math.prod(local.shape) > _SHOWN or len(local.shape) > 2:
-        what = "slopes, one for each element" if local.kind in ("elementwise", "gradient") else "Jacobian"
-        return f"{'×'.join(map(str, local.shape))} {what}"
-    return number(local.value) + (" each" if local.kind == "elementwise" else "")
+def _local_value(edge: Edge) -> str:
+    """The local gradient: a number, one slope for each element, or a Jacobian by its shape where it is large."""
+    local = edge.local
+    slopes = local.kind in ("scalar", "diagonal") or edge.target.shape == ()
+    shape = edge.source.shape if edge.target.shape == () else edge.target.shape if slopes else local.shape
+    if math.prod(shape) > (_SHOWN if len(shape) < 2 else _SHOWN_IN_STEPS) or len(shape) > 2:
+        return f"{'×'.join(map(str, shape))} {'slopes, one for each element' if slopes else 'Jacobian'}"
+    try:
+        return number(_array(local)) + (" each" if local.kind == "diagonal" and shape else "")
+    except RecordError:
+        return "known to its author only"
 
 
-def _handed_down(step: Step) -> str:
-    parts = [o for o in step.operands if o.downstream is not None]
-    return "\n".join(f"{number(o.downstream)} → {_short(o)}" for o in parts) or "—"
+def _array(local: Local) -> Any:
+    return local.matrix() if local.kind == "implicit" else local.value
 
 
-def _gradients(explanation: Explanation) -> Table:
-    result = explanation.steps[-1].name if explanation.steps else explanation.expression
-    top = f"Σ{result}" if explanation.summed else result
+def _handed_down(step: RecordNode) -> str:
+    parts = [edge for edge in step.inputs if edge.downstream_kept is not None]
+    return "\n".join(f"{brief(edge.downstream)} → {label(edge)}" for edge in parts) or "—"
+
+
+# -- the leaves -------------------------------------------------------------------------------------------------------
+
+
+def _gradients(leaves: list[RecordNode], result: RecordNode) -> Table:
+    top = f"Σ{result.name}" if result.shape else result.name
     table = Table(box=box.ROUNDED, title="Gradients of the inputs", title_justify="left", title_style="")
-    table.add_column("input", style="cyan", no_wrap=True)
-    table.add_column("value", justify="right")
-    table.add_column(f"∂{top}/∂input", justify="right", style="bold magenta")
-    table.add_column("where it comes from")
-    for variable in explanation.variables:
-        parts = explanation.contributions(variable.name)
-        origin = " + ".join(f"{number(value)} from {step}" for step, value in parts)
-        if variable.gradient is None:
-            origin = "none: no path with a gradient leads here"
-        table.add_row(
-            variable.name,
-            Text(number(variable.value)),
-            Text(number(variable.gradient)),
-            Text(origin or "it is the result"),
-        )
+    table.add_column("input", style="cyan", overflow="fold")
+    table.add_column("value", justify="right", overflow="fold")
+    table.add_column(f"∂{top}/∂input", justify="right", style="bold magenta", overflow="fold")
+    table.add_column("where it comes from", overflow="fold")
+    for leaf in leaves:
+        table.add_row(Text(leaf.name), Text(number(leaf.value)), Text(number(leaf.upstream)), Text(_origin(leaf)))
     return table
 
 
-def _legend(explanation: Explanation) -> Table:
+def _origin(leaf: RecordNode) -> str:
+    parts = [f"{number(edge.downstream, 4)} from {edge.target.name}" for edge in leaf.terms]
+    if leaf.upstream_kept is None:
+        return "none: no path with a gradient leads here"
+    return " + ".join(parts) or "it is the result"
+
+
+def _legend(steps: list[RecordNode]) -> Table:
     """What each gate does, once for each operation."""
     grid = Table.grid(padding=(0, 2))
-    for name, formula, gate in dict.fromkeys((s.operation, s.formula, s.gate) for s in explanation.steps):
+    for name, formula, gate in dict.fromkeys((s.op or "", s.formula, s.gate) for s in steps):
         grid.add_row(Text(f"  {name}", style="cyan"), Text(formula), Text(gate, style="dim"))
     return grid

@@ -1,24 +1,23 @@
 """The glass box: what happened in a computation and in its backward pass, as plain data."""
 
-from .errors import ExpressionError
-from .explanation import Explanation, Local, Operand, Step, Variable
-from .formula import explain_formula, read_value
+from .errors import EvaluationError, ExpressionError
+from .formula import explain_formula
+from .notes import notes
 from .record import Record, RecordNode, explain, load_record, record
+from .values import ValueFileError, read_value
 from .why import Verdict, why
 
 __all__ = [
-    "Explanation",
+    "EvaluationError",
     "ExpressionError",
-    "Local",
-    "Operand",
     "Record",
     "RecordNode",
-    "Step",
-    "Variable",
+    "ValueFileError",
     "Verdict",
     "explain",
     "explain_formula",
     "load_record",
+    "notes",
     "read_value",
     "record",
     "why",

@@ -29,6 +29,10 @@ class ExpressionError(BacklitError, ValueError):
         super().__init__(f"{message}\n{caret(text, span)}")
 
 
+class EvaluationError(ExpressionError):
+    """An expression can be read, but not computed at these values: shapes that do not fit, division by zero …"""
+
+
 def caret(text: str, span: Span) -> str:
     """Two lines: the text, cut to a window where it is long, and carets under the span."""
     start = max(0, min(span.start, len(text)))

@@ -1,51 +1,54 @@
-"""Computing an expression with the library's own operations, every one of them watched."""
+"""Computing a formula with the library's own operations, every one of them written down by a capture."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import BacklitError
 from ..tensor import Tensor
-from .errors import ExpressionError, Span
+from .binding import bind, setting
+from .errors import EvaluationError, ExpressionError
 from .expression import Call, Expression, Items, Name, Number
-from .functions import FUNCTIONS, NEEDS_TENSOR
+from .failures import not_finite, refused
+from .functions import FUNCTIONS
+from .record.capture import Capture
+from .record.front import _watching
 
-MAX_ELEMENTS = 100_000
+MAX_ELEMENTS = 1_000_000
+"""No result may have more elements than this."""
+MAX_TOTAL = 10_000_000
+"""All results together may not have more elements than this."""
+
+_COLUMNS = {"@": -1, "matmul": -1, "linear": -2, "attention": -2, "scaled_dot_product_attention": -2}
+"""Products of matrices, and which size of the second one counts the columns of the result."""
 
 Operand = Tensor | float
 
 
-@dataclass(frozen=True)
-class Applied:
-    """One operation as it was applied, and the part of the expression it was applied for."""
-
-    op: Any
-    inputs: tuple[Any, ...]
-    result: Tensor
-    call: Call
-
-
 class Evaluator:
-    """Computes an expression from leaves to root; put in ``mode.observers`` it keeps what was applied, in order."""
+    """Computes expressions from leaves to root.
 
-    def __init__(self, text: str, variables: Mapping[str, Tensor]) -> None:
+    ``variables`` are tensors by name; steps that the formula names join them. ``capture`` writes down every operation;
+    ``calls`` tells for each of its entries which call it was made for, and with which values.
+    """
+
+    def __init__(self, text: str, variables: Mapping[str, Tensor], capture: Capture) -> None:
         self.text = text
-        self.variables = variables
-        self.applied_operations: list[Applied] = []
-        self._call: Call | None = None
-
-    def applied(self, op: Any, inputs: tuple[Any, ...], params: Any, extra: Any, result: Tensor) -> None:
-        """The observer's method: remember the operation."""
-        if self._call is not None:
-            self.applied_operations.append(Applied(op, inputs, result, self._call))
+        self.variables: dict[str, Tensor] = dict(variables)
+        self.capture = capture
+        self.calls: dict[int, tuple[Call, list[tuple[Expression, Any]]]] = {}
+        self._elements = 0
 
     def result(self, expression: Expression) -> Tensor:
-        """The value of the whole expression, as a float64 tensor."""
-        return _tensor(self._value(expression))
+        """The value of a whole expression, as a tensor."""
+        with _watching(observers=(self.capture,)):
+            found = _tensor(self._value(expression))
+            self.capture.index_of(found)
+        return found
 
     def _value(self, expression: Expression) -> Operand:
         match expression:
@@ -55,21 +58,41 @@ class Evaluator:
                 return self.variables[name]
             case Items():
                 return Tensor(self._array(expression))
-            case Call(arguments=arguments):
-                return self._compute(expression, [self._value(argument) for argument in arguments])
+            case Call():
+                return self._compute(expression)
+        raise ExpressionError("this is not a value", self.text, expression.span)
 
-    def _compute(self, call: Call, arguments: list[Operand]) -> Tensor:
+    def _compute(self, call: Call) -> Tensor:
         function = FUNCTIONS[call.function]
-        if call.function in NEEDS_TENSOR or not any(isinstance(a, Tensor) for a in arguments):
-            arguments[0] = _tensor(arguments[0])
-        self._call = call
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        values: list[tuple[Expression, Any]] = []
+        for i, (parameter, given) in enumerate(bind(self.text, call)):
+            if parameter.setting:
+                value = setting(self.text, call, parameter, given)
+            else:
+                value = self._value(given)
+                value = value if function.numbers else _tensor(value)
+                values.append((given, value))
+            if i < len(call.arguments):
+                positional.append(value)
+            else:
+                named[parameter.name] = value
+        if function.numbers and not any(isinstance(value, Tensor) for value in positional):
+            positional[0] = _tensor(positional[0])
+        return self._applied(call, values, positional, named)
+
+    def _applied(self, call: Call, values: list[Any], positional: list[Any], named: dict[str, Any]) -> Tensor:
+        arrays = [np.asarray(getattr(value, "_data", value)) for _, value in values]
+        self._check_size(call, arrays)
+        before = len(self.capture.entries)
         try:
-            result = function.compute(*arguments)
-        except BacklitError as error:
-            raise self._refused(call, arguments, error) from None
-        finally:
-            self._call = None
-        self._check(call, arguments, result)
+            result = FUNCTIONS[call.function].compute(*positional, **named)
+        except (BacklitError, TypeError) as error:
+            raise EvaluationError(refused(call, arrays, error), self.text, call.span) from None
+        for number in range(before, len(self.capture.entries)):
+            self.calls.setdefault(number, (call, values))
+        self._check(call, arrays, result)
         return result
 
     def _array(self, items: Items) -> np.ndarray:
@@ -88,49 +111,52 @@ class Evaluator:
             raise ExpressionError("a list holds numbers only", self.text, item.span)
         return np.asarray(value, np.float64)
 
-    # -- what went wrong ----------------------------------------------------------------------------------------
+    # -- limits and what went wrong -------------------------------------------------------------------------------
 
-    def _refused(self, call: Call, arguments: list[Operand], error: BacklitError) -> ExpressionError:
-        shapes = " and ".join(describe_shape(np.shape(a)) for a in arguments)
-        if call.function in ("@", "matmul", "dot"):
-            reason = "the last size of the first must be the first size of the second, and neither may be a number"
-        elif call.function in ("+", "-", "*", "/", "**", "max", "min"):
-            reason = "sizes must be equal, or one of them 1"
-        else:
-            reason = str(error).split(" at inside backlit")[0]
-        return ExpressionError(f"'{call.function}' cannot take {shapes}: {reason}", self.text, call.span)
+    def _check_size(self, call: Call, arrays: list[np.ndarray]) -> None:
+        """Refuse what would take too much memory before it is computed."""
+        size = result_size(call.function, [array.shape for array in arrays])
+        self._elements += size
+        if size > MAX_ELEMENTS:
+            message = f"the result of '{call.function}' would have {size:,} elements; the limit is {MAX_ELEMENTS:,}"
+            raise EvaluationError(message, self.text, call.span)
+        if self._elements > MAX_TOTAL:
+            message = f"all results together have more than {MAX_TOTAL:,} elements, which is the limit"
+            raise EvaluationError(message, self.text, call.span)
 
-    def _check(self, call: Call, arguments: list[Operand], result: Any) -> None:
+    def _check(self, call: Call, arrays: list[np.ndarray], result: Any) -> None:
         """Stop at the first step that leaves the real numbers, rather than show a table of NaN."""
         if not isinstance(result, Tensor):
-            raise ExpressionError(f"'{call.function}' gives no number here", self.text, call.span)
-        if result._data.size > MAX_ELEMENTS:
-            raise ExpressionError(f"a result has more than {MAX_ELEMENTS} elements", self.text, call.span)
+            raise EvaluationError(f"'{call.function}' gives no number here", self.text, call.span)
+        if not result._data.size:
+            raise EvaluationError(f"the result of '{call.function}' is empty", self.text, call.span)
         if not np.isfinite(result._data).all():
-            reason, span = self._not_finite(call, [np.asarray(_tensor(a)._data) for a in arguments], result._data)
-            raise ExpressionError(reason, self.text, span)
+            last = next(entry for entry in reversed(self.capture.entries) if entry.op is not None)
+            reason, span = not_finite(call, arrays, result._data, last.op.domain)
+            raise EvaluationError(reason, self.text, span)
 
-    def _not_finite(self, call: Call, arguments: list[np.ndarray], result: np.ndarray) -> tuple[str, Span]:
-        if call.function == "/" and np.any(arguments[1] == 0):
-            return "division by zero", call.arguments[1].span
-        if call.function == "**" and np.any((arguments[0] == 0) & (arguments[1] < 0)):
-            return "division by zero: 0 to a negative power", call.span
-        if call.function == "log" and np.any(arguments[0] <= 0):
-            bad = arguments[0][arguments[0] <= 0].flat[0]
-            return f"log is defined for numbers above 0, and this is {bad:g}", call.arguments[0].span
-        if np.isnan(result).any():
-            at = ", ".join(f"{a:g}" if a.ndim == 0 else describe_shape(a.shape) for a in arguments)
-            domain = self.applied_operations[-1].op.domain
-            return f"'{call.function}' is not a real number at {at} (defined for: {domain})", call.span
-        return f"the result of '{call.function}' is too large for float64", call.span
+
+def result_size(function: str, shapes: list[tuple[int, ...]]) -> int:
+    """How many elements a result (or the scores inside attention) will have at most; shapes that do not fit are left to
+    the operation itself."""
+    sizes = [math.prod(shape) for shape in shapes]
+    most = max(sizes, default=1)
+    try:
+        if function in _COLUMNS and all(shapes[:2]):
+            return _product_size(shapes[0], shapes[1], _COLUMNS[function])
+        if function == "outer":
+            return math.prod(sizes)
+        if function == "diag":
+            return most**2 if len(shapes[0]) == 1 else most
+        return math.prod(np.broadcast_shapes(*shapes))
+    except ValueError:
+        return most
+
+
+def _product_size(a: tuple[int, ...], b: tuple[int, ...], columns: int) -> int:
+    batch = np.broadcast_shapes(a[:-2], b[:-2])
+    return math.prod(batch) * (a[-2] if len(a) > 1 else 1) * (b[columns] if len(b) > 1 else 1)
 
 
 def _tensor(value: Operand) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(np.asarray(value, np.float64))
-
-
-def describe_shape(shape: tuple[int, ...]) -> str:
-    """``a number``, ``a list of 3``, ``a 2×3 matrix``."""
-    if not shape:
-        return "a number"
-    return f"a list of {shape[0]}" if len(shape) == 1 else f"a {'×'.join(map(str, shape))} array"
