@@ -8,7 +8,7 @@ from typing import Any
 from .programs import Operator, programs_of
 
 _MANY_NODES = 200
-"""From here on, pictures of tensors are kept for nodes only and made coarser: a thousand nodes would be 20 MB of text."""
+"""From here on, pictures are kept for nodes only and made coarser: a thousand nodes would be 20 MB of text."""
 _COARSE = 12
 
 

@@ -106,8 +106,8 @@ def _pull(op: type[Elementwise], name: str, params: dict[str, Any]) -> Tree | No
 
 
 def programs_of(nodes: Iterable[Operator]) -> dict[str, Any]:
-    """``{"list": programs, "of": {id: place in the list}, "settings": {id: settings}}``: formulas, equal ones kept once,
-    and the settings of the operations that the page computes by rules of its own."""
+    """``{"list": programs, "of": {id: place in the list}, "settings": {id: settings}}``: formulas, each kept once, and
+    the settings of the operations that the page computes by rules of its own."""
     found: list[dict[str, Any]] = []
     places: dict[str, int | None] = {}
     of: dict[str, int] = {}
