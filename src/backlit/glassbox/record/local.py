@@ -24,7 +24,7 @@ from ...ops.elementwise import Elementwise
 from ...tensor import Tensor
 
 if TYPE_CHECKING:
-    from .model import Edge
+    from .nodes import Edge
 
 Array = NDArray[Any]
 Index = int | tuple[int, ...]
@@ -46,7 +46,7 @@ class Local:
     >>> x = bl.tensor([1.0, 2.0], requires_grad=True)
     >>> y = (x * x).sum()
     >>> bl.explain(y).node("x").users[0].local.value
-    array([1., 2.])
+    array([1., 2.], dtype=float32)
     """
 
     def __init__(self, edge: Edge) -> None:
