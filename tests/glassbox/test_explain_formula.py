@@ -215,6 +215,7 @@ def test_the_record_of_a_formula_is_json_and_can_run_again():
     first = data["nodes"][1]
     assert (data["title"], first["name"], first["expression"], first["span"]) == ("sqrt(x)+w", "q1", "sqrt(x)", [0, 7])
     assert data["passes"][0]["edges"][-1]["downstream"]["values"] == "inf"
+    assert data["notes"] == notes(rec) != []
     assert rec.rerun(values={"x": 4.0}).node("x").upstream == 0.5
 
 

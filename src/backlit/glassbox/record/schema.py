@@ -30,8 +30,9 @@ def to_dict(rec: Record, numbers: Numbers = Kept.to_dict, store: Store | None = 
         store: takes the arrays among settings; given for files, which also hold what a rerun needs.
     """
     from ... import __version__
+    from ..notes import notes
 
-    return {
+    out = {
         "format": FORMAT,
         "version": VERSION,
         "backlit": __version__,
@@ -40,6 +41,9 @@ def to_dict(rec: Record, numbers: Numbers = Kept.to_dict, store: Store | None = 
         "nodes": [_node(node, numbers, store) for node in rec.nodes],
         "passes": [_pass(rec, i, numbers, store is None) for i in range(len(rec.passes))],
     }
+    if store is None:
+        out["notes"] = notes(rec)
+    return out
 
 
 def _node(node: RecordNode, numbers: Numbers, store: Store | None) -> dict[str, Any]:
