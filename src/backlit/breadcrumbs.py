@@ -101,36 +101,45 @@ class Trail(threading.local):
 trail = Trail()
 
 
-def leaves_of(place: Any) -> Leaves:
-    """The leaves that a node was computed from; of a leaf, itself. A node remembers the answer."""
+def behind(place: Any) -> tuple[Leaves, tuple[Cut, ...]]:
+    """What a node was computed from: leaves, and cuts that its constants carry. A node remembers the answer."""
     if place.__class__ is not Node:
-        return frozenset((ref(place),))
-    while place.leaves is None:  # a chain has the leaves of the node at its end
+        return frozenset((ref(place),)), () if place._cut is None else (place._cut,)
+    while place.behind is None:  # a chain has what the node at its end has
         edges = [edge for edge in place.edges if edge is not None]
-        if len(edges) != 1 or edges[0].__class__ is not Node:
+        if len(edges) != 1 or edges[0].__class__ is not Node or place.constants is not None:
             break
         place = edges[0]
-    if place.leaves is None:
-        place.leaves = _collected(place)
-    return place.leaves  # type: ignore[no-any-return]
+    if place.behind is None:
+        place.behind = _collected(place)
+    return place.behind  # type: ignore[no-any-return]
 
 
-def _collected(node: Node) -> Leaves:
-    seen: set[Any] = set()
-    found: set[Any] = set()
+def leaves_of(place: Any) -> Leaves:
+    """The leaves that a node was computed from; of a leaf, itself."""
+    return behind(place)[0]
+
+
+def _collected(node: Node) -> tuple[Leaves, tuple[Cut, ...]]:
+    seen: set[Any] = {node}
+    leaves: set[Any] = set()
+    cuts: dict[Cut, None] = {}
     stack = [node]
     while stack:
-        for edge in stack.pop().edges:
+        place = stack.pop()
+        for edge in place.edges:
             if edge is None or edge in seen:
                 continue
             seen.add(edge)
-            if edge.__class__ is not Node:
-                found.add(ref(edge))
-            elif edge.leaves is None:
+            if edge.__class__ is Node and edge.behind is None:
                 stack.append(edge)
             else:
-                found |= edge.leaves
-    return frozenset(found)
+                some, more = behind(edge)
+                leaves |= some
+                cuts.update(dict.fromkeys(more))
+        if place.constants is not None:
+            cuts.update(dict.fromkeys(_cuts(place.constants)))
+    return frozenset(leaves), tuple(cuts)
 
 
 def cut(kind: str, op: str, inputs: Sequence[Any], value: Any = None) -> Cut | None:
@@ -139,8 +148,11 @@ def cut(kind: str, op: str, inputs: Sequence[Any], value: Any = None) -> Cut | N
     parents = _cuts(inputs)
     if not sources:
         return None if not parents else Cut(kind, op, mark(), None, frozenset(), parents, value)
-    leaves = leaves_of(sources[0]) if len(sources) == 1 else frozenset().union(*map(leaves_of, sources))
-    found = Cut(kind, op, mark(), ref(sources[0]), leaves, parents, value)
+    leaves, cuts = behind(sources[0])
+    for source in sources[1:]:
+        some, more = behind(source)
+        leaves, cuts = leaves | some, (*cuts, *more)
+    found = Cut(kind, op, mark(), ref(sources[0]), leaves, tuple(dict.fromkeys((*parents, *cuts))), value)
     _remember(found)
     return found
 

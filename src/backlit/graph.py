@@ -104,19 +104,19 @@ class Node:
     that the gradient rules named, ``shapes`` the inputs' shapes (None for unary elementwise operations, whose input has
     the output's shape), ``shape`` and ``dtype`` the output's, ``mark`` the user's line, ``scope`` the module stack.
     ``constants`` remembers the inputs that have no edge, so that the forward pass can be told again: numbers and small
-    arrays as they are, larger ones by weak reference; None where every input has an edge. ``leaves`` are those it goes
-    back to, once :mod:`backlit.breadcrumbs` was asked.
+    arrays as they are, larger ones by weak reference; None where every input has an edge. ``behind`` is what
+    :mod:`backlit.breadcrumbs` found behind it, once asked.
     """
 
     __slots__ = (
         "__weakref__",
+        "behind",
         "constants",
         "dtype",
         "edges",
         "extra",
         "hooks",
         "id",
-        "leaves",
         "mark",
         "op",
         "params",
@@ -143,7 +143,7 @@ class Node:
     scope: tuple[Any, ...] | None
     hooks: list[Hook] | None
     constants: tuple[Any, ...] | None
-    leaves: frozenset[Any] | None
+    behind: tuple[Any, Any] | None
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Node:
         self.saved = saved
         self.plan = plan
         self.extra = extra
-        self.hooks = self.versions = self.constants = self.leaves = None
+        self.hooks = self.versions = self.constants = self.behind = None
 
     @property
     def name(self) -> str:

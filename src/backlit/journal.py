@@ -28,7 +28,7 @@ class Call(NamedTuple):
             ``grad_set``.
         mark: the user's line.
         stamp: comparable with the numbers of nodes.
-        targets: weak references to the roots of the walk, or to whose gradients were changed.
+        targets: weak references to the tensors that the walk started from, or to whose gradients were changed.
         wanted: weak references to the inputs that a backward pass was limited to, or None.
         detail: what is known of roots that are not in the graph (their cuts), or the message of the error.
     """
@@ -78,10 +78,9 @@ def cleared(optimizer: Any) -> None:
 def started(kind: str, roots: Sequence[Any], wanted: Sequence[Any] | None) -> None:
     """Note that a walk starts from ``roots``, tensors, limited to ``wanted`` (None: every leaf)."""
     if len(roots) == 1 and wanted is None and roots[0]._requires_grad:
-        root = roots[0]
-        journal.notes.append((kind, mark(), last_id(), (ref(root._node or root),)))
+        journal.notes.append((kind, mark(), last_id(), (ref(roots[0]),)))
         return
-    targets = tuple(ref(root._node or root) for root in roots)
+    targets = tuple(map(ref, roots))
     limits = None if wanted is None else tuple(map(ref, wanted))
     cuts = tuple(root._cut for root in roots if root._cut is not None) or None
     journal.notes.append((kind, mark(), last_id(), targets, limits, cuts))

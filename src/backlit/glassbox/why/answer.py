@@ -84,8 +84,19 @@ def _measured(question: Question) -> Verdict | None:
     collected = None if changed else explain_collected(question, flow)
     if collected is not None:
         return collected
-    verdict = explain_size(question, twin, flow) if Measure.of(flow.gradient).finite else _held_only(question)
-    return verdict.also(changed)
+    if not Measure.of(flow.gradient).finite or (changed and _other_size(question, flow)):
+        return _held_only(question).also(changed)
+    return explain_size(question, twin, flow).also(changed)
+
+
+def _other_size(question: Question, flow: Flow) -> bool:
+    """Whether the gradient of now is of another kind than the one in ``.grad``."""
+    grad = question.tensor._grad
+    return grad is not None and _kind(Measure.of(grad)) != _kind(Measure.of(flow.gradient))
+
+
+def _kind(size: Measure) -> str:
+    return word_for(size).split(" (")[0]
 
 
 def _finite(grad: Tensor | None) -> bool:
@@ -93,8 +104,9 @@ def _finite(grad: Tensor | None) -> bool:
 
 
 def _weights_changed(question: Question, twin: Twin) -> str:
+    """Whether the loss, computed again, is another than it was: then the numbers are not those of the backward pass."""
     loss, value = question.loss, twin.values[twin.root.id]
-    if loss is None or value is None or np.allclose(value, loss._data, rtol=1e-4, atol=1e-6, equal_nan=True):
+    if loss is None or value is None or np.allclose(value, loss._data, rtol=1e-6, atol=0, equal_nan=True):
         return ""
     return "tensors were written to since the loss was computed (an optimizer's step); the factors are those of now"
 
@@ -125,9 +137,9 @@ def _held_only(question: Question) -> Verdict:
         question.name,
         word_for(size),
         "graph_gone",
-        "The graph that this gradient came from is no longer there, so only .grad itself can be looked at.",
-        "Ask bl.why(tensor, loss) while the loss is in memory.",
-        path=(),
+        "The graph that this gradient came from, or the values in it, are no longer there, so only .grad itself can be "
+        "looked at.",
+        "Ask bl.why(tensor, loss) before backward() or after backward(retain_graph=True), while the loss is in memory.",
         evidence=(f"{size.zeros:.0%} of its entries are exactly 0", *facts),
     )
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ...graph import Node
+from ...journal import CALLS, Call
 from ...source import Source, resolve
 from .flow import Flow, Measure
 from .question import Question
 from .sizes import word_for
+from .uncollected import clears
 from .verdict import Verdict, line_of
 
 CLOSE = 1e-3
@@ -31,7 +33,9 @@ def explain_collected(question: Question, flow: Flow) -> Verdict | None:
         f"{np.linalg.norm(fresh):.4g}",
         _ratio(held, fresh),
     )
-    verdict = _edited(question) or _hooked(question) or _accumulated(question, held, fresh)
+    verdict = _edited(question) or _hooked(question) or _accumulated(question)
+    if verdict is None:
+        return None
     return verdict.told(gradient=word_for(Measure.of(held)), path=flow.links()).also(*facts)
 
 
@@ -111,14 +115,23 @@ def _label(node: Node) -> str:
     return f"the result of {node.name} ({node.source})"
 
 
-def _accumulated(question: Question, held: np.ndarray, fresh: np.ndarray) -> Verdict:
-    walks = [call for call in question.calls if call.kind == "backward"]
+def _accumulated(question: Question) -> Verdict | None:
+    """More than one backward pass since the gradient was last cleared."""
+    walks: list[Call] = []
+    for call in question.calls:
+        if clears(call, question.tensor):
+            walks = []
+        elif call.kind == "backward":
+            walks.append(call)
+    if len(walks) < 2:
+        return None
     places = list(dict.fromkeys(line_of(call.mark) for call in walks))
     verdict = _verdict(
         question,
         "accumulated",
         "The gradient was added to what .grad held before: backward() accumulates, and nothing cleared it in between.",
         "Call optimizer.zero_grad() (or set .grad = None) before each backward pass.",
-        resolve(walks[-1].mark) if walks else None,
+        resolve(walks[-1].mark),
     )
-    return verdict.also(f"{len(walks)} backward passes are remembered, at {'; '.join(places[:3])}" if walks else "")
+    more = " at least" if len(question.calls) >= CALLS else ""
+    return verdict.also(f"{len(walks)} backward passes since{more}, at {'; '.join(places[:3])}")

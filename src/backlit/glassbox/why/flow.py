@@ -132,7 +132,7 @@ def flow_of(question: Question, twin: Twin, walkers: tuple[WalkObserver, ...] = 
             found = walk([(twin.root, seed)], keep=True, targets={target}, arrive=lambda *_: None)
         flow.gradient = found.get(target)
     except BacklitError as error:
-        flow.failure = error
+        flow.failure = error.with_traceback(None)  # which would hold the frames, and with them the graph
     finally:
         mode.walkers = before
     return flow

@@ -152,7 +152,7 @@ def _share_of_choice(gate: Gate) -> str:
 def _selected(gate: Gate) -> Reading:
     return Reading(
         "not_selected",
-        f"{gate.node.name} hands the whole gradient to the entries that it picked, and none of them leads here.",
+        f"{gate.node.name} hands the whole gradient to the entries that it picked; all others get exactly 0.",
         "Expect this where another entry won; softmax or logsumexp share the gradient out.",
     )
 
@@ -172,7 +172,7 @@ def _saturated(gate: Gate) -> Reading | None:
     if gate.node.name in ("softmax", "log_softmax"):
         out = np.exp(gate.out) if gate.node.name == "log_softmax" and gate.out is not None else gate.out
         if out is None or np.asarray(out).max() < 0.99:
-            return None
+            return _unchanged(gate)
         return Reading(
             "saturated",
             f"softmax gives all but nothing to one entry (the largest is {np.asarray(out).max():.6g}), and there it is "
@@ -190,6 +190,17 @@ def _saturated(gate: Gate) -> Reading | None:
         "Make its inputs smaller: standardize the data, use smaller initial weights (xavier_uniform_), or put a "
         "normalization in front.",
         (f"the smallest |x| is {far:.4g}",),
+    )
+
+
+def _unchanged(gate: Gate) -> Reading:
+    """Softmax and normalization give results whose sum is fixed; a loss that only asks for the sum asks for nothing."""
+    return Reading(
+        "invariant",
+        f"{gate.node.name} fixes the sum of its results, and the loss asks the same of all of them, which no input can "
+        "change.",
+        "Let the loss depend on single entries; summing or averaging everything behind a softmax or a normalization "
+        "undoes it.",
     )
 
 
@@ -296,6 +307,7 @@ for _names, _rule in (
     ("floor ceil round trunc sign floor_divide", _step),
     ("sigmoid tanh erf logsigmoid softmax log_softmax silu gelu gelu_tanh mish softplus atan", _saturated),
     ("mul matmul linear dot contract convolution", _product),
+    ("batch_norm layer_norm group_norm standardize", _unchanged),
     ("div", _division),
     ("mean avg_pool", _mean),
     (

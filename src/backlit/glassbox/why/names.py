@@ -9,8 +9,8 @@ from ...tensor import Tensor
 from ..record.naming import variables
 
 
-def name_of(tensor: Tensor, nodes: Iterable[Any] = ()) -> str:
-    """The path of a parameter in the modules that were applied, else the variable that holds it, else its kind."""
+def name_of(tensor: Tensor, nodes: Iterable[Any] = (), otherwise: str = "") -> str:
+    """The path of a parameter in the modules that were applied, else the variable that holds it, else ``otherwise``."""
     for module in _outermost(nodes):
         path = next((path for path, held in module.named_parameters() if held is tensor), None)
         if path is not None:
@@ -18,6 +18,8 @@ def name_of(tensor: Tensor, nodes: Iterable[Any] = ()) -> str:
     found = variables().get(id(tensor))
     if found is not None:
         return found
+    if otherwise:
+        return otherwise
     size = "×".join(map(str, tensor.shape)) or "scalar"
     return f"this {'parameter' if tensor.is_leaf and tensor.requires_grad else 'tensor'} ({size})"
 

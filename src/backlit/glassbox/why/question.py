@@ -19,8 +19,8 @@ from .names import name_of
 class Question:
     """Why is the gradient of ``tensor`` what it is?
 
-    ``loss`` is the tensor whose gradient is asked for; where it was not given, ``root`` is where the last backward
-    pass started that is still in memory: a node or a leaf, None where there is none.
+    ``loss`` is where the gradient comes from: the one given, or where the last backward pass started that is still in
+    memory (None: there is none). ``root`` is its place in the graph, a node or a leaf; None where it is in no graph.
     """
 
     tensor: Tensor
@@ -68,7 +68,7 @@ class Question:
     @cached_property
     def loss_name(self) -> str:
         """What the loss is called."""
-        return "the loss" if self.loss is None else name_of(self.loss)
+        return "the loss" if self.loss is None else name_of(self.loss, otherwise="the loss")
 
     @cached_property
     def calls(self) -> list[Call]:
@@ -87,8 +87,12 @@ class Question:
     def walks(self) -> list[Call]:
         """The backward passes from the root that are remembered and came to their end, oldest first."""
         calls = [call for call in self.calls if call.kind in ("backward", "grad", "failed")]
-        ended = [call for call, after in zip(calls, [*calls[1:], None], strict=True) if not _failed(call, after)]
-        return [call for call in ended if any(target() is self.root for target in call.targets)]
+        ended = [call for call, after in zip(calls, [*calls[1:], None], strict=False) if not _failed(call, after)]
+        return [call for call in ended if self.starts(call)]
+
+    def starts(self, call: Call) -> bool:
+        """Whether a call walked from the root."""
+        return any((start.grad_fn or start) is self.root for start in _alive(call))
 
     def constants(self) -> Iterator[tuple[Node, int, Any]]:
         """The constants of the graph: node, position, and the value or what remembers it."""
@@ -99,9 +103,8 @@ class Question:
 
     def cuts(self) -> Iterator[tuple[Node | None, Cut]]:
         """The cuts that the graph holds, each with the node that used what was cut off."""
-        for start in (self.loss, self.root):
-            if isinstance(start, Tensor) and start._cut is not None:
-                yield None, start._cut
+        if self.loss is not None and self.loss._cut is not None:
+            yield None, self.loss._cut
         for node, _, value in self.constants():
             found = getattr(value, "_cut", None)
             if found is None and value.__class__ is float:
@@ -119,19 +122,24 @@ class Question:
                     yield node, own
 
 
+def _alive(call: Call) -> list[Tensor]:
+    return [start for target in call.targets if (start := target()) is not None]
+
+
 def _failed(call: Call, after: Call | None) -> bool:
     return call.kind == "failed" or (after is not None and after.kind == "failed" and after.mark == call.mark)
 
 
 def ask(tensor: Tensor, loss: Tensor | None) -> Question:
-    """The question about a tensor, with the loss given or the last backward pass that can be found."""
+    """The question about a tensor, with the loss given or the start of the last backward pass that is in memory."""
     if loss is not None:
-        root: Any = (loss.grad_fn or loss) if loss.requires_grad else None
-        return Question(tensor, loss, root)
-    candidates = []
-    for call in reversed(journal.calls()):
-        if call.kind in ("backward", "grad"):
-            alive = [place for target in call.targets if (place := target()) is not None]
-            candidates += [Question(tensor, None, place) for place in alive]
-    reaching = [question for question in candidates if question.reached]
-    return next(iter(reaching or candidates), Question(tensor, None, None))
+        return _about(tensor, loss)
+    walks = [call for call in reversed(journal.calls()) if call.kind in ("backward", "grad")]
+    questions = [_about(tensor, start) for call in walks for start in _alive(call)]
+    reaching = [question for question in questions if question.reached]
+    last = [_about(tensor, start) for start in (_alive(walks[0]) if walks else ())]
+    return next(iter(reaching or last), Question(tensor, None, None))
+
+
+def _about(tensor: Tensor, loss: Tensor) -> Question:
+    return Question(tensor, loss, (loss.grad_fn or loss) if loss.requires_grad else None)

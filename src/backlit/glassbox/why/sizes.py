@@ -66,6 +66,9 @@ def explain_size(question: Question, twin: Twin, flow: Flow) -> Verdict:
 
 def _zero(question: Question, twin: Twin, flow: Flow) -> Verdict:
     blockers = [hop for hop in flow.hops if hop.node.id in flow.blocked]
+    empty = next((hop.node for hop in flow.hops if 0 in hop.node.shape), None)
+    if question.tensor._data.size == 0 or empty is not None:
+        return _empty(question, flow, empty)
     if not blockers:
         return _cancelled(question, flow)
     first = max(blockers, key=lambda hop: (question.passes(hop.node.id), hop.up.length, hop.node.id))
@@ -76,6 +79,20 @@ def _zero(question: Question, twin: Twin, flow: Flow) -> Verdict:
     others = {hop.node for hop in blockers} - {first.node}
     return verdict_of(question, "zero", reading, first.node, flow).told(
         others=tuple(f"{node.name} at {node.source} stops another path" for node in sorted(others, key=lambda n: -n.id))
+    )
+
+
+def _empty(question: Question, flow: Flow, node: Node | None) -> Verdict:
+    what = question.name if node is None else f"the result of {node.name}"
+    shape = question.tensor.shape if node is None else node.shape
+    return Verdict(
+        question.name,
+        "zero",
+        "empty",
+        f"{what} has no entries at all (shape {shape}), so nothing can flow through it.",
+        "Skip empty batches and selections.",
+        None if node is None else node.source,
+        flow.links(),
     )
 
 

@@ -49,7 +49,7 @@ class Twin:
         copy = Node.__new__(Node)
         for name in _KEPT:
             setattr(copy, name, getattr(node, name))
-        copy.hooks = copy.leaves = None
+        copy.hooks = copy.behind = None
         copy.edges = tuple(self.place(edge) for edge in node.edges)
         copy.extra = step.extra
         copy.saved = node.saved

@@ -13,6 +13,8 @@ from .itself import none
 from .question import Question
 from .verdict import Verdict, line_of, link_of
 
+_WALKS = ("backward", "grad", "failed")
+
 
 def no_backward(question: Question) -> Verdict:
     """A path is there, and nobody walked it yet."""
@@ -30,7 +32,7 @@ def no_backward(question: Question) -> Verdict:
 
 def uncollected(question: Question) -> Verdict:
     """A path is there and was walked, and ``.grad`` is None all the same."""
-    calls = [call for call in question.calls if any(target() is question.root for target in call.targets)]
+    calls = [call for call in question.calls if call.kind in _WALKS and question.starts(call)]
     if calls and calls[-1].kind == "failed":
         return _failed(question, calls[-1], question.walks)
     since = question.calls[question.calls.index(calls[0]) :] if calls else question.calls
@@ -135,7 +137,7 @@ def cleared_after(question: Question, calls: list[Call]) -> Verdict | None:
     walks = [i for i, call in enumerate(calls) if call.kind == "backward"]
     if not walks:
         return None
-    clearing = next((call for call in calls[walks[-1] :] if _clears(call, question.tensor)), None)
+    clearing = next((call for call in calls[walks[-1] :] if clears(call, question.tensor)), None)
     if clearing is None:
         return None
     how = "zero_grad()" if clearing.kind == "zero_grad" else ".grad = None"
@@ -149,7 +151,8 @@ def cleared_after(question: Question, calls: list[Call]) -> Verdict | None:
     )
 
 
-def _clears(call: Call, tensor: Tensor) -> bool:
+def clears(call: Call, tensor: Tensor) -> bool:
+    """Whether a call cleared the gradient of a tensor."""
     owner = call.targets[0]()
     if call.kind == "grad_cleared":
         return owner is tensor

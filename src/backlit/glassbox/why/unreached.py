@@ -107,7 +107,7 @@ def _same_memory(question: Question) -> Verdict | None:
 def _unused(question: Question, nearby: list[Found], last: Call | None) -> Verdict:
     root = question.root
     mark = root.mark if type(root) is Node else None if last is None else last.mark
-    what = question.loss_name if question.loss is not None else "what the last backward pass started from"
+    what = question.loss_name if question.loss is not None else "the loss of the last backward pass"
     facts = [
         f"{one.cut.op} at {line_of(one.cut.mark)} used it, but {what} does not depend on the result" for one in nearby
     ]
