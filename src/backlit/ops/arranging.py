@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Flip(Op):
 
     formula = "y[i] = x[n − 1 − i]"
     gate = "passes, flipped back"
+    gradients: ClassVar = {"x": "flipped(g)"}
 
     def forward(x, *, dims):
         return np.flip(x, dims).copy()

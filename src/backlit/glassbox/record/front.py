@@ -164,6 +164,8 @@ class _Unfinished(Record):
     def __repr__(self) -> str:
         return "<Record: still recording>"
 
+    __str__ = __repr__
+
 
 class _watching:
     """Observers put in place for the time of a block."""

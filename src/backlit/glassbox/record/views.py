@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..contributions import Contributions
     from ..debugger import Debugger
     from ..jacobian import Jacobian
+    from ..words import Tables
     from .model import Record
 
 
@@ -39,6 +40,41 @@ class Views:
         from ..words import derivation
 
         return derivation(self, x, form=form, full=full)
+
+    def explain(self: Any, node: Any) -> str:
+        """One paragraph in plain words: what computed a value, what its gate does to gradients, and what that did here.
+
+        Args:
+            node: a node, its name or number, or the tensor.
+
+        >>> import backlit as bl
+        >>> w = bl.tensor(3.0, requires_grad=True)
+        >>> bl.explain(w * 2.0).explain("w").split(". ")[1]
+        'The gradient here is 2; it came from `mul`'
+        """
+        from ..words import paragraph
+
+        return paragraph(self, node)
+
+    def tables(self: Any, module: str | None = None, *, full: bool = False) -> Tables:
+        """The forward pass, the local gradients and the backward pass as tables, to be printed.
+
+        Args:
+            module: only what was computed inside this module.
+            full: every operation, also of a large record, which is shown module by module otherwise.
+
+        Raises:
+            RecordError: nothing was computed in that module.
+        """
+        from ..words import Tables
+
+        return Tables(self, module, full)
+
+    def __str__(self) -> str:
+        return str(self.tables())
+
+    def __rich__(self) -> Any:
+        return self.tables().__rich__()
 
     def contributions(self: Any, x: Any, top: int = 10) -> Contributions:
         """The gradient of a node split by path from the result; the ``top`` largest where there are many."""

@@ -2,5 +2,7 @@
 
 from .derivation import derivation, document
 from .document import Document, Equation, Section
+from .paragraph import paragraph
+from .table import Tables
 
-__all__ = ["Document", "Equation", "Section", "derivation", "document"]
+__all__ = ["Document", "Equation", "Section", "Tables", "derivation", "document", "paragraph"]

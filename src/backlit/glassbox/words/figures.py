@@ -48,8 +48,8 @@ def latex_digits(x: Any, count: int = 5) -> str:
     return mantissa + (rf"\times 10^{{{int(exponent)}}}" if exponent else "")
 
 
-def array(value: Any, count: int = 5) -> str:
-    """A number, a small array row by row, or the shape and norm of a larger one.
+def array(value: Any, count: int = 5, most: int = SHOWN) -> str:
+    """A number, an array of up to ``most`` entries row by row, or the shape and norm of a larger one.
 
     >>> array([[1, -2], [3, 4]])
     '[[1, −2], [3, 4]]'
@@ -59,7 +59,7 @@ def array(value: Any, count: int = 5) -> str:
     a = np.asarray(value)
     if a.ndim == 0:
         return digits(a, count)
-    if a.size > SHOWN:
+    if a.size > most:
         return f"{shape(a.shape)} entries, norm {digits(np.linalg.norm(a.astype(float)), 4)}"
     return "[" + ", ".join(array(item, min(count, 4)) for item in a) + "]"
 
