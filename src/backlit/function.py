@@ -245,11 +245,11 @@ def _connect(cls: type[Function], ctx: FunctionContext, args: tuple[Any, ...], r
     outputs = {id(r) for r in results}
     node.saved = [saved_output(t) if t is not None and id(t) in outputs else t for t in ctx._saved]
     node.versions = [0 if t is None else t._version for t in ctx._saved]
-    node.constants = tuple(remembered(a, edge) for a, edge in zip(args, edges, strict=True))
+    node.constants = tuple(remembered(a) if edge is None else None for a, edge in zip(args, edges, strict=True))
     ctx._saved = []
     ctx._cuts = tuple(result._cut for result in results)
     if any(edge is None for edge in edges):
-        node.constants = tuple(remembered(a, edge) for a, edge in zip(args, edges, strict=True))
+        node.constants = tuple(remembered(a) if edge is None else None for a, edge in zip(args, edges, strict=True))
     for i, result in enumerate(results):
         result._cut = None
         if id(result) in ctx._no_gradient or result.dtype.kind != "f":

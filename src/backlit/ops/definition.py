@@ -343,7 +343,7 @@ def record(
     if written:
         node.versions = [getattr(getattr(v, "_storage", None), "version", 0) for v in saved]
     if needs + 1 != bit:
-        node.constants = tuple([remembered(x, edge) for x, edge in zip(inputs, edges, strict=True)])
+        node.constants = tuple([remembered(x) if edge is None else None for x, edge in zip(inputs, edges, strict=True)])
     result._node = node
     result._requires_grad = True
 
@@ -351,22 +351,22 @@ def record(
 _SMALL = 512
 
 
-def remembered(x: Any, edge: Any) -> Any:
-    """What a node remembers of an input: nothing where it has an edge, larger arrays weakly, so that no memory is held.
-
-    Small ones, often made in passing, are held.
-    """
-    if edge is not None:
-        return None
-    array = x._data if isinstance(x, Tensor) else x
-    if isinstance(array, Array) and (array.nbytes > _SMALL or array.base is not None):
-        cut = getattr(x, "_cut", None)
-        if cut is None:
-            return ref(x)
-        held = _CutOff(x)
-        held._cut = cut
-        return held
-    return x
+def remembered(x: Any) -> Any:
+    """What a node remembers of a constant: larger arrays weakly, so that no memory is held; small ones, often made in
+    passing, and numbers as they are."""
+    if isinstance(x, Tensor):
+        array, cut = x._data, x._cut
+    elif isinstance(x, Array):
+        array, cut = x, None
+    else:
+        return x
+    if array.nbytes <= _SMALL and array.base is None:
+        return x
+    if cut is None:
+        return ref(x)
+    held = _CutOff(x)
+    held._cut = cut
+    return held
 
 
 class _CutOff(ref[Any]):

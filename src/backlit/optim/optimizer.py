@@ -159,12 +159,13 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or fill them with zeros where ``set_to_none`` is False."""
         cleared(self)
+        tracer = mode.tracer
         for group in self.param_groups:
             for param in group["params"]:
                 if set_to_none:
                     param._grad = None
-                    if mode.tracer is not None:
-                        mode.tracer.cleared(param)
+                    if tracer is not None:
+                        tracer.cleared(param)
                 elif param._grad is not None:
                     _fill_with_zeros(param._grad)
 
