@@ -39,6 +39,10 @@ def inner(x):
 def leaves(x):
     raise SystemExit(3)
 
+def penalty(x):
+    (g,) = bl.autograd.grad((x**3).sum(), x, create_graph=True)
+    return (bl.nn.functional.dropout(g, 0.5) ** 2).sum()
+
 number = 3
 """
 
@@ -70,6 +74,14 @@ def test_the_table_of_a_function():
 
 def test_made_up_arguments_are_told():
     assert "Note: no value was given for x, so it is a number drawn at random" in run("mine.py:neuron", "w=1").stdout
+
+
+def test_gradients_of_gradients_and_what_is_drawn_at_random():
+    shown = run("mine.py:penalty", "x=[1,2,3,4,5,6]").stdout
+    assert shown == run("mine.py:penalty", "x=[1,2,3,4,5,6]").stdout != run("mine.py:penalty", "x=[1,2]").stdout
+    assert shown != run("mine.py:penalty", "x=[1,2,3,4,5,6]", "--seed", "2").stdout
+    steps = [line.split("│")[1].strip() for line in shown.split("Gradients")[0].splitlines() if line.startswith("│")]
+    assert {"pow", "square"} <= set(steps)  # the square is x² in the derivative 3x², recorded during the backward pass
 
 
 def test_json_and_gradients_of_parameters_alone():

@@ -55,6 +55,14 @@ def test_declared_types_are_given_python_values():
             Arguments(power, given)
 
 
+def test_a_whole_default_takes_whole_numbers_and_tensors():
+    def scaled(x, k=2):
+        return x * k
+
+    assert call(scaled, x="1", k="3").node("k").kind == "constant"
+    assert call(scaled, x="5", k="3.0").node("k").upstream == 5.0
+
+
 def test_whole_numbers_for_classes():
     def loss(z, t):
         return bl.nn.functional.cross_entropy(z, t)

@@ -83,11 +83,9 @@ def _recorded(expression: str, texts: dict[str, str], wrt: Sequence[str], seed: 
     """The record of a formula or of a function, and sentences about how it came to be."""
     if _TARGET.fullmatch(expression):
         return _of_function(expression, texts, wrt, seed)
-    import numpy as np
+    from ..glassbox import EvaluationError, explain_formula, read_value_of
 
-    from ..glassbox import EvaluationError, explain_formula, read_value
-
-    values = {name: read_value(text, np.random.default_rng([seed, *name.encode()])) for name, text in texts.items()}
+    values = {name: read_value_of(name, text, seed) for name, text in texts.items()}
     try:
         return explain_formula(expression, values, wrt=wrt), []
     except EvaluationError as error:
@@ -99,9 +97,11 @@ def _of_function(target: str, texts: dict[str, str], wrt: Sequence[str], seed: i
 
     from ..errors import BacklitError
     from ..glassbox.program import Arguments, ResultError, explain_call
+    from ..random import manual_seed
     from .user_code import UserCodeError, find, said
 
     with redirect_stdout(sys.stderr):  # what the user's program prints must not mix with what we print
+        manual_seed(seed)
         try:
             function = find(target)
         except UserCodeError as error:
@@ -179,7 +179,9 @@ def read_texts(assignments: tuple[str, ...]) -> dict[str, str]:
         if assignment.startswith("--"):
             raise click.UsageError(f"there is no option {assignment!r}; see backlit explain --help.")
         if not equals or not name.isidentifier():
-            raise click.UsageError(f"{assignment!r} is no value; write NAME=VALUE without spaces, as in x=-2.")
+            raise click.UsageError(
+                f"{assignment!r} is no value; write NAME=VALUE without spaces or in quotes, as in x=-2."
+            )
         if name in texts:
             raise click.UsageError(f"{name!r} is given twice; give each name one value.")
         texts[name] = text

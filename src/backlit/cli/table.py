@@ -48,7 +48,7 @@ def show(rec: Record, console: Console | None = None, about: Sequence[str] = (),
     if result.shape and result.requires_grad:
         shape = "×".join(map(str, result.shape))
         console.print(Text(f"The result has shape {shape}; its elements are summed for the backward pass.", "yellow"))
-    steps = [node for node in rec.operations if node.phase == "forward"]
+    steps = [node for node in rec.operations if node.phase == "forward" or node.upstream_kept is not None]
     if steps:
         console.print(_steps(steps))
     leaves = [node for node in rec.leaves if node.requires_grad and (not only or node.name in only)]
@@ -61,12 +61,13 @@ def show(rec: Record, console: Console | None = None, about: Sequence[str] = (),
 
 
 def number(value: Any, matrix: int = _SHOWN) -> str:
-    """A number with six digits, arrays row by row with four, those with too many elements by their shape."""
+    """A number with six digits, arrays row by row with four, those with too many elements by their shape and range."""
     if value is None:
         return "—"
     array = np.asarray(value)
     if array.size > (_SHOWN if array.ndim < 2 else matrix):
-        return f"{'×'.join(map(str, array.shape))} values"
+        low, high = (_digits(float(end), 4) for end in (array.min(), array.max()))
+        return f"{'×'.join(map(str, array.shape))} values from {low} to {high}"
     if array.ndim == 0:
         return _digits(float(array), 6)
     if array.ndim == 1:
@@ -76,7 +77,7 @@ def number(value: Any, matrix: int = _SHOWN) -> str:
 
 def brief(value: Any) -> str:
     """As :func:`number`, for narrow columns."""
-    return number(value, _SHOWN_IN_STEPS)
+    return number(value, _SHOWN_IN_STEPS).partition(" from ")[0]
 
 
 def _digits(x: float, count: int) -> str:
@@ -133,7 +134,7 @@ def _computes(step: RecordNode) -> Text:
     names = [label(edge) for edge in step.inputs]
     symbol = _SYMBOLS.get(step.op or "")
     formula = f" {symbol} ".join(names) if symbol and len(names) > 1 else _applied(step.op or "", names)
-    return Text.assemble(formula, (f"\n{step.op}: {gate_word(step.gate)}", "dim"))
+    return Text.assemble(formula, (f"\n{step.op}: {gate_word(step.gate)}" if step.gate else "", "dim"))
 
 
 def _applied(operation: str, names: list[str]) -> str:
@@ -207,6 +208,6 @@ def _origin(leaf: RecordNode) -> str:
 def _legend(steps: list[RecordNode]) -> Table:
     """What each gate does, once for each operation."""
     grid = Table.grid(padding=(0, 2))
-    for name, formula, gate in dict.fromkeys((s.op or "", s.formula, s.gate) for s in steps):
+    for name, formula, gate in dict.fromkeys((s.op or "", s.formula, s.gate) for s in steps if s.formula):
         grid.add_row(Text(f"  {name}", style="cyan"), Text(formula), Text(gate, style="dim"))
     return grid

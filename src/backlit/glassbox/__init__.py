@@ -4,7 +4,7 @@ from .errors import EvaluationError, ExpressionError
 from .formula import explain_formula
 from .notes import notes
 from .record import Record, RecordNode, explain, load_record, record
-from .values import ValueFileError, read_value
+from .values import ValueFileError, ValueTextError, read_value, read_value_of
 from .why import Verdict, why
 
 __all__ = [
@@ -13,12 +13,14 @@ __all__ = [
     "Record",
     "RecordNode",
     "ValueFileError",
+    "ValueTextError",
     "Verdict",
     "explain",
     "explain_formula",
     "load_record",
     "notes",
     "read_value",
+    "read_value_of",
     "record",
     "why",
 ]

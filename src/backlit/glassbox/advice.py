@@ -93,6 +93,8 @@ def syntax_message(text: str, error: SyntaxError) -> str:
         return _REFUSED[ast.BitOr]
     if "assign" in reason:
         return "only a name can stand before '=', as in s = x + y; s**2"
+    if re.search(r"\[[^\]]*[\w.\]]\s+[-\w.\[]", text):
+        return "the list cannot be read; is a ',' missing between two of its elements?"
     if re.search(r"\w\s+[\w(]", text):
         return "the expression cannot be read here; is a '*' missing?"
     return "the expression cannot be read here"

@@ -27,7 +27,7 @@ def refused(call: Call, arrays: list[np.ndarray], error: Exception) -> str:
     else:
         reason = str(error)
         _, place, rest = reason.partition(f" at {describe(mark())}: ")
-        reason = rest if place else reason
+        reason = (rest if place else reason).removeprefix(f"{name}: ")
     return f"'{name}' cannot take {shapes}: {reason.rstrip('.')}"
 
 

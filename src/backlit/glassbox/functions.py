@@ -178,12 +178,19 @@ def _cumprod(x: Tensor, dim: int = -1) -> Tensor:
 
 def _layer_norm(x: Tensor, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
     """Over the last dimension."""
+    _require_dimension(x)
     return REGISTRY["layer_norm"].function(x, x.shape[-1:], weight, bias, eps)
 
 
 def _rms_norm(x: Tensor, weight: Any = None, eps: float | None = None) -> Tensor:
     """Over the last dimension."""
+    _require_dimension(x)
     return REGISTRY["rms_norm"].function(x, x.shape[-1:], weight, eps)
+
+
+def _require_dimension(x: Tensor) -> None:
+    if not x.ndim:
+        raise OperationError("it is taken along the last dimension, and a number has none")
 
 
 def _transpose(x: Tensor, dim0: int | None = None, dim1: int | None = None) -> Tensor:

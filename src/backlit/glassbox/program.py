@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -17,10 +18,11 @@ from ..spelling import did_you_mean
 from ..tensor import Tensor
 from .record.front import _was_walked, record
 from .record.model import Record
-from .values import read_value
+from .values import generator, read_value_of
 
 _PLAIN = (bool, int, str)
 """Parameters of these types are given Python values."""
+_WHOLE = re.compile(r"\s*[-+]?\d+\s*")
 
 
 class ArgumentError(BacklitError, ValueError):
@@ -35,19 +37,19 @@ class Arguments:
     """The arguments of a call: those given as texts, those by default, and those made up.
 
     A value becomes a tensor of the default dtype that requires gradients, unless it is made of whole numbers on purpose
-    (``int([0, 2])``, an integer ``.npy`` file) or its parameter is declared, by its default or annotation, to be an
-    ``int``, a ``bool`` or a ``str``. An argument without value and default is a single number, drawn from the standard
-    normal distribution.
+    (``int([0, 2])``, an integer ``.npy`` file) or its parameter is declared, by its annotation or default, to be an
+    ``int``, a ``bool`` or a ``str``. (Where only the default is an ``int``, ``2.0`` is a tensor and ``2`` is not.) An
+    argument without value and default is a single number, drawn from the standard normal distribution.
 
     Args:
         function: the function.
-        texts: values by the names of parameters, as :func:`read_value` reads them.
+        texts: values by the names of parameters, as :func:`~backlit.glassbox.read_value` reads them.
         wrt: names of the arguments that require gradients; all of them where it is left out.
         seed: what values are drawn with.
 
     Raises:
         ArgumentError: a name that the function does not have, or a value that its parameter cannot take.
-        ExpressionError, ValueFileError: a value that cannot be read.
+        ValueTextError, ValueFileError: a value that cannot be read.
     """
 
     def __init__(
@@ -84,22 +86,27 @@ class Arguments:
     def _give(self, parameter: inspect.Parameter, texts: Mapping[str, str], hint: Any) -> None:
         name = parameter.name
         plain = next((kind for kind in _PLAIN if kind is hint or type(parameter.default) is kind), None)
+        if plain is int and hint is not int and not _WHOLE.fullmatch(texts.get(name, "0")):
+            plain = None
         if name in texts:
-            rng = np.random.default_rng([self._seed, *name.encode()])
-            if plain is str:
-                self.bound.arguments[name] = texts[name]
-                return
-            value = read_value(texts[name], rng)
-            self.bound.arguments[name] = self._tensor(name, value) if plain is None else _as(plain, name, value)
+            self.bound.arguments[name] = self._read(name, texts[name], plain)
         elif parameter.default is parameter.empty:
             if plain is not None:
-                raise ArgumentError(
-                    f"{name} is declared as {plain.__name__} and has no value; give one, as in {name}=2."
-                )
-            drawn = np.random.default_rng([self._seed, *name.encode()]).normal()
-            tensor = self._tensor(name, np.asarray(drawn))
+                message = f"{name} is declared as {plain.__name__} and has no value; give one, as in {name}=2."
+                raise ArgumentError(message)
+            tensor = self._tensor(name, np.asarray(generator(name, self._seed).normal()))
             self.made_up[name] = tensor.item()
             self.bound.arguments[name] = tensor
+
+    def _read(self, name: str, text: str, plain: type | None) -> Any:
+        if plain is str:
+            return text
+        value = read_value_of(name, text, self._seed)
+        if plain is None:
+            return self._tensor(name, value)
+        if value.shape != () or value != np.rint(value):
+            raise ArgumentError(f"{name} is declared as {plain.__name__}; give one whole number.")
+        return plain(value)
 
     def _tensor(self, name: str, value: NDArray[Any]) -> Tensor:
         array = value.astype(get_default_dtype()) if value.dtype == np.float64 else value
@@ -132,12 +139,6 @@ def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
         return typing.get_type_hints(forward if callable(forward) else function)
     except (NameError, TypeError, AttributeError):
         return {}
-
-
-def _as(plain: type, name: str, value: NDArray[Any]) -> Any:
-    if value.shape != () or value != np.rint(value):
-        raise ArgumentError(f"{name} is declared as {plain.__name__}; give one whole number.")
-    return plain(value)
 
 
 def explain_call(function: Callable[..., Any], arguments: Arguments, title: str = "") -> Record:

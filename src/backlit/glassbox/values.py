@@ -30,6 +30,10 @@ _TABLES = (".csv", ".tsv", ".txt")
 Array = NDArray[Any]
 
 
+class ValueTextError(BacklitError, ValueError):
+    """A text is not the value of a variable."""
+
+
 class ValueFileError(BacklitError, ValueError):
     """A file does not hold numbers that can be used as a value."""
 
@@ -72,6 +76,24 @@ def _computed(text: str, expression: Expression) -> Array:
     constants = {name: Tensor(np.asarray(value)) for name, value in CONSTANTS.items()}
     with no_grad():
         return np.array(Evaluator(text, constants, Capture()).result(expression)._data)
+
+
+def read_value_of(name: str, text: str, seed: int) -> Array:
+    """As :func:`read_value`, for a variable: errors name it, and what is drawn at random depends on its name.
+
+    Raises:
+        ValueTextError: the text is no value.
+        ValueFileError: the file is not there, too large, or does not hold numbers.
+    """
+    try:
+        return read_value(text, generator(name, seed))
+    except ExpressionError as error:
+        raise ValueTextError(f"the value of {name} cannot be used: {error}") from None
+
+
+def generator(name: str, seed: int) -> np.random.Generator:
+    """What the random value of a variable is drawn with: two variables never get the same numbers."""
+    return np.random.default_rng([seed, *name.encode()])
 
 
 _MAKERS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
