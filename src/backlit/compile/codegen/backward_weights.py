@@ -39,37 +39,41 @@ def emit_backward_weights(
     """Define ``void name(x, dy, dw, workspace)``; dw is in the library's order and is overwritten."""
     target = target or host_target()
     with function(module, name, [spec.dtype] * 4, target, spec.dtype) as (b, x, g, dw, workspace):
-        _WeightGradient(b, spec, dy).emit(x, g, dw, workspace)
+        gradient = WeightGradient(b, spec, dy)
+        gradient.clear(workspace)
+        b.loop(0, spec.x.batch, 1, lambda n: gradient.add(x + n * spec.x.image, g + n * dy.image, workspace))
+        gradient.finish(workspace, dw)
     return module.globals[name]
 
 
-class _WeightGradient:
-    """Emits the loops over images, groups, runs of rows and panels."""
+class WeightGradient:
+    """The gradient to the weights image by image: :meth:`clear`, :meth:`add` for each image, :meth:`finish`."""
 
     def __init__(self, b: VectorBuilder, spec: Convolution, dy: Images) -> None:
         self.b, self.spec, self.dy = b, spec, dy
         self.panels, self.limit = tile_shape(spec.group_channels[1], b.lanes, b.target.registers)
         self.width = _width(self.panels, b.lanes)
+        self.rows = math.prod(spec.kernel) * spec.group_channels[0]
         self.tiles = Subroutines(b)
 
-    def emit(self, x: Pointer, g: Pointer, dw: Pointer, workspace: Pointer) -> None:
-        b, spec = self.b, self.spec
-        channels, columns = spec.group_channels
-        rows = math.prod(spec.kernel) * channels
-        zero = b.number(0.0)
-        b.loop(0, spec.groups * rows * self.width, b.lanes, lambda i: workspace.store(zero, i))
+    def clear(self, sums: Pointer) -> None:
+        """Sums begin at 0."""
+        zero = self.b.number(0.0)
+        self.b.loop(0, self.spec.groups * self.rows * self.width, self.b.lanes, lambda i: sums.store(zero, i))
 
+    def add(self, x: Pointer, g: Pointer, sums: Pointer) -> None:
+        """Add what one image of x and of the upstream gradient gives."""
+        spec, (channels, columns) = self.spec, self.spec.group_channels
         corner = spec.x.origin + spec.x.at(-spec.padding[0], -spec.padding[1])
-
-        def image(n: Any) -> None:
-            for group in range(spec.groups):
-                left = x + n * spec.x.image + (corner + group * channels)
-                right = g + n * self.dy.image + (self.dy.origin + group * columns)
-                self._tiles(left, right, workspace + group * rows * self.width)
-
-        b.loop(0, spec.x.batch, 1, image)
         for group in range(spec.groups):
-            self._unpack(workspace + group * rows * self.width, dw + group * columns * rows)
+            left, right = x + (corner + group * channels), g + (self.dy.origin + group * columns)
+            self._tiles(left, right, sums + group * self.rows * self.width)
+
+    def finish(self, sums: Pointer, dw: Pointer) -> None:
+        """Write the gradient in the library's order."""
+        for group in range(self.spec.groups):
+            place = group * self.spec.group_channels[1] * self.rows
+            self._unpack(sums + group * self.rows * self.width, dw + place)
 
     def _runs(self) -> list[tuple[list[int], int, int]]:
         """Rows of the workspace: the distances of a tile's rows on the left, how many such tiles, how far they step."""
@@ -138,4 +142,4 @@ class _WeightGradient:
         b.loop(0, taps, 1, lambda t: b.loop(0, channels, 1, lambda c: row(t, c)))
 
 
-__all__ = ["emit_backward_weights", "workspace_size_weights"]
+__all__ = ["WeightGradient", "emit_backward_weights", "workspace_size_weights"]
