@@ -1,12 +1,13 @@
 """Random programs in JAX: the vocabulary of ``programs`` over jax.numpy, and the comparison with Backlit.
 
-JAX differentiates functions, so a recorded program is replayed as a function of its leaves.
+JAX differentiates functions, so a recorded program is replayed as a function of its leaves. It sees no numbers in that;
+where a program decides by numbers, it decides as it did in the other libraries.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import programs
 from jax import nn
+from jax.extend.core import jaxpr_as_fun
+from jax_by_numpy import evaluate
 
 OMITTED = {"write", "write_part_of_copy"}
 """Instructions that write to memory which several results show. JAX has no such memory."""
@@ -34,31 +37,36 @@ def bare(value: Any) -> Any:
 
 
 class Array:
-    """A JAX array with the methods of a tensor that programs use."""
+    """A traced JAX array with the methods of a tensor that programs use; ``known`` are its numbers, for decisions."""
 
     constant = False
     """Whether what is made now is cut off from its history, as under ``no_grad``."""
 
-    def __init__(self, a: Any) -> None:
-        self.a = jax.lax.stop_gradient(a) if Array.constant else jnp.asarray(a)
+    def __init__(self, a: Any, known: np.ndarray | None = None) -> None:
+        self.a = jax.lax.stop_gradient(a) if Array.constant else a
+        self.known = known
 
     shape = property(lambda self: self.a.shape)
     ndim = property(lambda self: self.a.ndim)
     mT = property(lambda self: Array(self.a.mT))
 
     def detach(self) -> Array:
-        return Array(jax.lax.stop_gradient(self.a))
+        return Array(jax.lax.stop_gradient(self.a), self.known)
 
     def numpy(self) -> np.ndarray:
-        return np.asarray(self.a)
+        assert self.known is not None, "a program decides by numbers that were not kept"
+        return self.known
 
     def __bool__(self) -> bool:
-        return bool(self.a)
+        return bool(self.numpy())
+
+    def __gt__(self, other: Any) -> Array:
+        known = None if self.known is None else self.known > getattr(other, "known", other)
+        return Array(self.a > bare(other), known)
 
     def __getitem__(self, key: Any) -> Array:
-        key = bare(key)
-        concrete = isinstance(key, jax.Array) and key.dtype == bool
-        return Array(self.a[np.asarray(key) if concrete else key])
+        decides = isinstance(key, Array) and key.a.dtype == bool
+        return Array(self.a[key.numpy() if decides else bare(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.a = self.a.at[key].set(bare(value))
@@ -88,7 +96,7 @@ class Array:
         return Array(jnp.tile(self.a, times))
 
     def sum(self) -> Array:
-        return Array(self.a.sum())
+        return Array(self.a.sum(), None if self.known is None else self.known.sum())
 
     def mean(self) -> Array:
         return Array(self.a.mean())
@@ -120,7 +128,7 @@ def _operator(name: str) -> Any:
     return lambda self, other: Array(getattr(self.a, name)(bare(other)))
 
 
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "gt", "eq"):
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "eq"):
     setattr(Array, f"__{_name}__", _operator(f"__{_name}__"))
 
 
@@ -208,7 +216,6 @@ NAMES = {
     "norm": _norm,
     "sort": _sort,
     "masked_fill": lambda x, mask, value: jnp.where(mask, value, x),
-    "masked_select": lambda x, mask: x[np.asarray(mask)],
     "index_select": lambda x, dim, index: jnp.take(x, index, dim),
     "tensor": jnp.asarray,
 }
@@ -229,6 +236,7 @@ LIBRARY = SimpleNamespace(
     nn=SimpleNamespace(
         functional=SimpleNamespace(**{name: wrapped(function) for name, function in FUNCTIONAL.items()})
     ),
+    masked_select=lambda x, mask: x[mask],
     no_grad=no_grad,
 )
 
@@ -236,25 +244,39 @@ LIBRARY = SimpleNamespace(
 def replayed(pair: programs.Pair, leaves: tuple[Any, ...]) -> list[Any]:
     """Every result of a program that the other libraries ran, in JAX."""
     named = {kind.name: kind for kind in programs.INSTRUCTIONS}
-    pool = [Array(leaf) for leaf in leaves]
+    known = [programs.array(ours) for _, ours in pair.pool]
+    pool = [Array(leaf, numbers) for leaf, numbers in zip(leaves, known, strict=False)]
     for (name, choices, values), fate in zip(pair.record["steps"], pair.fates, strict=True):
         if fate != "dropped":
             draw = programs.Tape.of(values).rewound()
             out = named[name].function(LIBRARY, draw, *[pool[i] for i in choices])
-            pool.append(programs.squashed(LIBRARY, out) if fate == "squashed" else out)
+            out = programs.squashed(LIBRARY, out) if fate == "squashed" else out
+            pool.append(Array(out.a, known[len(pool)]))
     return [x.a for x in pool]
 
 
-def compare(pair: programs.Pair) -> None:
-    """JAX gives Backlit's values and gradients."""
+def by_xla(program: Any, *inputs: Any) -> list[Any]:
+    """The results of a closed jaxpr, compiled by XLA: right by definition, and slow."""
+    return jax.jit(jaxpr_as_fun(program))(*inputs)
+
+
+def compare(pair: programs.Pair, compute: Callable[..., list[Any]] = evaluate) -> None:
+    """JAX gives Backlit's values and gradients; ``compute`` does the arithmetic of what JAX writes down."""
     if pair.refused:
         return
-    results, pull = jax.vjp(lambda *leaves: replayed(pair, leaves), *programs.leaf_values(pair.record))
+    leaves = programs.leaf_values(pair.record)
+    found = compute(jax.make_jaxpr(lambda *leaves: _both_ways(pair, leaves))(*leaves), *leaves)
+    results, gradients = found[: len(pair.pool)], found[len(pair.pool) :]
     for i, ((_, ours), theirs) in enumerate(zip(pair.pool, results, strict=True)):
         _same(pair, f"t{i}", programs.array(ours), theirs)
-    gradients = pull([jnp.full_like(x, programs.weight(i)) for i, x in enumerate(results)])
     for i, ((_, leaf), theirs) in enumerate(zip(pair.leaves, gradients, strict=True)):
         _same(pair, f"gradient of leaf {i}", programs.array(leaf.grad), theirs)
+
+
+def _both_ways(pair: programs.Pair, leaves: tuple[Any, ...]) -> list[Any]:
+    """A program's results, then the gradients of the leaves."""
+    results, pull = jax.vjp(lambda *leaves: replayed(pair, leaves), *leaves)
+    return [*results, *pull([jnp.full_like(x, programs.weight(i)) for i, x in enumerate(results)])]
 
 
 def _same(pair: programs.Pair, what: str, ours: np.ndarray, theirs: Any) -> None:

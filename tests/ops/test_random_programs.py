@@ -28,7 +28,9 @@ KEPT = Path(__file__).with_name("kept_programs.jsonl")
 PARTS = 8
 """Into so many tests the many programs are divided, to run side by side."""
 MANY = 20_000
-MANY_JAX = 800
+"""Programs compared with PyTorch, and as many again that are compared with JAX as well."""
+MANY_COMPILED = 160
+"""Programs whose derivatives by JAX are also compiled by XLA."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 quickly = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -74,6 +76,13 @@ def check_three(data: Any) -> None:
     jax_programs.compare(check(data, instructions=jax_programs.functional()))
 
 
+def check_compiled(data: Any) -> None:
+    """The same, with JAX's arithmetic done by XLA."""
+    import jax_programs
+
+    jax_programs.compare(check(data, instructions=jax_programs.functional()), jax_programs.by_xla)
+
+
 def many(part: int, examples: int, one: Callable[[Any], Any]) -> None:
     """Check programs drawn from a fresh seed (printed with a failure); keep a failing one, minimised."""
     number = int(os.environ.get("PROGRAM_SEED", random.SystemRandom().randrange(2**32)))
@@ -112,13 +121,9 @@ def test_random_programs_equal_torch(data: Any) -> None:
 
 
 @pytest.mark.peers
-def test_random_programs_equal_jax(jax: Any) -> None:
-    @settings(quickly, max_examples=15, derandomize=True)
-    @given(st.data())
-    def run(data: Any) -> None:
-        check_three(data)
-
-    run()
+@pytest.mark.parametrize(("one", "examples"), [(check_three, 60), (check_compiled, 10)])
+def test_random_programs_equal_jax(one: Callable[[Any], Any], examples: int, jax: Any) -> None:
+    settings(quickly, max_examples=examples, derandomize=True)(given(st.data())(one))()
 
 
 @pytest.mark.slow
@@ -130,7 +135,13 @@ def test_many_random_programs_equal_torch(part: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_random_programs_equal_jax(part: int, jax: Any) -> None:
-    many(part, MANY_JAX // PARTS, check_three)
+    many(part, MANY // PARTS, check_three)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_programs_equal_compiled_jax(part: int, jax: Any) -> None:
+    many(part, MANY_COMPILED // PARTS, check_compiled)
 
 
 @pytest.mark.peers
@@ -173,6 +184,29 @@ def test_random_programs_notice_a_wrong_gradient_and_keep_the_program(
     with pytest.raises(programs.Disagreement, match="gradient of leaf"):
         programs.replay(record, (torch, Wrong()))
     programs.replay(record, (torch, bl))
+
+
+@pytest.mark.peers
+def test_the_comparison_with_jax_notices_wrong_values_and_gradients(jax: Any) -> None:
+    import jax_programs
+    import torch
+
+    steps = [["branch", [0], []], ["masked", [1], [0]], ["smooth", [2], ["tanh"]]]
+    record = {"seed": 1, "leaves": [[3, 4]], "steps": steps}
+        "seed": 1,
+        "leaves": [[3, 4]],
+        "steps": [["branch", [0], []], ["masked", [1], [0]], ["smooth", [2], ["tanh"]]],
+    }
+    pair = programs.replay(record, (torch, bl))
+    jax_programs.compare(pair)
+    ours = pair.leaves[0][1]
+    with bl.no_grad():
+        ours.grad[1, 2] += 1e-8
+    with pytest.raises(programs.Disagreement, match="gradient of leaf 0"):
+        jax_programs.compare(pair)
+    pair.pool[2] = (pair.pool[2][0], pair.pool[2][1] + 1e-8)
+    with pytest.raises(programs.Disagreement, match="t2"):
+        jax_programs.compare(pair)
 
 
 @pytest.mark.peers
