@@ -193,10 +193,6 @@ def test_the_comparison_with_jax_notices_wrong_values_and_gradients(jax: Any) ->
 
     steps = [["branch", [0], []], ["masked", [1], [0]], ["smooth", [2], ["tanh"]]]
     record = {"seed": 1, "leaves": [[3, 4]], "steps": steps}
-        "seed": 1,
-        "leaves": [[3, 4]],
-        "steps": [["branch", [0], []], ["masked", [1], [0]], ["smooth", [2], ["tanh"]]],
-    }
     pair = programs.replay(record, (torch, bl))
     jax_programs.compare(pair)
     ours = pair.leaves[0][1]
