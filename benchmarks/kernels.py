@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import backlit as bl
-from backlit.compile.codegen import attention, convolution, gemm
+from backlit.compile.codegen import attention, convolution, gemm, routed_convolution
 from backlit.compile.codegen.backward_weights import emit_backward_weights, workspace_size_weights
 from backlit.compile.codegen.engine import load
 from backlit.compile.codegen.images import Images
@@ -151,9 +151,31 @@ def convolutions() -> Iterator[Pair]:
         if channels > 3:
             own = native(convolution.emit_backward_data, spec, y_images, images, arrays=[y_own, back, dx_own])
             yield Pair(f"{name}: dX", "PyTorch", spec.flops, own, gradient(True))
+        if routed_convolution.supports(spec):
+            yield from routed(name, spec, gradient)
         arrays = [x_own, y_own, aligned(w.numel()), aligned(workspace_size_weights(spec))]
         own = native(emit_backward_weights, spec, y_images, arrays=arrays)
         yield Pair(f"{name}: dW", "PyTorch", spec.flops, own, gradient(False))
+
+
+def routed(
+    name: str, spec: convolution.Convolution, gradient: Callable[[bool], Callable[[], object]]
+) -> Iterator[Pair]:
+    """Both gradients behind ReLU and pooling, beside PyTorch's, which multiplies the zeros too."""
+    pooled = pooled_images(spec, (2, 2), 1)
+    entries, windows = winner_bytes(pooled).size, pooled.height * pooled.width
+    inside = np.random.default_rng(0).integers(0, 2, (2, pooled.batch, pooled.height, pooled.width, spec.out_channels))
+    corner = (
+        2 * np.arange(pooled.height)[:, None, None] * spec.x.row + 2 * np.arange(pooled.width)[:, None] * spec.x.pixel
+    )
+    places = (corner + inside[0] * spec.x.row + inside[1] * spec.x.pixel).astype(np.int32).reshape(-1)
+    patches, flops = aligned(routed_convolution.patch_size(spec)), spec.flops / 4
+    arrays = [aligned(entries), places, patches, aligned(spec.x.size)]
+    own = native(routed_convolution.emit_routed_data, spec, windows, spec.x, arrays=arrays)
+    yield Pair(f"{name}: dX, routed", "PyTorch", flops, own, gradient(True))
+    arrays = [aligned(spec.x.size), aligned(entries), places, aligned(patches.size), patches]
+    own = native(routed_convolution.emit_routed_weights, spec, windows, arrays=arrays)
+    yield Pair(f"{name}: dW, routed", "PyTorch", flops, own, gradient(False))
 
 
 def attentions() -> Iterator[Pair]:

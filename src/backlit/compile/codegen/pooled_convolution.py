@@ -162,7 +162,7 @@ class _Unpool:
                 return total + value
 
             self._clear_rest(out + (self.dy.origin + c), mask)
-            dbias.store(_over(b, (up.batch, up.height, up.width), pixel, b.number(0.0)), c, mask)
+            dbias.store(over_images(b, (up.batch, up.height, up.width), pixel, b.number(0.0)), c, mask)
 
         b.sweep(self.spec.out_channels, channels)
 
@@ -190,7 +190,7 @@ class _Unpool:
         clear((0, covered[0]), (covered[1], width))
 
 
-def _over(
+def over_images(
     b: VectorBuilder, counts: tuple[int, int, int], body: Callable[[Any, Any, Any, Value], Value], start: Value
 ) -> Value:
     """Three nested loops that carry one value."""
@@ -204,4 +204,4 @@ def _over(
     return b.loop(0, counts[0], 1, image, [start])[0]
 
 
-__all__ = ["CLOSED", "emit_pooled_convolution", "emit_unpool", "pooled_images", "winner_bytes"]
+__all__ = ["CLOSED", "emit_pooled_convolution", "emit_unpool", "over_images", "pooled_images", "winner_bytes"]
