@@ -53,7 +53,6 @@ class Capture(WalkObserver):
         self._by_tensor: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
         self._copies: dict[int, tuple[Any, Kept]] = {}
         self._totals: dict[int, Any] = {}
-        self._nodes: list[Node] = []  # held, for a number stands for a node
 
     # -- the forward pass ---------------------------------------------------------------------------------------
 
@@ -149,7 +148,8 @@ class Capture(WalkObserver):
 
     def _leaf(self, kind: str, array: Any, tensor: Tensor | None, place: Mark | None) -> Entry:
         requires = tensor is not None and tensor._requires_grad
-        entry = Entry(kind, array.shape, array.dtype, None, requires, tensor=tensor, scope=mode.scope)
+        held = None if tensor is None else weakref.ref(tensor) if kind == "constant" else lambda: tensor
+        entry = Entry(kind, array.shape, array.dtype, None, requires, held=held, scope=mode.scope)
         entry.mark = mark() if place is None else place
         entry.kept = self._kept(entry, array)
         return entry
@@ -232,7 +232,6 @@ class Capture(WalkObserver):
     def know_node(self, node: Node, index: int) -> None:
         """Let a node stand for an entry."""
         self._by_node[node.id] = index
-        self._nodes.append(node)
 
     def noted(self) -> Iterable[tuple[int, tuple[weakref.ref[Tensor], int, int]]]:
         """Ids of tensors, each with a reference, the version seen and the number of the entry."""
@@ -278,13 +277,19 @@ class Capture(WalkObserver):
         self._walking = False
         done = self.passes[-1]
         done.leaves = {index: self._gradient(index, total) for index, total in self._totals.items()}
-        self._totals.clear()
         self._copies.clear()
         for index in done.before:
-            tensor = self.entries[index].tensor
-            grad = None if tensor is None else tensor._grad
-            done.after[index] = None if grad is None else self._gradient(index, grad)
+            done.after[index] = self._after(index, done)
+        self._totals.clear()
         self._copies.clear()
+
+    def _after(self, index: int, done: Pass) -> Kept | None:
+        """A leaf's ``.grad`` after the walk; the very array that arrived alone is not copied a second time."""
+        tensor = self.entries[index].tensor
+        grad = None if tensor is None else tensor._grad
+        if grad is None:
+            return None
+        return done.leaves[index] if grad._data is self._totals.get(index) else self._gradient(index, grad)
 
     def _place(self, place: Any) -> int:
         if type(place) is Node:
@@ -304,13 +309,17 @@ class Capture(WalkObserver):
         return kept
 
     def _kept(self, entry: Entry, array: Any) -> Kept:
-        if self.keep == "stats":
-            return Kept(array).dropped()
-        if callable(self.keep):
-            name = None if entry.op is None else entry.op.name
-            if not self.keep(Brief(name, module_path(entry), entry.shape, entry.dtype, array.nbytes)):
-                return Kept(array).dropped()
-        return Kept(np.array(array))
+        """A copy, or statistics alone; then what the rules keep, which is as large as the value, goes too."""
+        if self._wanted(entry, array):
+            return Kept(np.array(array))
+        entry.extra = None
+        return Kept(array).dropped()
+
+    def _wanted(self, entry: Entry, array: Any) -> bool:
+        if not callable(self.keep):
+            return self.keep == "all"
+        name = None if entry.op is None else entry.op.name
+        return self.keep(Brief(name, module_path(entry), entry.shape, entry.dtype, array.nbytes))
 
 
 def module_path(entry: Entry) -> str:

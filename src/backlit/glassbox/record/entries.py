@@ -5,6 +5,7 @@ This is the raw material; :mod:`.model` is what people navigate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,8 @@ class Entry:
     """A value: a leaf (``op`` None), or the result of an operation applied to the entries numbered ``inputs``, None for
     an input that was left out.
 
-    ``kept`` is None where the value is no longer known. ``tensor`` is held for leaves only, to find their names.
+    ``kept`` is None where the value is no longer known. ``held`` gives the tensor of a
+    leaf, to find its name; of a constant only as long as the program holds it, for batches would fill the memory.
     ``saved`` names what the backward pass keeps and ``saved_bytes`` how much. ``walk`` is the number of the pass during
     which the operation was applied (gradients of gradients), None for the forward pass. ``weak`` says that a constant
     was a Python number, which does not decide the dtype of a result. ``inside`` marks what the ``forward`` of a user's
@@ -36,7 +38,7 @@ class Entry:
     inputs: tuple[int | None, ...] = ()
     mark: Mark | None = None
     scope: tuple[Any, ...] | None = None
-    tensor: Any = None
+    held: Callable[[], Any] | None = None
     saved: tuple[str, ...] = ()
     saved_bytes: int = 0
     walk: int | None = None
@@ -46,6 +48,12 @@ class Entry:
     source: Source | None = None
     expression: str | None = None
     span: tuple[int, int] | None = None
+
+    @property
+    def tensor(self) -> Any:
+        """A leaf's tensor; None for results, and for constants that are gone."""
+        return None if self.held is None else self.held()
+
     module: str | None = None
 
 

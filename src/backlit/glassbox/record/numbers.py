@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .summary import Summary
+
 Array = NDArray[Any]
 
 SHOWN = 64
@@ -54,6 +56,13 @@ class Statistics:
             mean, std = float(finite.mean()), float(finite.std())
         return cls(flat.size, low, high, mean, std, norm, absmax, zeros, nans, infs, _counts(finite, low, high))
 
+    @classmethod
+    def told(cls, summary: Summary) -> Statistics:
+        """The statistics of an array of which a summary was kept."""
+        s = summary
+        counts = _counts(s.sample, s.low, s.high)
+        return cls(s.size, s.low, s.high, s.mean, s.std, s.norm, max(-s.low, s.high), s.zeros, 0, 0, counts)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the histogram, for JSON."""
         numbers = asdict(self)
@@ -75,25 +84,32 @@ class Kept:
     (1.5, True)
     """
 
-    __slots__ = ("_statistics", "array", "dtype", "shape")
+    __slots__ = ("_statistics", "_summary", "array", "dtype", "shape")
 
     def __init__(self, array: Array) -> None:
         self.array: Array | None = array
         self.shape: tuple[int, ...] = array.shape
         self.dtype = array.dtype
         self._statistics: Statistics | None = None
+        self._summary: Summary | None = None
 
     @property
     def statistics(self) -> Statistics:
-        """Computed when first asked for."""
+        """Computed when first asked for. Of an array that was not kept, the histogram is that of a sample."""
         if self._statistics is None:
-            assert self.array is not None
-            self._statistics = Statistics.of(self.array)
+            if self._summary is not None:
+                self._statistics = Statistics.told(self._summary)
+            else:
+                assert self.array is not None
+                self._statistics = Statistics.of(self.array)
         return self._statistics
 
     def dropped(self) -> Kept:
         """The same without the array."""
-        self.statistics  # noqa: B018  (computed while the array is there)
+        assert self.array is not None
+        self._summary = Summary.of(self.array)
+        if self._summary is None:
+            self._statistics = Statistics.of(self.array)
         self.array = None
         return self
 
@@ -101,7 +117,8 @@ class Kept:
     def described(cls, shape: tuple[int, ...], dtype: Any, statistics: Statistics) -> Kept:
         """Statistics alone, as a file of a record without arrays has them."""
         kept = cls.__new__(cls)
-        kept.array, kept.shape, kept.dtype, kept._statistics = None, shape, np.dtype(dtype), statistics
+        kept.array, kept.shape, kept.dtype = None, shape, np.dtype(dtype)
+        kept._statistics, kept._summary = statistics, None
         return kept
 
     def to_dict(self) -> dict[str, Any]:
