@@ -16,6 +16,7 @@ is what makes ``where(x > 0, sqrt(x), x)`` differentiable at 0 and below; docs/n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ def _select(condition: Any, x: Any, y: Any) -> Any:
     mask = condition.astype(bits)
     np.negative(mask, out=mask)
     x = np.asarray(x, dtype).view(bits)
-    if not isinstance(y, np.ndarray) and y == 0:
+    if not isinstance(y, np.ndarray) and y == 0 and math.copysign(1, y) > 0:  # all bits of 0.0 are 0, not so of -0.0
         return np.bitwise_and(mask, x).view(dtype)
     y = np.asarray(y, dtype).view(bits)
     chosen = x ^ y
