@@ -1,12 +1,20 @@
 """What is wrong with a formula, said in a sentence and pointed at."""
 
+import io
+import json
 import math
+import re
 import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
 
+from backlit.cli.table import show
 from backlit.glassbox import EvaluationError, ExpressionError, explain_formula
+from backlit.glassbox.functions import words
 
 
 @pytest.mark.parametrize(
@@ -78,6 +86,11 @@ from backlit.glassbox import EvaluationError, ExpressionError, explain_formula
         ("atanh(x)", {"x": 1}, "'atanh' is infinite at 1", "atanh(x)"),
         ("reciprocal(x)", {"x": [1, 0]}, "division by zero (at [1])", "x"),
         ("bce(x, y)", {"x": 2, "y": 1}, "'bce' cannot take a number and a number", "bce(x, y)"),
+        ("clamp(x)", {"x": 1}, "neither min nor max is given", "clamp(x)"),
+        ("nll_loss(x, y)", {"x": 1, "y": 0}, "a number has none", "nll_loss(x, y)"),
+        ("layer_norm(x)", {"x": 1}, "a number has none", "layer_norm(x)"),
+        ("gelu(x, approximate='t')", {"x": 1}, "'gelu' cannot take a number: approximate", "gelu(x, approximate='t')"),
+        ("[1 2] * x", {"x": 1}, "is a ',' missing", None),
         ("x + y", {"x": 1, "y": [[1, 2], [3]]}, "not a regular list", "y"),
         ("x + y", {"x": 1, "y": math.nan}, "is not finite", "y"),
         ("x + y", {"x": 1, "y": []}, "is empty", "y"),
@@ -147,3 +160,62 @@ def test_many_large_results_are_refused():
         explain_formula("+".join(["x"] * 60), {"x": np.ones(200_000)})
     with pytest.raises(ExpressionError, match="the limit is 1,000,000"):
         explain_formula("x", {"x": np.ones(1_000_001)})
+
+
+VALUES = {"x": 2.0, "y": [0.0, -1.0, 3.0], "A": [[1, 2, 0], [4, -5, 6]]}
+PIECES = [
+    *VALUES,
+    *"()[],+-*/@=;:",
+    "**",
+    "0",
+    "1",
+    "-2.5",
+    "1e300",
+    "dim=0",
+    "dim=5",
+    "keepdim=True",
+    "'a'",
+    "None",
+    "²",
+    "if",
+]
+SETTINGS = [
+    "",
+    "",
+    "dim=0",
+    "dim=1",
+    "reduction='none'",
+    "eps=0",
+    "p=-1",
+    "delta=0",
+    "diagonal=5",
+    "shape=[3]",
+    "dim=None",
+]
+
+
+def used(formula):
+    return {name: value for name, value in VALUES.items() if re.search(rf"\b{name}\b", formula)}
+
+
+def calls(arguments):
+    given = st.tuples(st.lists(arguments, min_size=1, max_size=3), st.sampled_from(SETTINGS))
+    inner = given.map(lambda parts: ", ".join([*parts[0], *filter(None, parts[1:])]))
+    return st.builds("{}({})".format, st.sampled_from(words()), inner) | st.builds(
+        "({} {} {})".format, arguments, st.sampled_from(["+", "-", "*", "/", "**", "@"]), arguments
+    )
+
+
+formulas = st.recursive(st.sampled_from([*VALUES, "0", "-0.5", "[1, 2, 3]", "y[::2]", "A[0, 1]"]), calls, max_leaves=6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | formulas)
+def test_whatever_is_written_is_explained_or_refused(formula):
+    try:
+        rec = explain_formula(formula, used(formula))
+    except ExpressionError as error:
+        assert "\n" not in error.message and "backlit" not in error.message
+        return
+    json.dumps(rec.to_dict(), allow_nan=False)
+    show(rec, Console(file=io.StringIO()))

@@ -152,28 +152,17 @@ def _extreme(pair: str, whole: str, along: str, x: Any, others: Any, dim: int | 
     return REGISTRY[whole].function(x) if dim is None else REGISTRY[along].function(x, dim, keepdim)
 
 
-def _softmax(x: Tensor, dim: int = -1) -> Tensor:
-    return REGISTRY["softmax"].function(x, dim)
+def _along_last(name: str) -> Callable[..., Any]:
+    """An operation that goes along the last dimension, unless another is named."""
 
+    def compute(x: Tensor, dim: int | None = None) -> Tensor:
+        return REGISTRY[name].function(x, -1 if dim is None else dim)
 
-def _log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    return REGISTRY["log_softmax"].function(x, dim)
-
-
-def _softmin(x: Tensor, dim: int = -1) -> Tensor:
-    return REGISTRY["softmin"].function(x, dim)
+    return compute
 
 
 def _logsumexp(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     return REGISTRY["logsumexp"].function(x, tuple(range(x.ndim)) if dim is None else dim, keepdim)
-
-
-def _cumsum(x: Tensor, dim: int = -1) -> Tensor:
-    return REGISTRY["cumsum"].function(x, dim)
-
-
-def _cumprod(x: Tensor, dim: int = -1) -> Tensor:
-    return REGISTRY["cumprod"].function(x, dim)
 
 
 def _layer_norm(x: Tensor, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
@@ -220,6 +209,7 @@ def _nll_loss(input: Tensor, target: Tensor, weight: Any = None) -> Tensor:
 
 
 def _classes(scores: Tensor, target: Tensor) -> Tensor:
+    _require_dimension(scores)
     given, count = target._data, scores.shape[-1 if scores.ndim == 1 else 1]
     if np.any(given != np.rint(given)) or np.any(given < 0) or np.any(given >= count):
         raise OperationError(f"class numbers must be whole and from 0 to {count - 1}")
@@ -229,12 +219,8 @@ def _classes(scores: Tensor, target: Tensor) -> Tensor:
 _OWN: dict[str, Callable[..., Any]] = {
     "max": _maximum,
     "min": _minimum,
-    "softmax": _softmax,
-    "log_softmax": _log_softmax,
-    "softmin": _softmin,
+    **{name: _along_last(name) for name in ("softmax", "log_softmax", "softmin", "cumsum", "cumprod")},
     "logsumexp": _logsumexp,
-    "cumsum": _cumsum,
-    "cumprod": _cumprod,
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
     "transpose": _transpose,

@@ -282,10 +282,16 @@ def _clamp_samples(rng: np.random.Generator) -> Any:
 
 @operation(Clamp, samples=_clamp_samples)
 def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """Limit values to ``[min, max]``; either may be left out. Tensor limits are broadcast and differentiable."""
+    """Limit values to ``[min, max]``; one of them may be left out. Tensor limits are broadcast and differentiable.
+
+    Raises:
+        OperationError: neither is given.
+    """
     from .arithmetic import maximum, minimum
     from .elementwise import operand
 
+    if min is None and max is None:
+        raise misuse("clamp", "neither min nor max is given; give at least one of them.")
     x = operand(x)
     if hasattr(min, "dtype") or hasattr(max, "dtype"):
         x = x if min is None else maximum(x, min)
