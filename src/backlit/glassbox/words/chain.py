@@ -50,11 +50,11 @@ def _sum(terms: list[t.Term]) -> t.Term:
 
 def whole(root: RecordNode, leaf: RecordNode, found: list[Path]) -> Equation:
     """``∂loss/∂w = ∂loss/∂s · ∂s/∂ŷ · ∂ŷ/∂w = (−2) · 1 · 1 = −2``."""
+    if len(found) == 1 and len(found[0]) == 1:
+        return _local(found[0][0])
     total = _sum([product(path) for path in found])
-    left = t.Partial(root.name, leaf.name)
-    several = len(found) > 1 or len(found[0]) > 1
-    written: tuple[Side, ...] = (total, Numbers(total), *_each(found)) if several else ()
-    return Equation((left, *written, Value(leaf.upstream)))
+    sides: tuple[Side, ...] = (t.Partial(root.name, leaf.name), total, Numbers(total), *_each(found))
+    return Equation((*sides, Value(leaf.upstream)))
 
 
 def _each(found: list[Path]) -> tuple[Numbers, ...]:

@@ -77,7 +77,8 @@ def _scalar(root: RecordNode, node: RecordNode) -> bool:
 def _products(root: RecordNode, node: RecordNode, found: list[chain.Path]) -> Document:
     document = Document("")
     document.add("", [chain.whole(root, node, found)])
-    document.add("with", chain.local_equations(found))
+    if found != [found[0][:1]]:
+        document.add("with", chain.local_equations(found))
     document.add("where", chain.forward(found))
     return document
 

@@ -60,6 +60,8 @@ class Equation:
         """The same in LaTeX, without what surrounds it."""
         line = " = ".join(_latex(side) for side in self.sides)
         note = rf"\text{{{figures.latex_text(self.note)}}}" if self.note else ""
+        if len(self.sides) == 1 and self.note:
+            return rf"{line}\text{{: }}{note}"
         return r" \quad ".join(part for part in (line, self._shapes(figures.latex_shape, r" \, "), note) if part)
 
     def _shapes(self, written: Any, between: str) -> str:

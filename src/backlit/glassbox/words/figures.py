@@ -121,12 +121,13 @@ def latex_name(name: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text in an upright font of mathematics, where a hyphen would be a minus."""
-    text = "".join(rf"\{_LETTERS[c]}" + "{}" if c in _LETTERS else c for c in latex_text(text))
+    text = "".join(rf"\{_LETTERS[c]}" + "{}" if c in _LETTERS else _SPECIAL.get(c, c) for c in text)
     return text.replace(" ", r"\ ").replace("-", r"\text{-}")
 
 
 _SPECIAL = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
-_SPECIAL |= {c: "\\" + c for c in "{}$&#%_"} | {"×": r"$\times$", "−": "$-$", "·": r"$\cdot$"}
+_SPECIAL |= {c: "\\" + c for c in "{}$&#%_"} | {c: rf"$\{word}$" for c, word in _LETTERS.items()}
+_SPECIAL |= {"×": r"$\times$", "−": "$-$", "·": r"$\cdot$", "√": r"$\surd$", "²": "$^2$", "∞": r"$\infty$"}
 
 
 def latex_text(text: str) -> str:

@@ -147,7 +147,8 @@ class Text:
 
     def transpose(self, term: Transpose) -> str:
         """``aᵀ``."""
-        return f"{self.inside(term.inner, ATOM)}ᵀ"
+        inner = self.inside(term.inner, ATOM)
+        return f"{self.wrapped(inner) if isinstance(term.inner, Partial) else inner}ᵀ"
 
     def call(self, term: Call) -> str:
         """``tanh(z)``, ``√z``, ``|z|``."""
@@ -213,7 +214,8 @@ class Latex(Text):
         return rf"{{{self.inside(term.base, ATOM)}}}^{{{self.write(term.exponent)}}}"
 
     def transpose(self, term: Transpose) -> str:
-        return rf"{{{self.inside(term.inner, ATOM)}}}^{{\top}}"
+        inner = self.inside(term.inner, ATOM)
+        return rf"{{{self.wrapped(inner) if isinstance(term.inner, Partial) else inner}}}^{{\top}}"
 
     def call(self, term: Call) -> str:
         arguments = ", ".join(self.write(x) for x in term.arguments)
