@@ -3,18 +3,19 @@
 The graph leads from results back to inputs. Where a result leaves it (``detach``, ``no_grad``, an argmax, a cast to
 integers …) nothing would remain to tell of the way back, so the result carries a :class:`Cut`: what was done, the
 user's line, and which leaves the path led to, all by weak reference. Constants computed from such a result carry the
-cut on. Values that leave the library altogether (``.item()``, ``.numpy()``) are noted in a short :class:`Trail`.
+cut on. Values that leave the library altogether (``.item()``, ``.numpy()``) are noted on a short :class:`Trail`.
 
 Nothing here keeps a value or a graph alive, and what accumulates is bounded: a running total over a million batches
-carries as much as one over a hundred. Recorded operations pay nothing.
+carries as much as one over a hundred. Recorded operations pay nothing; what is worked out here is little, and the rest
+is left to whoever asks.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 from .graph import Node, last_id, mode
@@ -24,106 +25,118 @@ Leaves = frozenset[Any]
 """Weak references to leaf tensors."""
 
 MANY = 64
-"""How many cuts one cut may stand for before they are gathered by line, and how many lines a trail remembers."""
+"""How many cuts one cut may stand for before they are gathered by line."""
+
+RECENT = 256
+"""How many cuts a trail remembers."""
 
 
-class Cut:
-    """The end of a gradient's path.
+class Cut(NamedTuple):
+    """The end of a gradient's path. A tuple because nothing is made more quickly; two cuts are the same only if ``is``.
 
     Attributes:
         kind: what ended it, such as ``"detach"``, ``"no_grad"``, ``"item"``; empty where constants were only joined.
         op: the operation or method that was called.
         mark: the user's line.
-        block: under a switched off recording, which switch it was and the line that turned it.
-        source: a weak reference to the node or leaf that the path came from, or None.
-        leaves: those that the path led to.
+        block: which switch had turned recording off, if it was off, and the line that turned it.
+        sources: where the path came from: weak references to leaves, and for nodes pairs of a weak reference and what
+            :func:`behind` found.
         parents: cuts that this one follows.
+        size: how many cuts it stands for.
         stamp: comparable with the numbers of nodes: what was made later has a larger one.
-        value: a number that left the library, to be recognised by identity.
     """
 
-    __slots__ = ("block", "kind", "leaves", "mark", "op", "parents", "size", "source", "stamp", "value")
-    size: int
+    kind: str
+    op: str
+    mark: Mark | None
+    block: tuple[str, Mark | None] | None
+    sources: tuple[Any, ...]
     parents: tuple[Cut, ...]
+    size: int
+    stamp: int
 
-    def __init__(
-        self,
-        kind: str,
-        op: str,
-        place: Mark | None = None,
-        source: Any = None,
-        leaves: Leaves = frozenset(),
-        parents: tuple[Cut, ...] = (),
-        value: Any = None,
-    ) -> None:
-        self.kind = kind
-        self.op = op
-        self.mark = place
-        self.block = None if mode.recording else mode.stopped
-        self.source = source
-        self.leaves = leaves
-        self.stamp = last_id()
-        self.value = value
-        self.size = 1 + sum([parent.size for parent in parents])
-        if self.size > MANY:
-            parents = _gathered(parents)
-            self.size = 1 + len(parents)
-        self.parents = parents
+    @property
+    def leaves(self) -> Leaves:
+        """Weak references to the leaves that the path led to."""
+        leaves: set[Any] = set()
+        for source in self.sources:
+            if source.__class__ is tuple:
+                leaves |= source[1][0]
+            elif source() is not None:
+                leaves.add(source)
+        return frozenset(leaves)
 
     def ends(self) -> Iterator[tuple[Cut, ...]]:
         """Every cut that this one goes back to and that has leaves, at the end of the way to it from here."""
-        seen: set[Cut] = set()
+        seen: set[int] = set()
         stack: list[tuple[Cut, ...]] = [(self,)]
         while stack:
             way = stack.pop()
             here = way[-1]
-            if here in seen:
-                continue
-            seen.add(here)
-            if here.leaves:
-                yield way
-            stack += [(*way, parent) for parent in here.parents]
+            if id(here) not in seen:
+                seen.add(id(here))
+                if here.sources:
+                    yield way
+                stack += [(*way, parent) for parent in here.before()]
+
+    def before(self) -> Iterator[Cut]:
+        """The cuts that this one follows: of constants that it was made from, and of constants in the graph it left."""
+        yield from self.parents
+        for source in self.sources:
+            if source.__class__ is tuple:
+                yield from source[1][1]
+
+
+_tuple = tuple.__new__
+
+
+def _made(
+    kind: str, op: str, place: Mark | None, block: Any, sources: tuple[Any, ...], parents: tuple[Cut, ...]
+) -> Cut:
+    size = 1
+    if parents:
+        for parent in parents:
+            size += parent.size
+        if size > MANY:
+            parents = _gathered(parents)
+            size = 1 + len(parents)
+    found = _tuple(Cut, (kind, op, place, block, sources, parents, size, last_id()))
+    if place is not None:
+        recent.append(found)
+    return found
+
+
+recent: deque[Cut] = deque(maxlen=RECENT)
+"""The last cuts of all threads."""
 
 
 class Trail(threading.local):
-    """What a thread remembers beyond single tensors, the latest :data:`MANY` of each.
-
-    ``recent`` are the last cuts, by line; ``exports`` the arrays that left through NumPy, by identity; ``numbers`` the
-    Python numbers that left, by identity.
-    """
+    """What a thread remembers of values that left the library, the latest of each: arrays (``exports``) and Python
+    numbers (``numbers``), by identity, with the cut."""
 
     def __init__(self) -> None:
-        self.recent: OrderedDict[Any, Cut] = OrderedDict()
         self.exports: OrderedDict[int, tuple[Any, Cut]] = OrderedDict()
-        self.numbers: OrderedDict[int, Cut] = OrderedDict()
+        self.numbers: OrderedDict[int, tuple[float, Cut]] = OrderedDict()
 
 
 trail = Trail()
 
 
-def behind(place: Any) -> tuple[Leaves, tuple[Cut, ...]]:
-    """What a node was computed from: leaves, and cuts that its constants carry. A node remembers the answer."""
-    if place.__class__ is not Node:
-        return frozenset((ref(place),)), () if place._cut is None else (place._cut,)
-    while place.behind is None:  # a chain has what the node at its end has
-        edges = [edge for edge in place.edges if edge is not None]
-        if len(edges) != 1 or edges[0].__class__ is not Node or place.constants is not None:
+def behind(node: Node) -> tuple[Leaves, tuple[Cut, ...]]:
+    """What a node was computed from: leaves, and cuts that its constants carry. It remembers the answer."""
+    while node.behind is None:  # a chain has what the node at its end has
+        edges = node.edges
+        if len(edges) != 1 or edges[0].__class__ is not Node:
+            node.behind = _collected(node)
             break
-        place = edges[0]
-    if place.behind is None:
-        place.behind = _collected(place)
-    return place.behind  # type: ignore[no-any-return]
-
-
-def leaves_of(place: Any) -> Leaves:
-    """The leaves that a node was computed from; of a leaf, itself."""
-    return behind(place)[0]
+        node = edges[0]
+    return node.behind
 
 
 def _collected(node: Node) -> tuple[Leaves, tuple[Cut, ...]]:
     seen: set[Any] = {node}
     leaves: set[Any] = set()
-    cuts: dict[Cut, None] = {}
+    cuts: list[Cut] = []
     stack = [node]
     while stack:
         place = stack.pop()
@@ -131,74 +144,101 @@ def _collected(node: Node) -> tuple[Leaves, tuple[Cut, ...]]:
             if edge is None or edge in seen:
                 continue
             seen.add(edge)
-            if edge.__class__ is Node and edge.behind is None:
+            if edge.__class__ is not Node:
+                leaves.add(ref(edge))
+                if edge._cut is not None:
+                    cuts.append(edge._cut)
+            elif edge.behind is None:
                 stack.append(edge)
             else:
-                some, more = behind(edge)
-                leaves |= some
-                cuts.update(dict.fromkeys(more))
+                leaves |= edge.behind[0]
+                cuts += edge.behind[1]
         if place.constants is not None:
-            cuts.update(dict.fromkeys(_cuts(place.constants)))
-    return frozenset(leaves), tuple(cuts)
+            cuts += _cuts(place.constants)
+    return frozenset(leaves), tuple({id(one): one for one in cuts}.values())
 
 
-def cut(kind: str, op: str, inputs: Sequence[Any], value: Any = None) -> Cut | None:
+def leaves_of(place: Any) -> Leaves:
+    """The leaves that a node was computed from; of a leaf, itself."""
+    return behind(place)[0] if place.__class__ is Node else frozenset((ref(place),))
+
+
+def cut(kind: str, op: str, inputs: Sequence[Any], block: Any = None) -> Cut | None:
     """The cut of a result that leaves the graph, or None where no input was in it or had left it before."""
-    sources = [x._node or x for x in inputs if getattr(x, "_requires_grad", False)]
-    parents = _cuts(inputs)
-    if not sources:
-        return None if not parents else Cut(kind, op, mark(), None, frozenset(), parents, value)
-    leaves, cuts = behind(sources[0])
-    for source in sources[1:]:
-        some, more = behind(source)
-        leaves, cuts = leaves | some, (*cuts, *more)
-    found = Cut(kind, op, mark(), ref(sources[0]), leaves, tuple(dict.fromkeys((*parents, *cuts))), value)
-    _remember(found)
-    return found
+    sources = []
+    parents: tuple[Cut, ...] = ()
+    for x in inputs:
+        needs = getattr(x, "_requires_grad", None)
+        if needs is None:
+            continue
+        if needs:
+            node = x._node
+            sources.append(ref(x) if node is None else (ref(node), behind(node)))
+        own = x._cut
+        if own is not None:
+            parents = (own,) if not parents else _with(parents, own)
+    return _made(kind, op, mark(), block, tuple(sources), parents) if sources or parents else None
+
+
+def _with(cuts: tuple[Cut, ...], own: Cut) -> tuple[Cut, ...]:
+    return cuts if any(own is one for one in cuts) else (*cuts, own)
+
+
+def taken(kind: str, op: str, x: Any) -> Cut | None:
+    """:func:`cut` for one tensor."""
+    own = x._cut
+    parents = () if own is None else (own,)
+    if x._requires_grad:
+        node = x._node
+        source = ref(x) if node is None else (ref(node), behind(node))
+        return _made(kind, op, mark(), None, (source,), parents)
+    return None if own is None else _made(kind, op, mark(), None, (), parents)
 
 
 def unrecorded(result: Any, op: Any, inputs: Sequence[Any], needs: int) -> None:
     """Give the result of an operation that was not recorded the cut that it makes or passes on."""
     if not needs:
-        parents = _cuts(inputs)
-        if parents:
-            result._cut = parents[0] if len(parents) == 1 else Cut("", op.name, parents=parents)
-        return
-    if not mode.recording:
-        kind = "no_grad" if mode.stopped is None else mode.stopped[0]
+        for x in inputs:
+            if getattr(x, "_cut", None) is not None:
+                result._cut = _joined(_cuts(inputs), op.name)
+                return
+    elif mode.recording:
+        result._cut = cut("cast" if op.name == "cast" else "not_differentiable", op.name, inputs)
     else:
-        kind = "cast" if op.name == "cast" else "not_differentiable"
-    result._cut = cut(kind, op.name, inputs)
+        block = mode.stopped
+        result._cut = cut("no_grad" if block is None else block[0], op.name, inputs, block)
 
 
 def written(target: Any, value: Any, op: str) -> None:
     """A constant took over the values of a tensor that is in the graph, unrecorded, or that has left it."""
     if target._requires_grad:
         return
-    found = cut("no_grad", op, (value,)) if value._requires_grad else value._cut
+    found = cut("no_grad", op, (value,), mode.stopped) if value._requires_grad else value._cut
     before = target._cut
     if found is not None and before is not None and before is not found:
-        found = Cut("", op, parents=(before, found))
+        found = _joined((before, found), op)
     target._cut = found
     if target._view is not None and not target._view.base._requires_grad:
         target._view.base._cut = found
 
 
 def leave(kind: str, op: str, tensor: Any, value: Any = None) -> Cut | None:
-    """Note that a tensor's values leave the library, as a Python ``value`` or as an array."""
-    if not tensor._requires_grad and tensor._cut is None:
+    """Note that a tensor's values leave the library, as a Python ``value`` or as an array.
+
+    A number taken out after the backward pass is to be looked at, and nobody is asked where it went.
+    """
+    node = tensor._node
+    if node.saved is None if node is not None else not tensor._requires_grad and tensor._cut is None:
         return None
-    found = cut(kind, op, (tensor,), value if value.__class__ is float else None)
-    if found is not None and found.parents:
-        _remember(found)
-    if found is not None and found.value is not None:
-        _keep(trail.numbers, id(value), found)
+    found = taken(kind, op, tensor)
+    if found is not None and value.__class__ is float:
+        _keep(trail.numbers, id(value), (value, found))
     return found
 
 
 def export(tensor: Any, kind: str, op: str) -> None:
     """Note that a tensor's array is handed out."""
-    found = leave(kind, op, tensor)
+    found = taken(kind, op, tensor)
     if found is not None:
         array = _owner(tensor._data)
         _keep(trail.exports, id(array), (ref(array), found))
@@ -207,36 +247,39 @@ def export(tensor: Any, kind: str, op: str) -> None:
 def returned(data: Any) -> Cut | None:
     """The cut of a number or an array that comes back into the library after it left, or None."""
     if data.__class__ is float:
-        found = trail.numbers.get(id(data))
-        return found if found is not None and found.value is data else None
+        known = trail.numbers.get(id(data))
+        return known[1] if known is not None and known[0] is data else None
     if trail.exports and hasattr(data, "__array_interface__"):
         array = _owner(data)
-        known = trail.exports.get(id(array))
-        if known is not None and known[0]() is array:
-            return known[1]
+        entry = trail.exports.get(id(array))
+        if entry is not None and entry[0]() is array:
+            return entry[1]
     return None
 
 
 def copied(data: Any) -> Cut | None:
     """The cut of a new tensor made from ``data``: a tensor, a sequence with tensors in it, or what left before."""
     if hasattr(data, "_cut"):
-        return cut("copy", "tensor", (data,))
+        return taken("copy", "tensor", data)
     if isinstance(data, (list, tuple)):
         held = [x for x in data[:MANY] if hasattr(x, "_cut")]
         if held:
             return cut("copy", "tensor", held)
-        backs = tuple(found for x in data[:MANY] if (found := returned(x)) is not None)
-        return None if not backs else backs[0] if len(backs) == 1 else Cut("", "tensor", parents=backs)
+        numbers = trail.numbers
+        return _joined(tuple([numbers[id(x)][1] for x in data[:MANY] if id(x) in numbers]), "tensor")
     return returned(data)
 
 
+def _joined(cuts: tuple[Cut, ...], op: str) -> Cut | None:
+    """One cut for several; None for none."""
+    if len(cuts) < 2:
+        return cuts[0] if cuts else None
+    return _made("", op, None, None, (), cuts)
+
+
 def _cuts(inputs: Iterable[Any]) -> tuple[Cut, ...]:
-    found: list[Cut] = []
-    for x in inputs:
-        own = getattr(x, "_cut", None)
-        if own is not None and own not in found:
-            found.append(own)
-    return tuple(found)
+    owns = [own for x in inputs if (own := getattr(x, "_cut", None)) is not None]
+    return tuple(owns) if len(owns) < 2 else tuple({id(own): own for own in owns}.values())
 
 
 def _owner(array: Any) -> Any:
@@ -246,31 +289,11 @@ def _owner(array: Any) -> Any:
     return array
 
 
-def _keep(table: OrderedDict[Any, Any], key: Any, entry: Any) -> None:
+def _keep(table: OrderedDict[int, Any], key: int, entry: Any) -> None:
     table[key] = entry
     table.move_to_end(key)
     if len(table) > MANY:
         table.popitem(last=False)
-
-
-def _line(found: Cut) -> Any:
-    return found.kind, None if found.mark is None else (id(found.mark[0]), found.mark[1])
-
-
-def _remember(found: Cut) -> None:
-    """Put a cut on the trail, together with what the same line cut before and is still alive."""
-    key = _line(found)
-    before = trail.recent.get(key)
-    leaves = found.leaves
-    if before is not None and not before.leaves <= leaves:
-        leaves = leaves | frozenset(leaf for leaf in before.leaves if leaf() is not None)
-    _keep(trail.recent, key, found if leaves is found.leaves else _joined(found, leaves))
-
-
-def _joined(found: Cut, leaves: Leaves) -> Cut:
-    joined = Cut(found.kind, found.op, found.mark, found.source, leaves, found.parents, found.value)
-    joined.block, joined.stamp = found.block, found.stamp
-    return joined
 
 
 def _gathered(cuts: tuple[Cut, ...]) -> tuple[Cut, ...]:
@@ -278,15 +301,14 @@ def _gathered(cuts: tuple[Cut, ...]) -> tuple[Cut, ...]:
     by_line: dict[Any, list[Cut]] = {}
     for one in cuts:
         for way in one.ends():
-            by_line.setdefault(_line(way[-1]), []).append(way[-1])
+            last = way[-1]
+            line = None if last.mark is None else (id(last.mark[0]), last.mark[1])
+            by_line.setdefault((last.kind, line), []).append(last)
     gathered = []
     for same in by_line.values():
-        last = max(same, key=_stamp)
-        alive = frozenset(leaf for one in same for leaf in one.leaves if leaf() is not None)
+        alive = tuple({leaf for one in same for leaf in one.leaves if leaf() is not None})
         if alive:
-            only = Cut(last.kind, last.op, last.mark, last.source, alive, (), last.value)
-            only.block, only.stamp = last.block, last.stamp
-            gathered.append(only)
+            gathered.append(max(same, key=_stamp)._replace(sources=alive, parents=(), size=1))
     return tuple(sorted(gathered, key=_stamp)[-MANY // 2 :])
 
 

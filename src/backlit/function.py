@@ -215,7 +215,7 @@ class Function:
             _connect(cls, ctx, args, results)
         elif any(needs):
             for result in results:
-                result._cut = cut("no_grad", cls.__name__, args)
+                result._cut = cut("no_grad", cls.__name__, args, mode.stopped)
         for observer in mode.observers:
             _observe(observer, cls, ctx, args, kwargs, results)
         return tuple(results) if several else results[0]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import dtypes
-from .breadcrumbs import Cut, cut, export, leave
+from .breadcrumbs import Cut, export, leave, taken
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
 from .journal import changed, grad_switched
@@ -171,12 +171,12 @@ class Tensor(TensorMethods):
     def _outside(self, how: str) -> Tensor:
         out = Tensor(self._data[...])  # another array object: forward-mode tangents are kept by array
         out._storage = self.storage()
-        out._cut = cut(how, how, (self,)) if self.requires_grad else self._cut
+        out._cut = taken(how, how, self) if self.requires_grad else self._cut
         return out
 
     def detach_(self) -> Tensor:
         """Cut this tensor off from what it was computed from."""
-        self._cut = cut("detach_", "detach_", (self,))
+        self._cut = taken("detach_", "detach_", self)
         self._node = self._view = None
         self._requires_grad = False
         return self

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import backlit as bl
-from backlit.breadcrumbs import MANY, trail
+from backlit.breadcrumbs import MANY, RECENT, recent, returned, trail
 from backlit.journal import CALLS, journal
 from backlit.ops.registry import REGISTRY
 from backlit.tensor import Tensor
@@ -87,7 +87,7 @@ def test_the_trail_is_bounded():
     for i in range(3 * MANY):
         exec(compile("w.item(); w.numpy(force=True)", f"made_up_{i}.py", "exec"), {"w": w})
         bl.autograd.grad(w * 1, w)
-    assert len(trail.recent) <= MANY and len(trail.exports) <= MANY and len(trail.numbers) <= MANY
+    assert len(recent) <= RECENT and len(trail.exports) <= MANY and len(trail.numbers) <= MANY
     assert len(journal.notes) <= CALLS
 
 
@@ -96,14 +96,14 @@ def test_recorded_results_carry_no_cut():
     assert (w * x)._cut is None and (x * x)._cut is None and x.exp().sum()._cut is None
 
 
-def test_threads_do_not_share_a_trail():
+def test_numbers_are_known_in_their_own_thread():
     w = bl.tensor(2.0, requires_grad=True)
-    seen = []
-    w.item()
-    thread = threading.Thread(target=lambda: seen.append(len(trail.recent)))
+    number = (w * 3).item()
+    found = []
+    thread = threading.Thread(target=lambda: found.append(returned(number)))
     thread.start()
     thread.join()
-    assert seen == [0] and len(trail.recent) > 0
+    assert found == [None] and returned(number).kind == "item"
 
 
 def test_nothing_changes():

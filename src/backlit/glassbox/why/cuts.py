@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from ...breadcrumbs import Cut, leaves_of, trail
+from ...breadcrumbs import Cut, leaves_of, recent
 from ...graph import Node, reachable
 from ...source import resolve
 from .question import Question
@@ -138,12 +138,12 @@ def _one_line(a: Cut, b: Cut) -> bool:
 
 def cuts_towards(question: Question, cuts: Iterable[tuple[Node | None, Cut]]) -> list[Found]:
     """Those of the cuts behind which the tensor was, those nearest to the loss first."""
-    found: dict[Cut, Found] = {}
+    found: dict[int, Found] = {}
     for node, cut in cuts:
         for way in cut.ends():
-            known = found.get(way[-1])
+            known = found.get(id(way[-1]))
             if (known is None or len(known.way) < len(way)) and _leads(way[-1], question):
-                found[way[-1]] = Found(node, way)
+                found[id(way[-1])] = Found(node, way)
     return sorted(found.values(), key=lambda one: -one.cut.stamp)
 
 
@@ -151,17 +151,15 @@ def _leads(cut: Cut, question: Question) -> bool:
     place = question.place
     if type(place) is not Node:
         return any(leaf() is place for leaf in cut.leaves)
-    source = None if cut.source is None else cut.source()
-    if source is place:
-        return True
-    if type(source) is Node:
-        return place in reachable([source])
+    nodes = [source[0]() for source in cut.sources if isinstance(source, tuple)]
+    if None not in nodes:
+        return place in reachable(nodes)
     return place.id < cut.stamp and not leaves_of(place).isdisjoint(cut.leaves)
 
 
-def recent(question: Question) -> list[Found]:
-    """The cuts of this thread's last steps behind which the tensor was, whatever became of their results."""
-    return cuts_towards(question, [(None, cut) for cut in trail.recent.values()])
+def lately(question: Question) -> list[Found]:
+    """The last cuts behind which the tensor was, whatever became of their results."""
+    return cuts_towards(question, [(None, cut) for cut in recent])
 
 
 def told(question: Question, found: Found, others: Iterable[Found] = ()) -> Verdict:

@@ -7,7 +7,7 @@ import numpy as np
 from ...graph import Node
 from ...journal import Call, switched_at
 from ...tensor import Tensor
-from .cuts import Found, cuts_towards, recent, told, way_to
+from .cuts import Found, cuts_towards, lately, told, way_to
 from .itself import none, not_a_leaf, same
 from .question import Question
 from .uncollected import cleared_after, left_out, no_backward
@@ -33,7 +33,7 @@ def _by_memory(question: Question, last: Call) -> Verdict:
     """The loss of the last backward pass is gone; what is remembered is what was cut before it."""
     if not question.tensor.is_leaf and not question.tensor.retains_grad:
         return not_a_leaf(question)
-    found = [one for one in recent(question) if one.cut.stamp < last.stamp]
+    found = [one for one in lately(question) if one.cut.stamp < last.stamp]
     if found:
         return told(question, found[0], found[1:]).also(f"the last backward pass ran at {line_of(last.mark)}")
     return _unused(question, [], last)
@@ -52,13 +52,13 @@ def unreached(question: Question) -> Verdict:
         _same_memory(question)
         or _left(question)
         or (_late(question, None) if never_recorded and switched_at(question.tensor) else None)
-        or _unused(question, recent(question), None)
+        or _unused(question, lately(question), None)
     )
 
 
 def _left(question: Question) -> Verdict | None:
     """Values that left the library before the loss was computed; how they came into it cannot be told."""
-    exits = [one for one in recent(question) if one.left and _between(question, one)]
+    exits = [one for one in lately(question) if one.left and _between(question, one)]
     if not exits:
         return None
     return told(question, exits[0], exits[1:]).told(
