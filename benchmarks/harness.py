@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def one_thread() -> None:
@@ -23,6 +26,8 @@ def interleaved(
     contestants: dict[str, Callable[[], object]], rounds: int = 200, inner: int = 5
 ) -> dict[str, np.ndarray]:
     """Seconds of every timed call: in each round each runs ``inner`` times in a row, after an untimed call."""
+    import numpy as np  # not above: the BLAS reads the number of threads when NumPy is imported
+
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for run in contestants.values():
         for _ in range(10):
@@ -39,6 +44,8 @@ def interleaved(
 
 def report(title: str, times: dict[str, np.ndarray], baseline: str) -> float:
     """Print median and 10th percentile as times and as ratios to the baseline; return the first ratio of medians."""
+    import numpy as np
+
     table = Table(
         "contestant", "median µs", "10th percentile µs", f"median / {baseline}", f"10th pct / {baseline}", title=title
     )
