@@ -73,6 +73,8 @@ class Generator:
         """The NumPy generator behind this one; what is drawn from it advances this stream."""
         if self._numpy is None:  # numpy.random takes 20 ms to import; programs that draw nothing do not pay for it
             self._numpy = np.random.Generator(np.random.Philox(key=self._seed % 2**64))
+        if mode.tracer is not None:
+            mode.tracer.drew()
         return self._numpy
 
     def manual_seed(self, seed: int) -> Generator:

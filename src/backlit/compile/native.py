@@ -31,7 +31,7 @@ def supports(instruction: Instruction) -> bool:
         return True
     if any(v.dtype not in DTYPES for v in (*instruction.operands, *instruction.results)):
         return False
-    if opcode in ("constant", "iota", "reshape", "permute", "expand"):
+    if opcode in ("constant", "iota", "reshape", "permute", "expand", "slice"):
         return True
     kinds = {v.kind for v in instruction.operands}
     if opcode == "cast":

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..graph import mode
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand
 from .misuse import misuse
@@ -132,6 +133,8 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_si
     if dim is None:
         x, dim = reshape(x, (-1,)), 0
     dim = wrap_dim(dim, x.ndim, "repeat_interleave")
+    if mode.tracer is not None and isinstance(repeats, Tensor):
+        mode.tracer.refuse("repeat_interleave with a tensor of counts")
     counts = np.asarray(getattr(repeats, "_data", repeats))
     if counts.size and counts.min() < 0:
         raise misuse("repeat_interleave", "repeats must not be negative.")

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import OperationError
+from ..graph import mode
 from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, constant, operation
+from .joining import stack
 from .standardize import (
     Layout,
     affine,
@@ -164,7 +166,7 @@ def _of_the_batch(x: Any, layout: Layout, running_mean: Any, running_var: Any, m
             f"{tuple(x.shape)}. Use a larger batch, or eval mode."
         )
     statistics = apply(BatchStatistics, (x,), {"layout": layout})
-    mean, variance = getattr(statistics, "_data", statistics)
+    mean, variance = statistics if mode.tracer is not None else getattr(statistics, "_data", statistics)
     move(running_mean, mean, momentum)
     move(running_var, variance * (layout.size / (layout.size - 1)), momentum)
     return statistics
@@ -176,5 +178,7 @@ def _collected(x: Any, running_mean: Any, running_var: Any) -> Any:
             f"batch_norm at {describe(mark())}: outside training running_mean and running_var are needed; "
             "pass them, or training=True."
         )
+    if mode.tracer is not None and isinstance(running_mean, Tensor):
+        return stack([running_mean, running_var]).to(x.dtype)
     both = np.stack([getattr(r, "_data", r) for r in (running_mean, running_var)]).astype(x.dtype, copy=False)
     return constant(both) if isinstance(x, Tensor) else both

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import mode
 from .definition import Op, Sample, Tensor, apply, constant, operation
 from .elementwise import match, operand
 from .gathering import take_along_dim
@@ -102,6 +103,8 @@ def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
         raise misuse("histc", f"needs floats, a bin and min <= max; got {x.dtype.name}, bins={bins}, [{min}, {max}].")
     low, high = float(min), float(max)
     array = getattr(x, "_data", x)
+    if mode.tracer is not None:
+        mode.tracer.refuse("histc")
     if low == high and array.size:
         low, high = float(array.min()), float(array.max())
         if not np.isfinite(low + high):
@@ -198,6 +201,8 @@ def unique(
     del sorted
     x = operand(x)
     axis = None if dim is None else one_axis("unique", x, dim)
+    if mode.tracer is not None:
+        mode.tracer.refuse("unique")
     array = getattr(x, "_data", x)
     values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
     inverse = inverse.reshape(array.shape if axis is None else -1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError
+from ..graph import mode
 from .definition import Op, Sample, Tensor, apply, constant, operation
 from .elementwise import match, operand
 from .indexing import Index, check_range, integer_index, wrap_index
@@ -253,7 +254,11 @@ def _from_front(index: Any, x: Any, dim: int | None) -> Any:
     array = getattr(index, "_data", index)
     size = math.prod(x.shape) if dim is None else x.shape[wrap_dim(dim, x.ndim, "take_along_dim")] if x.ndim else 1
     check_range(array, size, 0 if dim is None else dim, "take_along_dim", -size)
-    return index if 0 in array.shape or array.min() >= 0 else wrap_index(np.where(array < 0, array + size, array), x)
+    if 0 in array.shape or array.min() >= 0:
+        return index
+    if mode.tracer is not None:
+        mode.tracer.refuse("an index with negative positions")
+    return wrap_index(np.where(array < 0, array + size, array), x)
 
 
 @operation(

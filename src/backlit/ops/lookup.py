@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError
+from ..graph import mode
 from .definition import Op, Sample, Tensor, apply, operation
 from .elementwise import operand
 from .indexing import IndexSum, check_range, index_put, integer_index
@@ -121,6 +122,8 @@ def one_hot(index: Any, num_classes: int = -1) -> Tensor:
     index = integer_index(index, index, "one_hot")
     array = getattr(index, "_data", index)
     if num_classes == -1:
+        if mode.tracer is not None:
+            mode.tracer.refuse("one_hot without num_classes")
         if not array.size:
             raise misuse("one_hot", "give num_classes for an empty index.")
         num_classes = int(array.max()) + 1

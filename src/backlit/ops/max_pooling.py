@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import mode
 from .definition import Op, Sample, Tensor, apply, constant, operation
 from .elementwise import operand
 from .windows import Setting, Windows, along, pad, pooling_windows, views
@@ -129,6 +130,8 @@ def _max_pool(
     _, winners = largest(x._data if isinstance(x, Tensor) else x, windows)
     places = flat_winners(winners, windows)
     out = apply(MaxPick, (x,), {"winners": winners, "windows": windows})
+    if mode.tracer is not None:
+        mode.tracer.refuse("max_pool with return_indices=True")
     return out, (constant(places) if isinstance(out, Tensor) else places)
 
 

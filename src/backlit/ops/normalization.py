@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OperationError
+from ..graph import mode
 from ..source import describe, mark
 from .batch_normalization import batch_norm
 from .definition import Sample, Tensor, apply, operation
@@ -191,7 +192,11 @@ def instance_norm(
         )
     require_channels("instance_norm", x, running_mean=running_mean, running_var=running_var)
     if running_mean is not None or running_var is not None:
-        v = getattr(x, "_data", x).reshape((*x.shape[:2], spatial))
-        move(running_mean, v.mean(axis=(0, 2)), momentum)
-        move(running_var, v.var(axis=2, ddof=1).mean(axis=0), momentum)
+        v = (x.detach() if isinstance(x, Tensor) else x).reshape((*x.shape[:2], spatial))
+        spread = ((v - v.mean(axis=2, keepdims=True)) ** 2).sum(axis=2) / (spatial - 1)
+        mean, variance = v.mean(axis=(0, 2)), spread.mean(axis=0)
+        if mode.tracer is None:
+            mean, variance = getattr(mean, "_data", mean), getattr(variance, "_data", variance)
+        move(running_mean, mean, momentum)
+        move(running_var, variance, momentum)
     return _by_group("instance_norm", x, x.shape[1], weight, bias, eps)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError
+from ..graph import mode
 from ..source import describe, mark
 from .definition import REGISTRY, Tensor
 from .elementwise import operand
@@ -165,7 +166,14 @@ def _by_name(func: Any) -> Callable[..., Any] | None:
 
 def _answer(question: Callable[[np.ndarray], Any]) -> Callable[..., Any]:
     """A question about values or shape that has no gradient."""
-    return lambda x, *args, **kwargs: question(operand(x)._data, *args, **kwargs)
+    return lambda x, *args, **kwargs: question(_values(x), *args, **kwargs)
+
+
+def _values(x: Any) -> np.ndarray:
+    """The values of an operand, for Python to see."""
+    if mode.tracer is not None:
+        mode.tracer.refuse("a NumPy question about values")
+    return operand(x)._data
 
 
 def _call(name: str, *args: Any) -> Any:
@@ -184,8 +192,8 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     np.shape: _answer(np.shape),
     np.ndim: _answer(np.ndim),
     np.size: _answer(np.size),
-    np.array_equal: lambda a, b, **kwargs: np.array_equal(operand(a)._data, operand(b)._data, **kwargs),
-    np.allclose: lambda a, b, *args, **kwargs: np.allclose(operand(a)._data, operand(b)._data, *args, **kwargs),
+    np.array_equal: lambda a, b, **kwargs: np.array_equal(_values(a), _values(b), **kwargs),
+    np.allclose: lambda a, b, *args, **kwargs: np.allclose(_values(a), _values(b), *args, **kwargs),
     np.array2string: _answer(np.array2string),
     np.array_repr: _answer(np.array_repr),
     np.array_str: _answer(np.array_str),

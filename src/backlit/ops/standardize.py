@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import OperationError
+from ..graph import mode, no_grad
 from ..source import describe, mark
 from .definition import Op, Tensor
 from .elementwise import operand
@@ -222,9 +223,13 @@ def require_channels(name: str, x: Any, **given: Any) -> None:
             )
 
 
-def move(running: Any, batch: Array, momentum: float) -> None:
+def move(running: Any, batch: Any, momentum: float) -> None:
     """Move a running statistic in place, as a write that the graph notices."""
     if running is None:
+        return
+    if mode.tracer is not None and isinstance(running, Tensor):
+        with no_grad():  # as operations, so that the write is part of what is compiled
+            running.mul_(1.0 - momentum).add_(batch * momentum)
         return
     data = getattr(running, "_data", running)
     data *= 1.0 - momentum

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import mode
 from .arithmetic import where
 from .comparison import isnan
 from .definition import Sample, Tensor, operation
@@ -191,6 +192,8 @@ def quantile(x: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, i
         OperationError: ``q`` outside [0, 1], an unknown interpolation, no elements.
     """
     x = floating("quantile", x)
+    if mode.tracer is not None and isinstance(q, Tensor):
+        mode.tracer.refuse("quantile with a tensor of shares")
     shares = np.asarray(getattr(q, "_data", q), np.float64)
     if interpolation not in _BETWEEN:
         raise misuse("quantile", f"interpolation={interpolation!r}; choose from {', '.join(_BETWEEN)}.")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..ir.layout import Layout, row_major
 from ..ir.program import Instruction, Program, Value
 from ..loops.fusion import Group
+from ..passes.dead_code import has_effect
 
 ALIGNMENT = 64
 
@@ -41,6 +42,21 @@ class _Order:
                 maker = self.maker.get(root)
                 if maker is not None:
                     self.before[group][maker] = None
+
+        self._keep_effects_in_order()
+
+    def _keep_effects_in_order(self) -> None:
+        """Calls that draw random numbers run in the order of the program, after all checks."""
+        last: Group | None = None
+        for group in sorted(self.groups, key=lambda g: self.position[g.members[0]]):
+            if group.members[0].opcode == "extern" and has_effect(group.members[0]):
+                for before in [*self.checks, *([last] if last else [])]:
+                    if not self._reaches(before, group):
+                        self.before[group][before] = None
+                last = group
+
+    def _reaches(self, group: Group, target: Group) -> bool:
+        return not self.can_wait(target, [group])
 
     def taken(self, group: Group) -> dict[Value, None]:
         """What a group reads from memory: the values behind its operands, save those it makes itself."""
@@ -72,7 +88,8 @@ class _Order:
         for target, value in self.program.writes:
             group = self.maker.get(value)
             held = self.layouts[target]
-            whole = self.layouts[value].base is value and held.strides == row_major(target.shape)
+            moved = group is not None and group.members[0].opcode == "move"
+            whole = self.layouts[value].base is value and (moved or held.strides == row_major(target.shape))
             if group is None or group.space is None or not whole or value in found or target in results:
                 continue
             if not self._same_place(group, target, value):
@@ -82,6 +99,7 @@ class _Order:
                 for other in others:
                     self.before[group][other] = None
                 found[value] = target
+                self.layouts[value] = Layout(value, held.strides)
         return found
 
     def _same_place(self, group: Group, target: Value, value: Value) -> bool:

@@ -85,6 +85,10 @@ class Builder:
         """Dimensions of size 1 stretched, missing ones put in front."""
         return x if x.shape == tuple(shape) else self.emit("expand", (x,), tuple(shape), x.dtype)
 
+    def slice(self, x: Value, starts: tuple[int, ...], steps: tuple[int, ...], shape: tuple[int, ...]) -> Value:
+        """Elements ``start + step · i`` of each dimension."""
+        return self.emit("slice", (x,), shape, x.dtype, starts=starts, steps=steps)
+
     # -- sums and products ------------------------------------------------------------------------------------------
 
     def reduce(self, kind: str, x: Value, axis: Any = None, keepdims: bool = False) -> Value:

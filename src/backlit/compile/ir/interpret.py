@@ -59,6 +59,11 @@ def evaluate(instruction: Instruction, operands: list[Any]) -> tuple[Any, ...]:
     return (np.broadcast_to(np.asarray(out, result.dtype), result.shape),)
 
 
+def _range(start: int, step: int, count: int) -> Any:
+    """``count`` positions from ``start`` on; as an index, for a slice cannot say where to stop below 0."""
+    return slice(start, start + step * count, step) if step > 0 else slice(start, None, step) if count else slice(0)
+
+
 _OTHERS: dict[str, Any] = {
     "constant": lambda x, p, v: np.asarray(p["value"], v.dtype),
     "cast": lambda x, p, v: x[0].astype(v.dtype),
@@ -67,6 +72,7 @@ _OTHERS: dict[str, Any] = {
     "move": lambda x, p, v: x[0],
     "reshape": lambda x, p, v: x[0].reshape(v.shape),
     "permute": lambda x, p, v: x[0].transpose(p["dims"]),
+    "slice": lambda x, p, v: x[0][tuple(map(_range, p["starts"], p["steps"], v.shape))],
     "expand": lambda x, p, v: np.broadcast_to(x[0], v.shape),
     "reduce": lambda x, p, v: _REDUCTIONS[p["kind"]].reduce(
         x[0], axis=p["axes"], keepdims=True, initial=neutral(p["kind"], v.dtype)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .program import Instruction, Value
 
-VIEWS = frozenset({"reshape", "permute", "expand"})
+VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
 
 Strides = tuple[int, ...]
 
@@ -33,6 +33,10 @@ def view_layout(view: Instruction, inner: Layout) -> Layout | None:
     (operand,), shape = view.operands, view.result.shape
     if view.opcode == "permute":
         return Layout(inner.base, tuple(inner.strides[d] for d in view.params["dims"]), inner.offset)
+    if view.opcode == "slice":
+        moved = sum(start * s for start, s in zip(view.params["starts"], inner.strides, strict=True))
+        steps = tuple(step * s for step, s in zip(view.params["steps"], inner.strides, strict=True))
+        return Layout(inner.base, steps, inner.offset + moved)
     if view.opcode == "expand":
         return Layout(inner.base, broadcast_strides(operand.shape, inner.strides, shape), inner.offset)
     strides = reshaped_strides(operand.shape, inner.strides, shape)

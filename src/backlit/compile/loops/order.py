@@ -9,7 +9,7 @@ def arranged(kernel: Kernel, lanes: int) -> Kernel:
     """The same loop, simplified, with the dimension last along which most accesses are to neighbours."""
     kernel = simplified(kernel)
     count = len(kernel.sizes)
-    if count < 2:
+    if count < 2 or 0 in kernel.sizes:
         return kernel
     best = min(range(count), key=lambda d: (_cost(kernel, d, lanes), -d))
     return reordered(kernel, [*[d for d in range(count) if d != best], best])

@@ -20,9 +20,12 @@ Params = dict[str, Any]
 
 
 @lowering(Elementwise, rules="traced")
-def elementwise(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value:
-    """``op.value``, with instructions for functions."""
-    return write_expression(builder, op.value, inputs, params)
+def elementwise(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value | None:
+    """``op.value``, with instructions for functions; None where one is asked for that does not exist."""
+    try:
+        return write_expression(builder, op.value, inputs, params)
+    except NotImplementedError:
+        return None
 
 
 @lowering(Pointwise, rules="traced")

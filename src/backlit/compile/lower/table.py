@@ -56,8 +56,12 @@ def pull_of(op: type[Op]) -> Lowering | None:
 
 
 def rules_are_traced(op: type[Op]) -> bool:
-    """Whether the gradient rules of an operation are composed of operations."""
-    return any(base in _TRACED for base in op.__mro__)
+    """Whether the gradient rules of an operation are composed of operations.
+
+    Rules of a definition that keeps something besides its output may use that, which the tracer does not see; such a
+    definition must be registered itself.
+    """
+    return op in _TRACED or (not op.has_extra and any(base in _TRACED for base in op.__mro__))
 
 
 def _nearest(op: type[Op], table: dict[type[Op], Lowering]) -> Lowering | None:

@@ -70,6 +70,8 @@ def capture(
 
 
 def _finish(tracer: Tracer, result: Any, keep_gradients: bool) -> Capture:
+    if tracer.drawn:
+        raise tracer.randomness()
     unseen = tracer.unseen_write()
     if unseen is not None:
         raise unseen

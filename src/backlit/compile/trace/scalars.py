@@ -73,7 +73,13 @@ class Scalars:
     def __getattr__(self, name: str) -> Any:
         if name not in MEANING:
             raise AttributeError(name)
-        return lambda *operands: _written(self._builder, name, operands)
+
+        def write(*operands: Any, **settings: Any) -> Symbol:
+            if settings:
+                raise NotImplementedError(f"{name} with {settings}")
+            return _written(self._builder, name, operands)
+
+        return write
 
 
 def write_expression(builder: Builder, expression: Any, operands: list[Operand], params: dict[str, Any]) -> Value:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...graph import mode
 from ...ops.definition import Op
+from ...ops.indexing import Index
 from ...source import describe, mark
 from ...tensor import Tensor
 from ..errors import TraceError
@@ -23,10 +24,15 @@ from ..native import supports
 from .extern import VARIES, ExternForward
 from .memory import Memory
 from .sources import ByReference, Fixed, Source, Surroundings
+from .watch import given_by_user
 
 Array = np.ndarray
 
 SHAPE_DEPENDS_ON_VALUES = frozenset({"argwhere", "nonzero", "masked_select", "unique", "bincount"})
+
+
+def _is_mask(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "kind", "") == "b"
 
 
 class Application:
@@ -65,6 +71,7 @@ class Tracer:
         self.error: TraceError | None = None
         self.strict = False
         self.in_rule = 0
+        self.drawn = False
         self.rule_mark: Any = None
 
     # -- what is seen -----------------------------------------------------------------------------------------------
@@ -134,6 +141,26 @@ class Tracer:
             except TraceError as error:
                 self.fail(error)
 
+    def refuse(self, what: str) -> None:
+        """Something looks at values to decide what to compute."""
+        self.read(
+            TraceError(
+                f"compile: {what} at {describe(mark())} depends on values in a way that cannot be compiled. Do it outside "
+                "the function, or run the function eagerly."
+            )
+        )
+
+    def drew(self) -> None:
+        """Random numbers are about to be drawn."""
+        self.drawn = True
+
+    def randomness(self) -> TraceError:
+        """The error for random numbers that are not drawn by an operation."""
+        return TraceError(
+            f"compile: random numbers are drawn at {describe(mark())} in a way that cannot be compiled. Draw them outside "
+            "and pass them as an argument."
+        )
+
     # -- gradients --------------------------------------------------------------------------------------------------
 
     def before_gradient(self, leaf: Tensor) -> None:
@@ -186,7 +213,11 @@ class Tracer:
             return known
         if self.in_rule:
             return Fixed(np.array(x._data if isinstance(x, Tensor) else x))
+        if self.drawn:
+            raise self.randomness()
         if not isinstance(x, Tensor):
+            if not given_by_user(x):
+                return Fixed(np.array(x))
             raise TraceError(
                 f"compile: the NumPy array of shape {x.shape} used at {describe(mark())} is neither an argument nor a "
                 "variable around the function, so it may be new each time. Pass it as an argument."
@@ -271,7 +302,7 @@ class Tracer:
     # -- operations -------------------------------------------------------------------------------------------------
 
     def _write_down(self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], extra: Any, result: Tensor) -> None:
-        if op.name in SHAPE_DEPENDS_ON_VALUES:
+        if op.name in SHAPE_DEPENDS_ON_VALUES or (op is Index and any(_is_mask(x) for x in inputs)):
             raise TraceError(
                 f"compile: the shape of what {op.name} gives at {describe(mark())} depends on values, and a compiled "
                 "step has fixed shapes. Use where or a mask instead, or move it outside the function."
@@ -279,7 +310,8 @@ class Tracer:
         self.builder.mark, self.builder.scope = self.rule_mark or mark(), mode.scope
         values = [self.value_of(x) if isinstance(x, (Tensor, np.ndarray)) else x for x in inputs]
         value, extra_value = self._lowered(op, values, params, extra, result._data)
-        self.memory.put(result._data, value)
+        if not op.is_view or self.memory.get(result._data) is None:
+            self.memory.put(result._data, value)
         if result._node is not None:
             self.applications[result._node] = Application(op, values, params, extra_value, value)
 
@@ -289,7 +321,7 @@ class Tracer:
         """The value of an operation, and of what it keeps beside its output if that comes from NumPy."""
         lower = lowering_of(op)
         start = len(self.builder.body)
-        if lower is not None:
+        if lower is not None and not self.drawn:
             made = lower(self.builder, values, params, op, Value(like.shape, like.dtype))
             if made is not None and all(map(supports, self.builder.body[start:])):
                 if (made.shape, made.dtype) != (like.shape, like.dtype):
@@ -304,7 +336,8 @@ class Tracer:
         template = [VARIES if isinstance(v, Value) else v for v in values]
         result = Value(like.shape, like.dtype)
         extra = Value((), None) if op.has_extra else None
-        call = ExternForward(op, template, params)
+        call = ExternForward(op, template, params, self.drawn)
+        self.drawn = False
         results = (result,) if extra is None else (result, extra)
         self.call(call, operands, results)
         return result, extra

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...graph import mode
-from ...source import describe, mark
+from ...source import describe, inside, mark
 from ...tensor import Tensor
 from ..errors import TraceError
 
@@ -93,6 +93,39 @@ def _origin(frame: Any) -> str:
             return _origin(outer)
     if module == "backlit.tensor" and name == "detach":
         return "detach"
-    if module == "backlit.autograd" and name == "_seed":
+    if (module, name) == ("backlit.autograd", "_seed") or _is_constant_of_an_operation(frame):
         return ""
-    return name if module.startswith("backlit") else f"Tensor() at {describe(mark())}"
+    return _outermost(frame).f_code.co_name if module.startswith("backlit") else f"Tensor() at {describe(mark())}"
+
+
+def _is_constant_of_an_operation(frame: Any) -> bool:
+    """Whether an operation wraps an array of its own. Those are made of shapes and settings; values never go there."""
+    if frame.f_code.co_name != "constant" or frame.f_globals.get("__name__") != "backlit.tensor":
+        return False
+    caller = frame.f_back
+    return caller is not None and caller.f_globals.get("__name__", "").startswith("backlit.ops.")
+
+
+def _outermost(frame: Any) -> Any:
+    """The library's frame that the user's program called."""
+    while frame.f_back is not None and inside[frame.f_back.f_code.co_filename]:
+        frame = frame.f_back
+    return frame
+
+
+def given_by_user(array: Any) -> bool:
+    """Whether an array that an operation computes with was handed to the library, rather than made by it."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and not inside[frame.f_code.co_filename]:
+        frame = frame.f_back
+    if frame is None:
+        return False
+    outermost = _outermost(frame)
+    names = outermost.f_code.co_varnames[: outermost.f_code.co_argcount + outermost.f_code.co_kwonlyargcount + 1]
+    return any(_holds(outermost.f_locals.get(name), array) for name in names)
+
+
+def _holds(value: Any, array: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_holds(part, array) for part in value)
+    return value is array

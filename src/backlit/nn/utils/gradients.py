@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...creation import zeros
 from ...errors import GradientError, OperationError
+from ...graph import mode, no_grad
 from ...numerics import quiet
 from ...source import describe, mark
 from ...tensor import Tensor
@@ -103,8 +105,25 @@ def clip_grad_norm_(
     tensor([0.6, 0.8])
     """
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if mode.tracer is not None and not error_if_nonfinite:
+        return _clip_by_operations(_gradients(given), float(max_norm), float(norm_type))
     total = get_total_norm(_gradients(given), norm_type, error_if_nonfinite)
     clip_grads_with_norm_(given, max_norm, total)
+    return total
+
+
+def _clip_by_operations(gradients: list[Tensor], max_norm: float, norm_type: float) -> Tensor:
+    """:func:`clip_grad_norm_` without looking at a number, so that it can be part of what is compiled."""
+    from ...ops import norm, stack, where
+
+    with no_grad():
+        if not gradients:
+            return zeros(())
+        total = norm(stack([norm(g, norm_type) for g in gradients]), norm_type)
+        factor = max_norm / (total + 1e-6)
+        factor = where(factor >= 1.0, 1.0, factor)
+        for gradient in gradients:
+            gradient.mul_(factor.to(gradient.dtype))
     return total
 
 
@@ -112,6 +131,9 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     """Cut every entry of the gradients off at ±``clip_value``, in place. ``foreach`` changes nothing here."""
     limit = float(clip_value)
     for gradient in _gradients(parameters):
+        if mode.tracer is not None:
+            gradient.clamp_(-limit, limit)  # an operation, so that it can be part of what is compiled
+            continue
         overwrite(gradient, np.clip(gradient._data, -limit, limit))
 
 
