@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +26,17 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser, tmp_path):
-    """``open_page(text, **settings)`` opens a page from a file and waits until the viewer is there. At the end no page may
-    have logged an error or asked for anything but its own file."""
-    contexts, troubles = [], []
+def troubles():
+    """What pages logged, and the requests they made, beside their own files; empty at the end of every test."""
+    found = []
+    yield found
+    assert [trouble for trouble in found if not trouble.startswith("request: data:,")] == []
+
+
+@pytest.fixture
+def open_page(browser, troubles, tmp_path):
+    """``open_page(text, **settings)`` opens a page from a file."""
+    contexts = []
 
     def open_(text, name="page.html", **settings):
         file = tmp_path / name
@@ -48,7 +55,6 @@ def open_page(browser, tmp_path):
     yield open_
     for context in contexts:
         context.close()
-    assert [trouble for trouble in troubles if not trouble.startswith("request: data:,")] == []
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ import hashlib
 import json
 import re
 
+from viewer_records import EVIL, circuit, hostile, transformer
+
 from backlit.glassbox.viewer import html
 from backlit.glassbox.viewer.page import as_script_text
-from viewer_records import EVIL, circuit, hostile, transformer
 
 
 def record_in(text):

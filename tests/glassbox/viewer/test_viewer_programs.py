@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import backlit as bl
 from backlit.glassbox.viewer.bundle import bundle

@@ -174,7 +174,7 @@ export class App {
   }
 
   toggleTheme() {
-    const dark = getComputedStyle(this.element).colorScheme.includes("dark");
+    const dark = this.element.dataset.theme ? this.element.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     this.element.dataset.theme = dark ? "light" : "dark";
   }
 

@@ -4,7 +4,7 @@ import { buildTree } from "./tree.js";
 
 const SYMBOLS = {
   add: "+", sub: "−", mul: "×", div: "÷", neg: "−x", pow: "xʸ", square: "x²", sqrt: "√", matmul: "@", sigmoid: "σ",
-  relu: "ReLU", maximum: "max", minimum: "min", reciprocal: "1/x", abs: "|x|", transpose: "ᵀ", gelu: "GELU",
+  relu: "ReLU", maximum: "max", minimum: "min", reciprocal: "1/x", abs: "|x|", gelu: "GELU",
 };
 
 /** What is written in an operation's circle. */

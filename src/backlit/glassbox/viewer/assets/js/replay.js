@@ -1,6 +1,6 @@
 // What an edit changes: the forward pass from an edited value on, and the backward pass with other values or gradients.
 
-import { sizeOf } from "./numbers.js";
+import { flatValues, sizeOf } from "./numbers.js";
 import { ruleFor } from "./rules.js";
 import { add, fromNumbers, map, matmul, tensor, toNumbers, unbroadcast } from "./tensors.js";
 
@@ -40,12 +40,15 @@ class Replay {
     const inputs = node.inputs.map((edge) => this.valueOf(edge.source));
     const rule = inputs.includes(null) ? null : ruleFor(node, inputs, this.model.programs);
     const result = rule && attempt(() => rule.forward(inputs));
-    if (result) this.keep(this.changed.values, node.id, result, node);
+    if (result) this.keep(this.changed.values, node.id, result, node, node.value);
     else this.unknown.add(node.id);
   }
 
-  keep(map_, key, value, node) {
-    map_.set(key, toNumbers(value, node.dtype));
+  /** Note a result, unless it is what was recorded. */
+  keep(results, key, value, node, recorded = null) {
+    const found = toNumbers(value, node.dtype);
+    const [now, before] = [found, recorded].map(flatValues);
+    if (!before || now.some((x, i) => !Object.is(x, before[i]))) results.set(key, found);
   }
 
   valueOf(node) {
@@ -83,7 +86,7 @@ class Replay {
     const parts = terms.map((edge) => fromNumbers(this.changed.downstream.get(edge.key) ?? this.flow(edge).downstream));
     if (seed) parts.push(fromNumbers(seed));
     if (parts.includes(null)) this.lose(node);
-    else this.keep(this.changed.upstream, node.id, parts.reduce(add), node);
+    else this.keep(this.changed.upstream, node.id, parts.reduce(add), node, this.recorded.pass.upstream.get(node.id));
   }
 
   flow(edge) {
@@ -97,7 +100,7 @@ class Replay {
     if (!moved && !this.changed.upstream.has(node.id)) return;
     const upstream = fromNumbers(this.changed.upstream.get(node.id) ?? this.recorded.pass.upstream.get(node.id));
     const result = upstream && !this.lostGradients.has(edge.key) ? this.contribution(edge, upstream, moved) : null;
-    if (result) this.keep(this.changed.downstream, edge.key, result, edge.source);
+    if (result) this.keep(this.changed.downstream, edge.key, result, edge.source, this.flow(edge).downstream);
     else this.lostGradients.add(edge.key);
   }
 
@@ -116,7 +119,8 @@ function fromLocal(local, upstream, edge) {
   if (local.kind === "scalar") return unbroadcast(map((g, f) => g * f, upstream, tensor([], [factor.data[0]])), edge.source.shape);
   if (local.kind === "diagonal") return unbroadcast(map((g, f) => g * f, upstream, factor), edge.source.shape);
   if (local.kind !== "matrix") return null;
-  const row = matmul(tensor([1, sizeOf(edge.target.shape)], upstream.data), factor);
+  const [rows, columns] = [edge.target, edge.source].map((node) => sizeOf(node.shape));
+  const row = matmul(tensor([1, rows], upstream.data), tensor([rows, columns], factor.data));
   return tensor(edge.source.shape, row.data);
 }
 
