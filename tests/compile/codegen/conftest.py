@@ -16,10 +16,12 @@ from backlit.compile.codegen.vector import function
 WIDTHS = [w for w in (16, 32, 64) if w <= host_target().vector_bytes]
 
 
-@pytest.fixture(params=WIDTHS, ids=lambda w: f"{w}-byte")
-def target(request):
-    """This machine, and the same kept to narrower vectors."""
-    return host_target().narrowed(request.param)
+def pytest_generate_tests(metafunc):
+    """``target``: this machine, and the same kept to narrower vectors, down to the module's ``NARROWEST`` bytes."""
+    if "target" in metafunc.fixturenames:
+        narrowest = getattr(metafunc.module, "NARROWEST", 16)
+        widths = [w for w in WIDTHS if w >= narrowest] or WIDTHS[-1:]
+        metafunc.parametrize("target", [host_target().narrowed(w) for w in widths], ids=[f"{w}-byte" for w in widths])
 
 
 @pytest.fixture

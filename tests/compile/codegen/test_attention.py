@@ -16,6 +16,8 @@ from backlit.compile.codegen.attention import (
 )
 from backlit.compile.codegen.engine import load
 
+NARROWEST = 32  # tiles are tested at all widths in test_gemm and test_convolution
+
 
 def compiled(spec, target):
     module = ir.Module()

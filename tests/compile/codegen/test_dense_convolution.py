@@ -16,6 +16,8 @@ from backlit.compile.codegen.dense_convolution import (
 )
 from backlit.compile.codegen.engine import load
 
+NARROWEST = 32  # tiles are tested at all widths in test_gemm and test_convolution
+
 CASES = {
     "plain": DenseConvolution(3, 3, 8, 17, 20, (3, 3), padding=(1, 1)),
     "strided, dilated, grouped": DenseConvolution(2, 6, 11, 13, 10, (3, 2), (2, 1), (1, 2), (1, 3), 2),

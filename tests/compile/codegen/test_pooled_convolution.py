@@ -16,6 +16,8 @@ from backlit.compile.codegen.pooled_convolution import (
 from backlit.ops.convolution import convolve
 from backlit.ops.windows import Windows
 
+NARROWEST = 32  # tiles are tested at all widths in test_gemm and test_convolution
+
 CASES = {
     "first layer": (make(2, 1, 28, 28, 16, (3, 3), padding=(1, 1)), (2, 2)),
     "second layer": (make(1, 16, 14, 14, 35, (3, 3), padding=(1, 1)), (2, 2)),

@@ -16,6 +16,8 @@ from backlit.compile.codegen.routed_convolution import (
     supports,
 )
 
+NARROWEST = 32  # tiles are tested at all widths in test_gemm and test_convolution
+
 CASES = {
     "whole vectors": (make(2, 32, 8, 10, 7, (3, 3), padding=(1, 1)), (2, 2)),
     "ragged": (make(2, 20, 9, 11, 17, (3, 3), padding=(1, 1)), (2, 2)),

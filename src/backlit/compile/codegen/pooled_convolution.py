@@ -7,7 +7,7 @@ closed. With these bytes :func:`emit_unpool` hands the upstream gradient back to
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -100,23 +100,24 @@ class _PooledRows:
                 values = [
                     at.load(r * product.window.out_row + s * product.width) for r in range(high) for s in range(wide)
                 ]
-                best, winner = self._largest(values)
+                best, winner = largest_of_window(b, values, self.relu)
                 target.store(best, x * self.out.pixel + v * b.lanes, mask)
                 winners.store(winner, x * self.bytes.pixel + v * b.lanes, mask)
 
         b.loop(0, self.out.width, 1, window)
 
-    def _largest(self, values: list[Value]) -> tuple[Value, Value]:
-        """The largest, through the ReLU where there is one, and the number of its place."""
-        b, best = self.b, values[0]
-        winner = Value(b, ir.Constant(ir.VectorType(INT32, b.lanes), [ir.Constant(INT32, 0)] * b.lanes))
-        for i, x in enumerate(values[1:], 1):
-            beats = (x > best) | (x != x)
-            best, winner = b.where(beats, x, best), b.where(beats, i, winner)
-        if self.relu:
-            winner = b.where(best > 0, winner, CLOSED)
-            best = b.maximum(best, 0.0)
-        return best, b.convert(winner, INT8)
+
+def largest_of_window(b: VectorBuilder, values: Sequence[Value], relu: bool) -> tuple[Value, Value]:
+    """The largest, through the ReLU where there is one, and the byte that says which it was."""
+    best = values[0]
+    winner = b.iota() * 0
+    for i, x in enumerate(values[1:], 1):
+        beats = (x > best) | (x != x)
+        best, winner = b.where(beats, x, best), b.where(beats, i, winner)
+    if relu:
+        winner = b.where(best > 0, winner, CLOSED)
+        best = b.maximum(best, 0.0)
+    return best, b.convert(winner, INT8)
 
 
 def emit_unpool(
@@ -204,4 +205,12 @@ def over_images(
     return b.loop(0, counts[0], 1, image, [start])[0]
 
 
-__all__ = ["CLOSED", "emit_pooled_convolution", "emit_unpool", "over_images", "pooled_images", "winner_bytes"]
+__all__ = [
+    "CLOSED",
+    "emit_pooled_convolution",
+    "emit_unpool",
+    "largest_of_window",
+    "over_images",
+    "pooled_images",
+    "winner_bytes",
+]
