@@ -1,4 +1,4 @@
-"""The heart of Backlit: nodes, the one reverse walk, gradient modes.
+"""The heart of Backlit: nodes and the one reverse walk.
 
 A :class:`Node` is one recorded application of an operation. Its ``edges`` point at what its inputs came from: another
 node, a leaf (anything with ``accumulate``), or None for a constant. :func:`walk` visits nodes newest first (an input is
@@ -10,37 +10,25 @@ This file knows nothing of tensors, NumPy or derivatives: gradients are anything
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ContextDecorator
 from itertools import count
 from operator import attrgetter
 from typing import Any, Protocol
 
 from .errors import GradientError
-from .source import Mark, Source, mark, resolve
+from .grad_mode import enable_grad as enable_grad
+from .grad_mode import inference_mode as inference_mode
+from .grad_mode import is_grad_enabled as is_grad_enabled
+from .grad_mode import mode as mode
+from .grad_mode import no_grad as no_grad
+from .grad_mode import set_grad_enabled as set_grad_enabled
+from .source import Mark, Source, resolve
 
 Gradient = Any
 Hook = Callable[[Gradient], Gradient | None]
 
 _next_id = count(1).__next__
 _by_id = attrgetter("id")
-
-
-class Mode(threading.local):
-    """Per-thread switches. ``observers`` see every operation as it is applied; ``scope`` is the stack of modules;
-    ``stopped`` says which switch turned ``recording`` off, and on which line."""
-
-    recording: bool = True
-    stopped: tuple[str, Mark | None] | None = None
-    observers: tuple[Any, ...] = ()
-    walkers: tuple[WalkObserver, ...] = ()
-    scope: tuple[Any, ...] | None = None
-    tracer: Any = None
-    """What writes down a function that is being compiled; see :mod:`backlit.compile`."""
-
-
-mode = Mode()
 
 
 class Leaf(Protocol):
@@ -349,94 +337,6 @@ def run_hooks(hooks: Iterable[Hook], gradient: Gradient) -> Gradient:
         if replaced is not None:
             gradient = replaced
     return gradient
-
-
-class _Switch(ContextDecorator):
-    """A grad mode that can be a ``with`` block or a decorator. Nesting and re-entry are safe."""
-
-    recording: bool
-
-    def __init__(self) -> None:
-        self._before: list[tuple[bool, tuple[str, Mark | None] | None]] = []
-
-    def _recreate_cm(self) -> _Switch:
-        return type(self)()
-
-    def __enter__(self) -> None:
-        self._before.append((mode.recording, mode.stopped))
-        mode.recording = self.recording
-        if not self.recording:
-            mode.stopped = type(self).__name__, mark()
-
-    def __exit__(self, *exc: object) -> None:
-        mode.recording, mode.stopped = self._before.pop()
-
-
-class no_grad(_Switch):
-    """Record nothing inside: results do not require gradients. A ``with`` block or a decorator.
-
-    >>> import backlit as bl
-    >>> x = bl.tensor(2.0, requires_grad=True)
-    >>> with bl.no_grad():
-    ...     y = x * 3
-    >>> y.requires_grad
-    False
-    """
-
-    recording = False
-
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        """Allow ``@no_grad`` without parentheses, as PyTorch does."""
-        if function is None:
-            return super().__new__(cls)
-        return cls()(function)
-
-
-class enable_grad(no_grad):
-    """Record inside, also within :class:`no_grad`."""
-
-    recording = True
-
-
-class set_grad_enabled(_Switch):
-    """Turn recording on or off: at once when called, and until the end of the block in a ``with`` statement."""
-
-    def __init__(self, enabled: bool) -> None:
-        super().__init__()
-        self.recording = bool(enabled)
-        self._outside = mode.recording, mode.stopped
-        mode.recording = self.recording
-        if not self.recording:
-            mode.stopped = "set_grad_enabled", mark()
-
-    def _recreate_cm(self) -> set_grad_enabled:
-        return set_grad_enabled(self.recording)
-
-    def __enter__(self) -> None:
-        self._before.append(self._outside)
-        mode.recording = self.recording
-
-
-class inference_mode(_Switch):
-    """As :class:`no_grad`, under PyTorch's other name; ``inference_mode(False)`` changes nothing."""
-
-    def __init__(self, enabled: bool = True) -> None:
-        super().__init__()
-        self.enabled = enabled
-
-    def _recreate_cm(self) -> inference_mode:
-        return inference_mode(self.enabled)
-
-    def __enter__(self) -> None:
-        self._before.append((mode.recording, mode.stopped))
-        if self.enabled:
-            mode.recording = False
-            mode.stopped = "inference_mode", mark()
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are being recorded in this thread."""
-    return mode.recording
 
 
 def freed(node: Node) -> GradientError:

@@ -7,9 +7,7 @@ who shares its memory.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +15,11 @@ from numpy.typing import NDArray
 
 from . import dtypes
 from .breadcrumbs import Cut, export, leave, taken
+from .devices import CPU, Device
+from .devices import device as device
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
+from .hooks import HookHandle, Keeper, on_tensors
 from .journal import changed, grad_switched
 from .printing import tensor_repr
 from .source import mark
@@ -252,7 +253,7 @@ class Tensor(TensorMethods):
         if not self.requires_grad:
             raise GradientError("register_hook: this tensor does not require gradients, so none will be computed.")
         if self._node is not None:
-            return HookHandle(self._node.register_hook(_on_tensors(hook)))
+            return HookHandle(self._node.register_hook(on_tensors(hook, Tensor)))
         if self._hooks is None:
             self._hooks = []
         hooks = self._hooks
@@ -270,7 +271,7 @@ class Tensor(TensorMethods):
             raise GradientError("retain_grad: this tensor does not require gradients.")
         if self._node is None or self.retains_grad:
             return
-        keeper = _Keeper(self)
+        keeper = Keeper(self, Tensor)
         self._node.register_hook(keeper)
         self._hooks = [keeper]
 
@@ -375,74 +376,6 @@ def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool) -> Tensor:
     Tensor.__init__(out, data)
     out._requires_grad = requires_grad
     return out
-
-
-class Device(str):
-    """The name of a device, comparable with strings: ``tensor.device == "cpu"``."""
-
-    @property
-    def type(self) -> str:
-        """The kind of device."""
-        return str(self)
-
-
-CPU = Device("cpu")
-
-
-def device(name: Any = "cpu") -> Device:
-    """Name a device. Only ``"cpu"`` exists."""
-    if str(name) not in ("cpu", "cpu:0"):
-        raise UnsupportedError(f"device {str(name)!r}: Backlit computes on the CPU; use 'cpu'.")
-    return CPU
-
-
-class HookHandle:
-    """Removes a hook when called, or through ``.remove()``."""
-
-    def __init__(self, remove: Callable[[], None]) -> None:
-        self._remove: Callable[[], None] | None = remove
-
-    def remove(self) -> None:
-        """Take the hook off; doing it twice is harmless."""
-        if self._remove is not None:
-            self._remove()
-            self._remove = None
-
-    __call__ = remove
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
-
-
-def _on_tensors(hook: Hook) -> Hook:
-    """Adapt a hook on tensors to the walk, which carries plain arrays unless it is being recorded."""
-
-    @wraps(hook)
-    def adapted(gradient: Any) -> Any:
-        if isinstance(gradient, Tensor):
-            return hook(gradient)
-        replaced = hook(Tensor(gradient))
-        return replaced._data if isinstance(replaced, Tensor) else replaced
-
-    return adapted
-
-
-class _Keeper:
-    """Writes the upstream gradient of a node into the ``.grad`` of the tensor it made, without keeping it alive."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = weakref.ref(tensor)
-
-    def __call__(self, gradient: Any) -> None:
-        tensor = self.tensor()
-        if tensor is None:
-            return
-        if not isinstance(gradient, Tensor):
-            gradient = Tensor(gradient.copy())
-        tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
 
 
 def _own(gradient: Array, like: Array, owned: bool) -> Array:
