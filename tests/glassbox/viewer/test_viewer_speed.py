@@ -25,7 +25,7 @@ def test_transformer(view):
     assert forward + backward > 1000
     assert page.locator(".item").count() < 100
     page.evaluate("void (globalThis.block = backlitViewer.model.byId.get(300).group)")
-    page.evaluate("while (!/^blocks\\.\\d+$/.test(block.label)) globalThis.block = block.parent")
+    page.evaluate("(() => { while (!/^blocks\\.\\d+$/.test(block.label)) globalThis.block = block.parent; })()")
     block = page.evaluate(
         "(() => { const t = performance.now(); backlitViewer.toggle(block); document.body.getBoundingClientRect();"
         "return performance.now() - t; })()"
