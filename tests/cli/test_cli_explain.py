@@ -1,5 +1,6 @@
 """`backlit explain EXPRESSION`: what is printed, and how mistakes end."""
 
+import io
 import json
 import os
 import re
@@ -9,8 +10,11 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from backlit.cli import main
+from backlit.cli.table import show
+from backlit.glassbox import explain_formula
 
 
 def run(*arguments):
@@ -136,6 +140,23 @@ def test_a_long_formula_is_shortened_in_the_table_but_not_in_the_record():
 
 
 COLOUR = r"\x1b\[([0-9;]*;)?3[0-7]m"
+
+
+def test_narrow_terminals_get_a_list_that_breaks_no_number():
+    rec = explain_formula("sigmoid(w*x + b)", {"w": 2, "x": -1, "b": 0.5})
+    out = io.StringIO()
+    show(rec, Console(file=out, width=50, force_terminal=True, color_system=None))
+    for line in (
+        "f = sigmoid(q2) = 0.182426",
+        "  sigmoid: scales",
+        "  ∂f/∂q2 = 0.149146",
+        "  hands down -0.149146 → w",
+        "             0.298293 → x",
+    ):
+        assert f"{line}\n" in out.getvalue(), line
+    wide = io.StringIO()
+    show(rec, Console(file=wide, width=100, force_terminal=True, color_system=None))
+    assert "│ sigmoid(q2)" in wide.getvalue() and "hands down -0.149146" not in wide.getvalue()
 
 
 def spawn(*arguments, **environment):

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -95,10 +95,9 @@ def _recorded(expression: str, texts: dict[str, str], wrt: Sequence[str], seed: 
 def _of_function(target: str, texts: dict[str, str], wrt: Sequence[str], seed: int) -> tuple[Record, list[str]]:
     import sys
 
-    from ..errors import BacklitError
-    from ..glassbox.program import Arguments, ResultError, explain_call
+    from ..glassbox.program import Arguments
     from ..random import manual_seed
-    from .user_code import UserCodeError, find, said
+    from .user_code import UserCodeError, find
 
     with redirect_stdout(sys.stderr):  # what the user's program prints must not mix with what we print
         manual_seed(seed)
@@ -107,17 +106,26 @@ def _of_function(target: str, texts: dict[str, str], wrt: Sequence[str], seed: i
         except UserCodeError as error:
             raise NotExplained(error.format_message()) from None
         arguments = Arguments(function, texts, wrt, seed)
-        try:
-            rec = explain_call(function, arguments, target)
-        except ResultError as error:
-            _check_wrt(wrt, arguments.tensors)  # perhaps nothing required gradients for a misspelt name
-            raise NotExplained(f"{target}: {error}") from None
-        except BacklitError as error:
-            raise NotExplained(f"{target}: {error}{_hint(arguments, str(error))}") from None
-        except (Exception, SystemExit) as error:
-            raise NotExplained(f"{target} raised {said(error)}{_hint(arguments)}") from None
+        rec = _called(function, arguments, target, wrt)
     _check_wrt(wrt, {**arguments.tensors, **{leaf.name: leaf for leaf in rec.leaves if leaf.requires_grad}})
     return rec, arguments.notes()
+
+
+def _called(function: Any, arguments: Arguments, target: str, wrt: Sequence[str]) -> Record:
+    """The record of the call; whatever goes wrong in it is told in terms of the user's file."""
+    from ..errors import BacklitError
+    from ..glassbox.program import ResultError, explain_call
+    from .user_code import said
+
+    try:
+        return explain_call(function, arguments, target)
+    except ResultError as error:
+        _check_wrt(wrt, arguments.tensors)  # perhaps nothing required gradients for a misspelt name
+        raise NotExplained(f"{target}: {error}") from None
+    except BacklitError as error:
+        raise NotExplained(f"{target}: {error}{_hint(arguments, str(error))}") from None
+    except (Exception, SystemExit) as error:
+        raise NotExplained(f"{target} raised {said(error)}{_hint(arguments)}") from None
 
 
 def _check_wrt(wrt: Sequence[str], known: Collection[str]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +18,9 @@ from ..glassbox import Record, RecordNode, notes
 from ..glassbox.record import Edge, Local
 
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "matmul": "@"}
+_TITLE = "Steps: values forward ↓, gradients back ↑"
 _PIPED = 110
+_NARROW = 80
 _SHOWN = 16
 """Arrays with more elements are described by their shape."""
 _SHOWN_IN_STEPS = 9
@@ -41,6 +44,22 @@ def show(rec: Record, console: Console | None = None, about: Sequence[str] = (),
     if not console.is_terminal:
         console.width = max(console.width, _PIPED)  # files and pipes have no width of their own
     result = rec.roots[-1] if rec.roots else rec.nodes[-1]
+    steps = [node for node in rec.operations if node.phase == "forward" or node.upstream_kept is not None]
+    leaves = [node for node in rec.leaves if node.requires_grad and (not only or node.name in only)]
+    _show_values(rec, result, console)
+    if steps:
+        table = _steps(steps)
+        console.print(table if _fits(table, console) else _listed(steps))
+    if leaves:
+        console.print(_gradients(leaves, result))
+    for note in (*about, *notes(rec)):
+        console.print(Text(f"Note: {note}", style="yellow"))
+    if steps:
+        console.print(_legend(steps))
+
+
+def _show_values(rec: Record, result: RecordNode, console: Console) -> None:
+    """The result and the values it was computed from."""
     console.print(Text(rec.title, style="bold"), Text("="), Text(number(result.value)))
     for node in (node for node in rec.leaves if _is_given(node)):
         rows = number(node.value).replace("\n", "\n" + " " * (len(node.name) + 5))
@@ -48,16 +67,11 @@ def show(rec: Record, console: Console | None = None, about: Sequence[str] = (),
     if result.shape and result.requires_grad:
         shape = "×".join(map(str, result.shape))
         console.print(Text(f"The result has shape {shape}; its elements are summed for the backward pass.", "yellow"))
-    steps = [node for node in rec.operations if node.phase == "forward" or node.upstream_kept is not None]
-    if steps:
-        console.print(_steps(steps))
-    leaves = [node for node in rec.leaves if node.requires_grad and (not only or node.name in only)]
-    if leaves:
-        console.print(_gradients(leaves, result))
-    for note in (*about, *notes(rec)):
-        console.print(Text(f"Note: {note}", style="yellow"))
-    if steps:
-        console.print(_legend(steps))
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether the columns keep a readable width: a narrow terminal would break numbers in the middle."""
+    return console.width >= _NARROW or Measurement.get(console, console.options, table).maximum < console.width
 
 
 def number(value: Any, matrix: int = _SHOWN) -> str:
@@ -105,36 +119,66 @@ def label(edge: Edge) -> str:
 
 
 def _steps(steps: list[RecordNode]) -> Table:
-    table = Table(
-        box=box.ROUNDED, title="Steps: values forward ↓, gradients back ↑", title_justify="left", title_style=""
-    )
+    table = Table(box=box.ROUNDED, title=_TITLE, title_justify="left", title_style="")
     table.add_column("step", style="cyan", overflow="fold")
     table.add_column("computes", overflow="fold")
     table.add_column("value", justify="right", overflow="fold")
     table.add_column("upstream", justify="right", style="magenta", overflow="fold")
     table.add_column("local gradients", overflow="fold")
     table.add_column("hands down", style="magenta", overflow="fold")
-    left_out = max(0, len(steps) - MOST_STEPS)
-    for i, step in enumerate(steps):
-        if left_out and i == MOST_STEPS // 2:
-            table.add_row("…", f"{left_out} more steps; --html and --json show all of them")
-            table.add_section()
-        if left_out and MOST_STEPS // 2 <= i < len(steps) - MOST_STEPS // 2:
-            continue
-        table.add_row(
-            Text(step.name), _computes(step), Text(brief(step.value)), Text(brief(step.upstream)),
-            Text(_locals(step)), Text(_handed_down(step)),
-        )  # fmt: skip
+    for step in _shortened(steps):
+        if isinstance(step, str):
+            table.add_row("…", step)
+        else:
+            computes, numbers = Text.assemble(_formula(step), (f"\n{_does(step)}", "dim")), (step.value, step.upstream)
+            values = (Text(brief(value)) for value in numbers)
+            table.add_row(Text(step.name), computes, *values, Text(_locals(step)), Text(_handed_down(step)))
         table.add_section()
     return table
 
 
-def _computes(step: RecordNode) -> Text:
-    """The step in terms of those before it, such as ``q1 * z``, and what it does to gradients."""
+def _listed(steps: list[RecordNode]) -> Text:
+    """The same below one another, for narrow terminals."""
+    text = Text(f"{_TITLE}\n")
+    for step in _shortened(steps):
+        if isinstance(step, str):
+            text.append(f"… {step}\n")
+            continue
+        text.append(step.name, "cyan").append(f" = {_formula(step)} = {brief(step.value)}\n")
+        text.append(f"  {_does(step)}\n", "dim")
+        text.append(f"  upstream {brief(step.upstream)}\n", "magenta")
+        text.append(_indented(_locals(step)))
+        text.append(_indented(_handed_down(step), "hands down "), "magenta")
+    text.rstrip()
+    return text
+
+
+def _indented(lines: str, before: str = "") -> str:
+    rest = " " * len(before)
+    return "".join(f"  {rest if i else before}{line}\n" for i, line in enumerate(lines.splitlines()))
+
+
+def _shortened(steps: list[RecordNode]) -> Iterator[RecordNode | str]:
+    """The steps, those in the middle of a long record replaced by a sentence."""
+    left_out = len(steps) - MOST_STEPS
+    if left_out <= 0:
+        yield from steps
+        return
+    yield from steps[: MOST_STEPS // 2]
+    yield f"{left_out} more steps; --html and --json show all of them"
+    yield from steps[-MOST_STEPS // 2 :]
+
+
+def _formula(step: RecordNode) -> str:
+    """The step in terms of those before it, such as ``q1 * z``."""
     names = [label(edge) for edge in step.inputs]
     symbol = _SYMBOLS.get(step.op or "")
-    formula = f" {symbol} ".join(names) if symbol and len(names) > 1 else _applied(step.op or "", names)
-    return Text.assemble(formula, (f"\n{step.op}: {gate_word(step.gate)}" if step.gate else "", "dim"))
+    return f" {symbol} ".join(names) if symbol and len(names) > 1 else _applied(step.op or "", names)
+
+
+def _does(step: RecordNode) -> str:
+    """The operation's name, and what it does to gradients."""
+    return f"{step.op}: {gate_word(step.gate)}" if step.gate else f"{step.op}"
 
 
 def _applied(operation: str, names: list[str]) -> str:
