@@ -331,3 +331,9 @@ def test_two_results():
         b = x * x
         bl.autograd.backward([a, b])
     assert rec.derivation(x).startswith("∂L/∂x = ") and "= 7" in rec.derivation(x)
+
+
+def test_several_together_repeat_nothing():
+    rec = perceptron()
+    lines = rec.derivation(["W1", "b1", "W2"]).splitlines()
+    assert len(lines) == len(set(lines)) and sum(line.startswith("∂loss/∂") for line in lines) == 3

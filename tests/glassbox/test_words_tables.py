@@ -76,6 +76,11 @@ def test_statistics_alone_still_make_tables():
     assert "norm 5.477" in text
 
 
+def test_numbers_that_differ_by_rounding_only_have_statistics():
+    x = leaf([1.0, 1.0 + 2e-16, 1.0])
+    assert bl.explain((x * 1.0).sum()).node("x").value_stats.counts == ()
+
+
 def test_colours_in_terminals_only():
     rec = bl.explain(leaf(2.0) * 3.0)
     console = Console(force_terminal=True, color_system="standard", width=100)

@@ -71,7 +71,8 @@ class Statistics:
 
 
 def _counts(finite: Array, low: float, high: float) -> tuple[int, ...]:
-    if finite.size < 2 or low == high or not math.isfinite(high - low):
+    narrow = (high - low) / BINS <= np.spacing(max(abs(low), abs(high)))  # no room for bins between the extremes
+    if finite.size < 2 or narrow or not math.isfinite(high - low):
         return ()
     return tuple(np.histogram(finite, BINS, (low, high))[0].tolist())
 

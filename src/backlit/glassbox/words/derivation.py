@@ -9,7 +9,7 @@ from ..record.model import Record, RecordNode
 from . import chain, figures
 from . import terms as t
 from .deltas import Deltas, between
-from .document import Document, Equation, Form, Value
+from .document import Document, Equation, Form, Value, merged
 
 _PATHS = 8
 """More paths than this are not written out as a sum of products, unless everything is asked for."""
@@ -24,7 +24,7 @@ def derivation(rec: Record, x: Any, *, form: Form = "text", full: bool = False) 
 
     Args:
         rec: the record.
-        x: a node, its name, or the tensor.
+        x: a node, its name, or the tensor; or a list of them, derived together.
         form: ``"text"`` (a line each, Unicode), ``"markdown"`` (formulas between ``$$``), or ``"latex"`` (``align*``,
             for ``amsmath``).
         full: also how every value on the way was computed, and every path, however many (up to 512).
@@ -47,6 +47,8 @@ def derivation(rec: Record, x: Any, *, form: Form = "text", full: bool = False) 
 
 def document(rec: Record, x: Any, full: bool = False) -> Document:
     """The derivation, to be written in any form."""
+    if isinstance(x, (list, tuple)):
+        return merged([document(rec, each, full) for each in x])
     node = rec.node(x)
     if node.upstream_kept is None:
         raise GradientError(

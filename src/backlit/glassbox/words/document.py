@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from . import figures
 from . import terms as t
 from .scripts import LATEX, LATEX_NUMBERS, NUMBERS, UNICODE
@@ -141,13 +139,18 @@ class Document:
         return "\n\n".join(parts) + "\n"
 
 
+def merged(documents: Sequence[Document]) -> Document:
+    """Several documents as one: sections of one heading together, in which no equation is repeated."""
+    together = Document(documents[0].title)
+    headings = dict.fromkeys(section.heading for document in documents for section in document.sections)
+    for heading in headings:
+        every = [e for document in documents for s in document.sections if s.heading == heading for e in s.equations]
+        together.add(heading, list({equation.text(): equation for equation in every}.values()))
+    return together
+
+
 def _marked(text: str) -> str:
     """Words with Markdown's special characters made harmless."""
     for c in "\\*_`<[":
         text = text.replace(c, "\\" + c)
     return text
-
-
-def whole(value: Any) -> bool:
-    """Whether a value is a single number."""
-    return value is not None and np.ndim(value) == 0

@@ -47,7 +47,8 @@ class Tables:
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, highlight=False, legacy_windows=False)
         console.print(self.__rich__())
-        return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        return "\n".join(line.rstrip() for line in lines).rstrip()
 
     __repr__ = __str__
 
@@ -180,9 +181,9 @@ def _upstream(node: RecordNode) -> str:
 
 
 def _down(edge: Edge) -> str:
-    stats = edge.downstream_stats
     if edge.downstream is not None:
         return _brief(edge.downstream)
+    stats = edge.downstream_stats
     return "not kept" if stats is None else f"norm {figures.digits(stats.norm, 4)}"
 
 
