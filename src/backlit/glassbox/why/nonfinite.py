@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...check.first_culprit.anomaly import Anomaly
-from ...check.first_culprit.culprit import Watch
 from ...errors import AnomalyError
 from ...numerics import quiet
 from ...tensor import Tensor
@@ -14,9 +12,15 @@ from .question import Question
 from .twin import Twin
 from .verdict import Verdict
 
+if TYPE_CHECKING:
+    from ...check.first_culprit.anomaly import Anomaly
+    from ...check.first_culprit.culprit import Watch
+
 
 def explain_nonfinite(question: Question, twin: Twin) -> Verdict | None:
     """The verdict on a gradient that is not finite; None where the values that would tell are gone."""
+    from ...check.first_culprit.culprit import Watch  # all of check, which few who import the glass box need
+
     watch = Watch()
     _tell_again(twin, watch)
     flow = flow_of(question, twin, (watch,))
