@@ -115,9 +115,9 @@ class _Reader:
 
     def _definition(self, part: Part, name: str) -> Any:
         known = part["definition"].text_or_none()
-        if known is not None:
-            op = definitions().get(known)
-            if op is None or getattr(op, "name", None) != name:
+        if known in definitions():
+            op = definitions()[known]
+            if getattr(op, "name", None) != name:
                 raise part["definition"].wrong(f"an operation of this Backlit called {name!r}")
             return op
         given = self.beside.own.get(name)

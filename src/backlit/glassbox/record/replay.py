@@ -146,8 +146,8 @@ class Rebuilt:
         owner = getattr(entry.op, "owner", None)
         if owner is None:
             raise RecordError(
-                f"{entry.name}: {entry.op.name} is an operation of its author's own and not in the file; give it to "
-                f"load_record as own={{{entry.op.name!r}: {entry.op.name}}}."
+                f"{entry.name}: {entry.op.name} is an operation of its author's own, or of another Backlit, and not in "
+                f"the file; give it to load_record as own={{{entry.op.name!r}: {entry.op.name}}}."
             )
         self._known(inputs)
         fixed, kwargs = entry.params.get("fixed", {}), entry.params.get("kwargs", {})

@@ -46,6 +46,11 @@ def to_dict(rec: Record, numbers: Numbers = Kept.to_dict, store: Store | None = 
     return out
 
 
+def statistics_only(kept: Kept) -> dict[str, Any]:
+    """An array by shape, dtype and statistics."""
+    return {"shape": list(kept.shape), "dtype": kept.dtype.name, "stats": kept.statistics.to_dict()}
+
+
 def _node(node: RecordNode, numbers: Numbers, store: Store | None) -> dict[str, Any]:
     entry = node._entry
     out = {
@@ -173,4 +178,4 @@ def _maybe(kept: Kept | None, numbers: Numbers) -> dict[str, Any] | None:
     return None if kept is None else numbers(kept)
 
 
-__all__ = ["FORMAT", "VERSION", "to_dict"]
+__all__ = ["FORMAT", "VERSION", "statistics_only", "to_dict"]

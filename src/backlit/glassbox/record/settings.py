@@ -147,7 +147,7 @@ def _is_pair(pair: Any) -> bool:
 
 
 def definition_name(op: type[Op]) -> str:
-    """An operation's definition by module and class, such as ``ops.products:Matmul``."""
+    """An operation's definition by module and class, such as ``ops.linalg:Matmul``."""
     return f"{op.__module__.removeprefix('backlit.')}:{op.__qualname__}"
 
 

@@ -118,9 +118,9 @@ class Views:
     def to_dict(self: Any, inline: bool = True) -> dict[str, Any]:
         """The record as JSON can hold it (docs/record.md): arrays as far as a page can show them, or (``inline=False``)
         by their statistics only."""
-        from .schema import to_dict
+        from .schema import statistics_only, to_dict
 
-        return to_dict(self) if inline else to_dict(self, lambda kept: {"stats": kept.statistics.to_dict()})
+        return to_dict(self) if inline else to_dict(self, statistics_only)
 
     def save(self: Any, path: str | Path) -> None:
         """Write the record to a file, for ``bl.load_record``: JSON and safetensors (docs/record.md).
