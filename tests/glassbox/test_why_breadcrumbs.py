@@ -143,6 +143,7 @@ def test_random_numbers_that_were_released():
     loss.backward()
     verdict = bl.why(w, loss)
     assert verdict.cause == "graph_gone" and "before backward()" in verdict.remedy
+    assert "dropout" in verdict.sentence and "drew random numbers" in verdict.sentence
 
 
 def _leaves(data, made):

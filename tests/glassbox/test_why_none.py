@@ -584,8 +584,14 @@ def test_names():
     loss = net(bl.ones(1, 2)).detach().sum()
     w = net[0].weight
     assert bl.why(w, loss).name == "w"
-    loss = net(bl.ones(1, 2)).sum()
-    assert bl.why(w, loss).name == "0.weight"
+    assert bl.why(net[0].bias, loss).name == "net.0.bias"
+
+    def made_elsewhere():
+        hidden = bl.nn.Linear(2, 2)
+        return hidden.weight, hidden(bl.ones(1, 2)).sum()
+
+    assert bl.why(*made_elsewhere()).name == "weight"
+    assert bl.why(bl.ones(2, 3)).name == "this tensor (2×3)"
 
 
 def test_refuses_what_is_no_tensor():

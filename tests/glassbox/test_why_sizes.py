@@ -463,3 +463,41 @@ def test_prints():
     text = str(bl.why(w, loss))
     assert text.splitlines()[0] == "The gradient of w is zero: saturated."
     assert "  fix:       " in text and repr(bl.why(w, loss)) == text
+
+
+@program
+def test_bias_in_front_of_batch_norm():
+    bl.random.manual_seed(0)
+    x = bl.randn(64, 4)
+    first, norm, last = bl.nn.Linear(4, 8), bl.nn.BatchNorm1d(8), bl.nn.Linear(8, 1)
+    h = first(x)  # HERE
+    loss = (last(norm(h)) ** 2).mean()
+    loss.backward()
+    return bl.why(first.bias, loss), "tiny", "cancelled"
+
+
+@program
+def test_sum_of_a_softmax():
+    w = leaf(0.3, 0.5, 0.1)
+    h = bl.softmax(w * 2, 0)  # HERE
+    loss = h.sum()
+    loss.backward()
+    return bl.why(w, loss), "tiny" if w.grad.any() else "zero", "invariant"
+
+
+@program
+def test_attention_with_one_key():
+    bl.random.manual_seed(0)
+    q, k, v = (bl.randn(1, 2, 4, 8, requires_grad=True) for _ in range(3))
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # HERE
+    loss = out[:, :, 0].sum()
+    loss.backward()
+    return bl.why(q, loss), "zero", "saturated"
+
+
+@program
+def test_rows_that_were_not_looked_up():
+    table = bl.nn.Embedding(100, 4)
+    loss = table(bl.tensor([1, 2, 3])).sum()  # HERE
+    loss.backward()
+    return bl.why(table.weight, loss), "zero in 97%", "not_selected"

@@ -15,7 +15,7 @@ from .nonfinite import explain_nonfinite
 from .question import Question, ask
 from .sizes import HUGE, MASKED, TINY, explain_size, word_for
 from .twin import Twin
-from .verdict import Verdict, line_of
+from .verdict import Verdict, line_of, link_of
 
 _ORDINARY = ("chain_rule",)
 
@@ -65,7 +65,7 @@ def _answer(question: Question) -> Verdict:
         return _start(question)
     verdict = _measured(question)
     if verdict is None:
-        return explain_missing(question) if missing else _held_only(question)
+        return explain_missing(question) if missing else _held_only(question, _first_lost(question))
     return explain_missing(question) if missing and verdict.cause in _ORDINARY else verdict
 
 
@@ -99,6 +99,12 @@ def _kind(size: Measure) -> str:
     return word_for(size).split(" (")[0]
 
 
+def _first_lost(question: Question) -> Node | None:
+    """The oldest node on the way whose value is gone."""
+    values = Twin(question.root).values
+    return next((node for node in reversed(question.nodes) if values[node.id] is None), None)
+
+
 def _finite(grad: Tensor | None) -> bool:
     return grad is None or bool(np.isfinite(grad._data).all())
 
@@ -122,8 +128,8 @@ def _start(question: Question) -> Verdict:
     )
 
 
-def _held_only(question: Question) -> Verdict:
-    """What ``.grad`` alone tells, where the graph that it came from is gone."""
+def _held_only(question: Question, lost: Node | None = None) -> Verdict:
+    """What ``.grad`` alone tells, where the graph that it came from is gone, or a value in it (that of ``lost``)."""
     grad = question.tensor._grad
     if grad is None:
         return explain_missing(question)
@@ -133,14 +139,22 @@ def _held_only(question: Question) -> Verdict:
     facts = [f"the last backward pass ran at {line_of(walks[-1].mark)}" if walks else "no backward pass is remembered"]
     if storage is not None and storage.version and not isinstance(storage.writer, str):
         facts.append(f".grad was written to in place at {line_of(storage.writer)}")
+    what = "The graph that this gradient came from is no longer there" if lost is None else _lost(lost)
     return Verdict(
         question.name,
         word_for(size),
         "graph_gone",
-        "The graph that this gradient came from, or the values in it, are no longer there, so only .grad itself can be "
-        "looked at.",
+        f"{what}, so only .grad itself can be looked at.",
         "Ask bl.why(tensor, loss) before backward() or after backward(retain_graph=True), while the loss is in memory.",
+        path=tuple(link_of(node) for node in question.nodes if node in question.useful),
         evidence=(f"{size.zeros:.0%} of its entries are exactly 0", *facts),
+    )
+
+
+def _lost(node: Node) -> str:
+    return (
+        f"backward() released the values, and the result of {node.name} ({node.source}) cannot be computed again: an "
+        "input of it is no longer in memory, or it drew random numbers, or is a function of your own"
     )
 
 

@@ -17,6 +17,8 @@ from .question import Question
 from .twin import Twin
 from .verdict import Link, link_of
 
+MUCH_LESS = 100.0
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -62,30 +64,34 @@ class Hop:
 class Flow(WalkObserver):
     """The reverse walk from the loss to one tensor, measured.
 
-    ``hops`` has what every node on the way handed on, newest first; ``blocked`` the arrays at nodes where a gradient
-    arrived and none was handed on: what arrived. ``gradient`` is what came down to the tensor; None where nothing did.
-    ``failure`` is the error that ended the walk, if one did.
+    ``hops`` has what every node on the way handed on, newest first; ``blocked`` the numbers of the nodes where a
+    gradient arrived and only zeros were handed on; ``arrived`` what arrived, there and where much less was handed on.
+    ``gradient`` is what came down to the tensor; None where nothing did. ``failure`` is the error that ended the walk,
+    if one did.
     """
 
     useful: set[int]
     target: Any
     hops: list[Hop] = field(default_factory=list)
-    blocked: dict[int, Any] = field(default_factory=dict)
+    blocked: set[int] = field(default_factory=set)
+    arrived: dict[int, Any] = field(default_factory=dict)
     gradient: Any = None
     failure: BacklitError | None = None
 
     def leave(self, node: Node, upstream: Any, downstream: Sequence[Any]) -> None:
         """Measure what a node hands on towards the tensor."""
         up = Measure.of(upstream)
-        passed = False
+        most = 0.0
         for position, (edge, part) in enumerate(zip(node.edges, downstream, strict=True)):
             if edge is not self.target and not (type(edge) is Node and edge.id in self.useful):
                 continue
             down = None if part is None else Measure.of(part)
             self.hops.append(Hop(node, position, edge, up, down))
-            passed = passed or (down is not None and down.largest != 0)
-        if not passed and up.largest != 0:
-            self.blocked[node.id] = upstream
+            most = max(most, 0.0 if down is None else down.largest)
+            if down is not None and down.length < up.length / MUCH_LESS:
+                self.arrived[node.id] = upstream
+        if most == 0 and up.largest != 0:
+            self.blocked.add(node.id)
 
     def into(self, place: Any) -> list[Hop]:
         """What was handed to a node or to the tensor."""

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...graph import Node
+from ...graph import Deferred, Node, no_grad
+from ...numerics import quiet
 
 ROWS = 8
 """How many units or rows a sentence names."""
+
+CANCELLED = 100.0
+"""How many times larger the sum of magnitudes is than the sum, where terms are said to cancel."""
 
 
 class Reading(NamedTuple):
@@ -157,6 +161,25 @@ def _selected(gate: Gate) -> Reading:
     )
 
 
+def _looked_up(gate: Gate) -> Reading:
+    return Reading(
+        "not_selected",
+        f"{gate.node.name} hands the gradient back to the entries that it read; all others get exactly 0.",
+        "Expect this of what was not looked up in this batch.",
+    )
+
+
+def _attention(gate: Gate) -> Reading | None:
+    if gate.position > 1:
+        return None
+    return Reading(
+        "saturated",
+        "The attention weights do not move here: a query that may attend to a single key, or gives all its weight to "
+        "one, has softmax 1 there whatever the scores are.",
+        "Look at the mask, and at the size of queries and keys.",
+    )
+
+
 def _step(gate: Gate) -> Reading:
     return Reading(
         "step_function",
@@ -272,15 +295,26 @@ def _mean(gate: Gate) -> Reading | None:
 
 def _sum(gate: Gate) -> Reading | None:
     """An operation that sums what arrives, over rows or over a broadcast input: the terms can cancel."""
-    upstream = np.asarray(getattr(gate.upstream, "_data", gate.upstream), np.float64)
-    if gate.upstream is None or upstream.ndim == 0 or not (upstream.min() < 0 < upstream.max()):
+    upstream = getattr(gate.upstream, "_data", gate.upstream)
+    if not isinstance(upstream, np.ndarray) or not upstream.size or not (upstream.min() < 0 < upstream.max()):
+        return None
+    net, gross = (_largest(gate, g) for g in (upstream, np.abs(upstream)))
+    if gross < CANCELLED * net or not gross:
         return None
     return Reading(
         "cancelled",
-        f"{gate.node.name} adds up what its entries ask for, and the terms cancel: they sum to {upstream.sum():.3g} "
-        f"while their magnitudes sum to {np.abs(upstream).sum():.3g}.",
+        f"{gate.node.name} adds up what its entries ask for, and the terms cancel: the sum is {net:.3g} at most where "
+        f"the sum of the magnitudes is {gross:.3g}.",
         "Expect this where the loss does not depend on the common part (a bias in front of softmax or batch norm).",
     )
+
+
+def _largest(gate: Gate, upstream: np.ndarray) -> float:
+    """The largest entry of what the rule hands on."""
+    with no_grad(), quiet():
+        part = gate.node.op.pull(gate.node, upstream, False)[gate.position]
+    part = part.total() if isinstance(part, Deferred) else part
+    return 0.0 if part is None else float(np.abs(np.asarray(getattr(part, "_data", part))).max(initial=0))
 
 
 def _flat(gate: Gate) -> Reading:
@@ -299,11 +333,9 @@ for _names, _rule in (
     ("relu", _relu),
     ("clamp hardsigmoid hardswish", _clamp),
     ("where dropout tril triu", _mask),
-    (
-        "max min amax amin maximum minimum max_pool max_pick extreme pick median kthvalue topk sort gather slice index "
-        "embedding",
-        _selected,
-    ),
+    ("max min amax amin maximum minimum max_pool max_pick extreme pick median kthvalue topk sort", _selected),
+    ("gather slice index embedding", _looked_up),
+    ("scaled_dot_product_attention", _attention),
     ("floor ceil round trunc sign floor_divide", _step),
     ("sigmoid tanh erf logsigmoid softmax log_softmax silu gelu gelu_tanh mish softplus atan", _saturated),
     ("mul matmul linear dot contract convolution", _product),

@@ -74,7 +74,7 @@ def _zero(question: Question, twin: Twin, flow: Flow) -> Verdict:
     first = max(blockers, key=lambda hop: (question.passes(hop.node.id), hop.up.length, hop.node.id))
     if first.node.name in _CARRIERS:
         first = _router(flow, first)
-    upstream = flow.blocked.get(first.node.id)
+    upstream = flow.arrived.get(first.node.id)
     reading = _underflow(first, upstream) or read(gate_of(twin, first, upstream))
     others = {hop.node for hop in blockers} - {first.node}
     return verdict_of(question, "zero", reading, first.node, flow).told(
@@ -174,7 +174,9 @@ def _mostly_zero(question: Question, twin: Twin, flow: Flow, size: Measure) -> V
 def _tiny(question: Question, twin: Twin, flow: Flow, size: Measure) -> Verdict:
     culprit = _alone(flow.main_path(), shrinking=True)
     if culprit is not None:
-        return verdict_of(question, word_for(size), _shrunk(twin, culprit), culprit.node, flow).also(_product(flow))
+        return verdict_of(question, word_for(size), _shrunk(twin, culprit, flow), culprit.node, flow).also(
+            _product(flow)
+        )
     cancelled = _nearly_cancelled(question, flow, size)
     if cancelled is not None:
         return cancelled
@@ -192,8 +194,8 @@ def _tiny(question: Question, twin: Twin, flow: Flow, size: Measure) -> Verdict:
     )
 
 
-def _shrunk(twin: Twin, hop: Hop) -> Reading:
-    reading = read(gate_of(twin, hop, None))
+def _shrunk(twin: Twin, hop: Hop, flow: Flow) -> Reading:
+    reading = read(gate_of(twin, hop, flow.arrived.get(hop.node.id)))
     if reading.cause == "flat_point" and hop.factor is not None:
         return reading._replace(
             cause="small_factor",
