@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+import backlit as bl
 from backlit.glassbox import ExpressionError, explain_formula, notes
 from backlit.glassbox.functions import FUNCTIONS
 
@@ -51,7 +52,7 @@ def test_named_steps():
 
 def test_only_what_is_asked_for_gets_gradients():
     rec = explain_formula("(w*x - y)**2", {"x": 1, "y": 2, "w": 1}, wrt=["w"])
-    assert gradients(rec) == {"w": -2.0}
+    assert gradients(rec) == {"w": -2.0} == gradients(explain_formula("(w*x)**2", {"x": 1, "w": -1}, wrt="w"))
     assert (rec.node("x").kind, rec.node("x").upstream) == ("constant", None)
     with pytest.raises(ExpressionError, match=r"'ww' is no variable.*'w'"):
         explain_formula("(w*x - y)**2", {"x": 1, "y": 2, "w": 1}, wrt=["ww", "w"])
@@ -217,6 +218,17 @@ def test_the_record_of_a_formula_is_json_and_can_run_again():
     assert data["passes"][0]["edges"][-1]["downstream"]["values"] == "inf"
     assert data["notes"] == notes(rec) != []
     assert rec.rerun(values={"x": 4.0}).node("x").upstream == 0.5
+
+
+def test_the_record_of_a_formula_survives_a_file(tmp_path):
+    rec = explain_formula("s = w*x - [1, 2]; mean(s**2)", {"w": 2, "x": [1, 3]}, wrt=["w"])
+    rec.save(tmp_path / "formula.backlit")
+    again = bl.load_record(tmp_path / "formula.backlit")
+    assert again.title == rec.title
+    for node, other in zip(rec.nodes, again.nodes, strict=True):
+        for what in ("name", "expression", "span", "source"):
+            assert getattr(other, what) == getattr(node, what)
+    np.testing.assert_array_equal(again.rerun().node("w").upstream, rec.node("w").upstream)
 
 
 def test_constants_are_called_by_their_text():

@@ -29,7 +29,7 @@ LONGEST_NAME = 24
 """Lists that are written out in a formula are called by their text up to this many characters."""
 
 
-def explain_formula(text: str, values: Mapping[str, Any], *, wrt: Collection[str] = ()) -> Record:
+def explain_formula(text: str, values: Mapping[str, Any], *, wrt: str | Collection[str] = ()) -> Record:
     """Compute a formula and its gradients, and record what happened at every step.
 
     Args:
@@ -51,6 +51,7 @@ def explain_formula(text: str, values: Mapping[str, Any], *, wrt: Collection[str
     (array(-12.), array(-4.), array(3.))
     """
     text = one_line(text)
+    wrt = (wrt,) if isinstance(wrt, str) else wrt
     values = {unicodedata.normalize("NFKC", name): value for name, value in values.items()}
     formula = _Formula(text, parse_steps(text), values)
     leaves = {name: formula.leaf(name, name in wrt or not wrt) for name in values}
