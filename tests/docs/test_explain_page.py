@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from backlit.cli import main
-from backlit.glassbox.functions import words
+from backlit.glassbox.formula.functions import words
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, flags=re.M | re.S) for line in block.splitlines()]

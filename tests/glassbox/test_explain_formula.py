@@ -8,7 +8,7 @@ import pytest
 
 import backlit as bl
 from backlit.glassbox import ExpressionError, explain_formula, notes
-from backlit.glassbox.functions import FUNCTIONS
+from backlit.glassbox.formula.functions import FUNCTIONS
 
 
 def variables(rec):

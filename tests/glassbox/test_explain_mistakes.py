@@ -14,7 +14,7 @@ from rich.console import Console
 
 from backlit.cli.table import show
 from backlit.glassbox import EvaluationError, ExpressionError, explain_formula
-from backlit.glassbox.functions import words
+from backlit.glassbox.formula.functions import words
 
 
 @pytest.mark.parametrize(

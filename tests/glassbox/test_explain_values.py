@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from backlit.glassbox import ExpressionError, ValueFileError, read_value
-from backlit.glassbox import values as reading
+from backlit.glassbox.formula import values as reading
 
 
 @pytest.fixture

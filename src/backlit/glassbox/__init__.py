@@ -1,10 +1,9 @@
 """The glass box: what happened in a computation and in its backward pass, as plain data."""
 
 from .errors import EvaluationError, ExpressionError
-from .formula import explain_formula
+from .formula import ValueFileError, ValueTextError, explain_formula, read_value, read_value_of
 from .notes import notes
 from .record import Record, RecordNode, explain, load_record, record
-from .values import ValueFileError, ValueTextError, read_value, read_value_of
 from .why import Verdict, why
 
 __all__ = [

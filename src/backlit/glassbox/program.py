@@ -16,9 +16,9 @@ from ..dtypes import get_default_dtype
 from ..errors import BacklitError
 from ..spelling import did_you_mean
 from ..tensor import Tensor
+from .formula.values import generator, read_value_of
 from .record.front import _was_walked, record
 from .record.model import Record
-from .values import generator, read_value_of
 
 _PLAIN = (bool, int, str)
 """Parameters of these types are given Python values."""

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BacklitError
-from ..tensor import Tensor
+from ...errors import BacklitError
+from ...tensor import Tensor
+from ..errors import EvaluationError, ExpressionError
+from ..record.capture import Capture
+from ..record.front import _watching
 from .binding import bind, setting
-from .errors import EvaluationError, ExpressionError
 from .expression import Call, Expression, Items, Name, Number
 from .failures import not_finite, refused
 from .functions import FUNCTIONS
-from .record.capture import Capture
-from .record.front import _watching
 
 MAX_ELEMENTS = 1_000_000
 """No result may have more elements than this."""

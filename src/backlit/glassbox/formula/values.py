@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BacklitError
-from ..graph import no_grad
-from ..spelling import did_you_mean
-from ..tensor import Tensor
+from ...errors import BacklitError
+from ...graph import no_grad
+from ...spelling import did_you_mean
+from ...tensor import Tensor
+from ..errors import ExpressionError
+from ..record.capture import Capture
 from .binding import check, setting
-from .errors import ExpressionError
 from .evaluate import MAX_ELEMENTS, Evaluator
 from .expression import Call, Expression, children, names, one_line, parse
-from .formula import CONSTANTS
-from .functions import Parameter
-from .record.capture import Capture
+from .functions import CONSTANTS, Parameter
 
 LONGEST = 100_000
 """Longer texts are refused; a file is the better place."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..spelling import did_you_mean
+from ...spelling import did_you_mean
+from ..errors import ExpressionError, Span
 from .advice import OTHER_NAMES
-from .errors import ExpressionError, Span
 from .expression import Call, Expression, Index, Items, Number, Word, children
 from .functions import FUNCTIONS, Function, Parameter, words
 

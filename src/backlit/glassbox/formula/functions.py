@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OperationError
-from ..ops.definition import REGISTRY
-from ..tensor import Tensor
+from ...errors import OperationError
+from ...ops.definition import REGISTRY
+from ...tensor import Tensor
+
+CONSTANTS = {"pi": np.pi}
+"""Names that have a value unless another is given."""
 
 _OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "**": "pow", "@": "matmul", "neg": "neg"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..source import describe, mark
+from ...source import describe, mark
+from ..errors import Span
 from .binding import place_of_argument
-from .errors import Span
 from .expression import Call
 
 _ABOVE = {"log": 0, "log2": 0, "log10": 0, "log1p": -1}

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..errors import ExpressionError, Span
 from .advice import refusal, syntax_message
-from .errors import ExpressionError, Span
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 100
