@@ -1,6 +1,7 @@
 """Matrix products against float64, over shapes that stress every edge of tiles, panels, blocks and runs."""
 
 import ctypes
+import itertools
 
 import numpy as np
 import pytest
@@ -78,8 +79,9 @@ SHAPES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("transposes", ["nn", "tt"])
+@pytest.mark.parametrize(
+    ("shape", "transposes"), list(zip(SHAPES, itertools.cycle(["nt", "tn", "nn", "tt", "nt"]))), ids=str
+)
 def test_shapes_and_transposes(target, shape, transposes):
     check(Gemm.of(*shape, transpose_a=transposes[0] == "t", transpose_b=transposes[1] == "t"), target)
 

@@ -61,7 +61,7 @@ def elementwise(build, names, count, dtype, inputs=1):
         def vector(i, mask):
             values = [p.load(i, mask=mask) for p in sources]
             for row, name in enumerate(names):
-                out.store(getattr(s, name)(*values), i + row * count, mask)
+                out.store(b.convert(getattr(s, name)(*values), b.element), i + row * count, mask)
 
         b.sweep(count, vector)
 
@@ -121,8 +121,8 @@ def check_float32(build, name, x):
 @pytest.mark.parametrize("name", STATED)
 def test_float64_error(build, name):
     rng = np.random.default_rng(0)
-    sizes = np.exp(np.concatenate([rng.uniform(-30, 6.4, 100), rng.uniform(-700, 700, 20)]))
-    x = np.concatenate([sizes, -sizes, rng.uniform(-1, 1, 100)])
+    sizes = np.exp(np.concatenate([rng.uniform(-30, 6.4, 60), rng.uniform(-700, 700, 20)]))
+    x = np.concatenate([sizes, -sizes, rng.uniform(-1, 1, 60)])
     with np.errstate(all="ignore"):
         expected = reference(name)(x)
     x = x[np.isfinite(expected) & (np.abs(expected) > 1e-307)]
@@ -148,37 +148,23 @@ TWO_OPERANDS = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ONE_OPERAND)
-def test_special_values_of_one_operand(build, name, dtype):
-    x = np.array(SPECIAL, dtype)
-    compare_special(build, name, dtype, x)
+def test_special_values_of_one_operand(build, dtype):
+    compare_special(build, ONE_OPERAND, dtype, np.array(SPECIAL, dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", TWO_OPERANDS)
-def test_special_values_of_two_operands(build, name, dtype):
+def test_special_values_of_two_operands(build, dtype):
     x, y = (np.ascontiguousarray(a).ravel() for a in np.meshgrid(SPECIAL, SPECIAL))
-    compare_special(build, name, dtype, x.astype(dtype), y.astype(dtype))
+    compare_special(build, TWO_OPERANDS, dtype, x.astype(dtype), y.astype(dtype))
 
 
-def compare_special(build, name, dtype, *operands):
-    count = operands[0].size
-
-    def body(b, *pointers):
-        s = ScalarFunctions(b)
-        *sources, out = pointers
-
-        def vector(i, mask):
-            value = getattr(s, name)(*[p.load(i, mask=mask) for p in sources])
-            out.store(b.convert(value, b.element), i, mask)
-
-        b.sweep(count, vector)
-
-    found = np.empty(count, dtype)
-    build(body, [dtype] * (len(operands) + 1), dtype)(*operands, found)
-    with np.errstate(all="ignore"):
-        wanted = np.asarray(reference(name)(*operands)).astype(dtype)
-    np.testing.assert_allclose(found, wanted, rtol=40 * np.finfo(dtype).eps, atol=float(np.finfo(dtype).tiny))
+def compare_special(build, names, dtype, *operands):
+    found = elementwise(build, names, operands[0].size, dtype, len(operands))(*operands)
+    for name, row in zip(names, found, strict=True):
+        with np.errstate(all="ignore"):
+            wanted = np.asarray(reference(name)(*operands)).astype(dtype)
+        tolerances = {"rtol": 40 * np.finfo(dtype).eps, "atol": float(np.finfo(dtype).tiny)}
+        np.testing.assert_allclose(row, wanted, err_msg=name, **tolerances)
 
 
 def test_power_keeps_the_sign_of_zero(build):

@@ -65,15 +65,17 @@ class WeightGradient:
         """Add what one image of x and of the upstream gradient gives."""
         spec, (channels, columns) = self.spec, self.spec.group_channels
         corner = spec.x.origin + spec.x.at(-spec.padding[0], -spec.padding[1])
-        for group in range(spec.groups):
-            left, right = x + (corner + group * channels), g + (self.dy.origin + group * columns)
-            self._tiles(left, right, sums + group * self.rows * self.width)
+
+        def group(i: Any) -> None:
+            left, right = x + (i * channels + corner), g + (i * columns + self.dy.origin)
+            self._tiles(left, right, sums + i * (self.rows * self.width))
+
+        self.b.loop(0, spec.groups, 1, group)
 
     def finish(self, sums: Pointer, dw: Pointer) -> None:
         """Write the gradient in the library's order."""
-        for group in range(self.spec.groups):
-            place = group * self.spec.group_channels[1] * self.rows
-            self._unpack(sums + group * self.rows * self.width, dw + place)
+        size, into = self.rows * self.width, self.spec.group_channels[1] * self.rows
+        self.b.loop(0, self.spec.groups, 1, lambda i: self._unpack(sums + i * size, dw + i * into))
 
     def _runs(self) -> list[tuple[list[int], int, int]]:
         """Rows of the workspace: the distances of a tile's rows on the left, how many such tiles, how far they step."""

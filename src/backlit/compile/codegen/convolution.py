@@ -55,8 +55,12 @@ def emit_pack(module: ir.Module, name: str, spec: Convolution, target: Target | 
     size = packed_size(spec, target) // spec.groups
     with function(module, name, [spec.dtype] * 2, target, spec.dtype) as (b, weights, packed):
         panels, _ = tile_shape(columns, b.lanes, target.registers)
-        for g in range(spec.groups):
-            pack_weights(b, weights + g * columns * out_step, packed + g * size, columns, rows, out_step, panels)
+        step = columns * out_step
+
+        def group(i: Any) -> None:
+            pack_weights(b, weights + i * step, packed + i * size, columns, rows, out_step, panels)
+
+        b.loop(0, spec.groups, 1, group)
     return module.globals[name]
 
 
@@ -67,22 +71,26 @@ def emit_pack_back(module: ir.Module, name: str, spec: Convolution, target: Targ
     out_step, in_step, row_step, tap_step = _strides(spec)
     with function(module, name, [spec.dtype] * 2, target, spec.dtype) as (b, weights, packed):
         panels, _ = tile_shape(columns, b.lanes, target.registers)
-        for g in range(spec.groups):
-            for phase, begin in _phase_panels(spec, g, target):
+        size = packed_back_size(spec, target) // spec.groups
+
+        def group(i: Any) -> None:
+            for phase, begin in _phase_panels(spec, target):
                 rows = [
                     (phase.rows.count, phase.rows.start * row_step, phase.rows.stride * row_step),
                     (phase.columns.count, phase.columns.start * tap_step, phase.columns.stride * tap_step),
                     (channels, 0, out_step),
                 ]
-                source = weights + g * channels * out_step
-                pack_weights(b, source, packed + begin, columns, rows, in_step, panels)
+                place = packed + (i * size + begin)
+                pack_weights(b, weights + i * (channels * out_step), place, columns, rows, in_step, panels)
+
+        b.loop(0, spec.groups, 1, group)
     return module.globals[name]
 
 
-def _phase_panels(spec: Convolution, group: int, target: Target) -> list[tuple[Phase, int]]:
-    """Each phase with the place of its panels in the packed weights."""
+def _phase_panels(spec: Convolution, target: Target) -> list[tuple[Phase, int]]:
+    """Each phase with the place of its panels in the packed weights of one group."""
     columns, channels = spec.group_channels
-    begin, found = group * packed_back_size(spec, target) // spec.groups, []
+    begin, found = 0, []
     for phase in phases(spec):
         found.append((phase, begin))
         begin += _panel_elements(spec, columns, channels * phase.rows.count * phase.columns.count, target)
@@ -159,14 +167,14 @@ def emit_backward_data(
     with function(module, name, [spec.dtype] * 3 + list(extras), target, spec.dtype) as (b, g, packed, out, *more):
         products = [_phase_product(b, spec, phase, dy, dx, epilogue, more) for phase in phases(spec)]
 
-        def image(n: Any) -> None:
-            for group in range(spec.groups):
-                for product, (phase, begin) in zip(products, _phase_panels(spec, group, target), strict=True):
-                    _emit_phase(
-                        product, spec, phase, (g + n * dy.image, packed + begin, out), n * dx.image, dy, dx, group
-                    )
+        size = packed_back_size(spec, target) // spec.groups
 
-        b.loop(0, spec.x.batch, 1, image)
+        def group(n: Any, i: Any) -> None:
+            for product, (phase, begin) in zip(products, _phase_panels(spec, target), strict=True):
+                pointers = (g + n * dy.image, packed + (i * size + begin), out)
+                _emit_phase(product, spec, phase, pointers, n * dx.image, dy, dx, i)
+
+        b.loop(0, spec.x.batch, 1, lambda n: b.loop(0, spec.groups, 1, lambda i: group(n, i)))
     return module.globals[name]
 
 
@@ -195,13 +203,13 @@ def _emit_phase(
     offset: Any,
     dy: Images,
     dx: Images,
-    group: int,
+    group: Any,
 ) -> None:
     left, packed, out = pointers
     columns, channels = spec.group_channels
     rows, across = phase.pixels
-    source = left + (dy.origin + dy.at(phase.rows.first, phase.columns.first) + group * channels)
-    place = offset + (dx.origin + dx.at(rows.start, across.start) + group * columns)
+    source = left + (group * channels + (dy.origin + dy.at(phase.rows.first, phase.columns.first)))
+    place = offset + group * columns + (dx.origin + dx.at(rows.start, across.start))
     product.emit(source, packed, out, place, group * columns)
 
 
