@@ -232,6 +232,8 @@ export class App {
     this.selected = item;
     this.markSelected();
     this.showPanel();
+    const box = item && this.geometry.boxes.get(item.key);
+    if (box && !this.viewport.fitted) this.viewport.reveal(box);
   }
 
   markSelected() {
@@ -267,9 +269,9 @@ export class App {
     for (const group of closed) this.open.add(group);
     if (closed.length) this.draw();
     const item = this.view.placed.get(node);
+    this.select(item);
     if (this.viewport.scale < 0.5) this.viewport.zoom(0.9 / this.viewport.scale);
     this.viewport.reveal(this.geometry.boxes.get(item.key));
-    this.select(item);
     this.drawings[0].items.get(item.key)?.focus({ preventScroll: true });
   }
 

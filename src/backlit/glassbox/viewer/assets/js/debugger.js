@@ -36,7 +36,7 @@ export class Debugger {
     this.shown = shown;
     this.toggleButton.setAttribute("aria-pressed", String(shown));
     this.app.element.querySelector(".debugger")?.remove();
-    if (shown) this.app.element.querySelector(".stage").append(this.element);
+    if (shown) this.app.element.querySelector(".stage").before(this.element);
     this.update();
   }
 

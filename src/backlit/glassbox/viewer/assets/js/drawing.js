@@ -121,7 +121,9 @@ export class Drawing {
       const nodes = item.group ? item.group.all : [item.node];
       const known = nodes.some((node) => this.knows(timeline, node, position));
       element.classList.toggle("later", !known);
-      element.classList.toggle("current", step !== null && this.view.placed.get(step.node) === item);
+      const current = step !== null && this.view.placed.get(step.node) === item;
+      element.classList.toggle("current", current);
+      element.classList.toggle("backwards", current && step.kind !== "forward");
     }
   }
 

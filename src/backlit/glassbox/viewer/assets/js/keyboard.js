@@ -8,7 +8,7 @@ const KEYS = [
   ["Home End", "to the start, to the end"],
   ["+ −", "zoom in, zoom out"],
   ["0", "show everything"],
-  ["shift + arrows", "move the picture"],
+  ["shift arrows", "move the picture"],
   ["/", "search"],
   ["Tab", "go through the nodes"],
   ["Enter", "open or close the module, show the node"],
@@ -20,7 +20,7 @@ const KEYS = [
 
 /** The overlay; it is shown and hidden by its `hidden` attribute. */
 export function helpOverlay(close) {
-  const list = KEYS.map(([key, text]) => [html("dt", {}, key.split(" ").map((part) => (part === "+" || part.length > 6 ? `${part} ` : html("kbd", {}, part)))), html("dd", {}, text)]);
+  const list = KEYS.map(([key, text]) => [html("dt", {}, key.split(" ").map((part) => html("kbd", {}, part))), html("dd", {}, text)]);
   const content = html("div", { class: "sheet" }, html("h2", {}, "Keys"), html("dl", {}, list), MOUSE, button("Close", "Close the help", close));
   return html("div", { class: "help", role: "dialog", "aria-modal": "true", "aria-label": "Help", hidden: true, onclick: close }, content);
 }

@@ -37,8 +37,9 @@ export function percent(share) {
   return `${format(Math.round(share * 1000) / 10)} %`;
 }
 
-/** "32×10"; "scalar" for no dimensions. */
+/** "32×10"; a vector's length in brackets, so that it is not taken for a number; "scalar" for no dimensions. */
 export function shapeText(shape) {
+  if (shape.length === 1) return `(${shape[0]})`;
   return shape.length ? shape.join("×") : "scalar";
 }
 
@@ -70,7 +71,7 @@ export function valueText(numbers, most = 3) {
 
 /** What is written above an edge: the value where it is short, the shape otherwise. */
 export function valueLabel(numbers, shape) {
-  return valueText(numbers) ?? (shape.length === 1 ? `(${shape[0]})` : shapeText(shape));
+  return valueText(numbers) ?? shapeText(shape);
 }
 
 /** What is written below an edge: the gradient where it is short, its norm otherwise. */

@@ -69,7 +69,7 @@ function actions(node, values, act) {
 
 function rule(node) {
   if (node.kind !== "operation") return null;
-  const parameters = Object.entries(node.params ?? {}).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
+  const parameters = Object.entries(node.params ?? {}).map(([name, value]) => `${name} = ${value}`);
   return section("Rule", rows([
     ["formula", node.formula],
     ["gate", node.gate],

@@ -6,15 +6,21 @@ const MARGIN = 28;
 export class Viewport {
   /** Moves `content` inside the SVG element `frame`. */
   constructor(frame, content) {
-    Object.assign(this, { frame, content, scale: 1, x: 0, y: 0, size: { width: 1, height: 1 }, pointers: new Map() });
+    Object.assign(this, { frame, content, scale: 1, x: 0, y: 0, size: { width: 1, height: 1 }, fitted: false, pointers: new Map(), moved: 0 });
     frame.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     frame.addEventListener("pointerdown", (event) => this.down(event));
     frame.addEventListener("pointermove", (event) => this.drag(event));
+    new ResizeObserver(() => this.resized()).observe(frame);
     for (const end of ["pointerup", "pointercancel", "pointerleave"]) frame.addEventListener(end, (event) => this.up(event));
   }
 
   get box() {
     return this.frame.getBoundingClientRect();
+  }
+
+  /** Keep everything in sight when the window changes, unless the reader has moved or zoomed. */
+  resized() {
+    if (this.fitted) this.fit();
   }
 
   apply() {
@@ -30,6 +36,7 @@ export class Viewport {
     this.x = (width - size.width * this.scale) / 2;
     this.y = (height - size.height * this.scale) / 2;
     this.apply();
+    this.fitted = true;
   }
 
   /** Zoom by a factor around a place in the frame (its centre by default). */
@@ -38,10 +45,13 @@ export class Viewport {
     this.x = at.x - ((at.x - this.x) * scale) / this.scale;
     this.y = at.y - ((at.y - this.y) * scale) / this.scale;
     this.scale = scale;
+    this.fitted = false;
     this.apply();
   }
 
   pan(dx, dy) {
+    if (!dx && !dy) return;
+    this.fitted = false;
     this.x += dx;
     this.y += dy;
     this.apply();
