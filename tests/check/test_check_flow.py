@@ -9,7 +9,7 @@ import pytest
 import backlit as bl
 from backlit import check, nn
 from backlit.check.health.flow import noise_scale
-from backlit.check.health.probe import squared_norm
+from backlit.check.health.norms import squared_norm
 from backlit.check.health.restore import unchanged
 from backlit.errors import NonFiniteError
 from backlit.graph import mode

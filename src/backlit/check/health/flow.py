@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import OperationError
 from ..finding import Findings
 from .batches import Inputs, LossFunction, as_batch, loss_of, rows
 from .flow_verdicts import judge
-from .probe import LayerFlow, Probe, norm, squared_norm
+from .norms import norm, squared_norm
+from .probe import LayerFlow, Probe
 from .restore import unchanged
+from .through_time import TimeFlow
 
 
 @dataclass
@@ -26,12 +29,15 @@ class FlowReport:
         gradient_factor: how much the gradient grows from one layer with weights to the one before it, on average (the
             geometric mean over the depth): 1 is ideal, 0.1 vanishes, 10 explodes. NaN with fewer than two such layers.
         findings: what is wrong; empty (and false) when all is well.
+        time: every recurrence (one weight applied step after step) with the gradient's norm at each step, and its
+            ``factor`` a step.
     """
 
     layers: list[LayerFlow]
     loss: float = math.nan
     gradient_factor: float = math.nan
     findings: Findings = field(default_factory=Findings)
+    time: list[TimeFlow] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> LayerFlow:
         """The layer of a name."""
@@ -54,6 +60,7 @@ class FlowReport:
             "loss": self.loss,
             "gradient_factor": self.gradient_factor,
             "layers": [asdict(layer) for layer in self.layers],
+            "time": [asdict(flow) for flow in self.time],
             "findings": self.findings.to_dict(),
         }
 
@@ -66,6 +73,19 @@ class FlowReport:
         from .plots import flow_bars
 
         return flow_bars(self)
+
+    def plot_time(self) -> Any:
+        """The gradient's norm at each step of each recurrence, from the last step back to the first.
+
+        Raises:
+            OperationError: no weight was applied step after step.
+            UnsupportedError: matplotlib is not installed (``pip install backlit[plot]``).
+        """
+        from .plots import time_lines
+
+        if not self.time:
+            raise OperationError("plot_time: the model has no recurrence: no weight is applied five times in a row.")
+        return time_lines(self.time)
 
 
 def flow(model: Any, batch: Any, loss: Any = "cross_entropy", *, optimizer: Any = None, pieces: int = 4) -> FlowReport:
@@ -99,7 +119,7 @@ def flow(model: Any, batch: Any, loss: Any = "cross_entropy", *, optimizer: Any 
             value = function(model(*inputs), target)
             if math.isfinite(float(value)):
                 value.backward()
-        layers = probe.layers()
+        layers, time = probe.layers(), probe.through_time()
         finite = math.isfinite(float(value))
         missing = unreached(model) if finite else []
         twins = twin_units(model, layers) if finite else {}
@@ -111,7 +131,8 @@ def flow(model: Any, batch: Any, loss: Any = "cross_entropy", *, optimizer: Any 
         layers,
         float(value),
         gradient_factor(layers),
-        Findings(judge(layers, unreached=missing, twins=twins)),
+        Findings(judge(layers, unreached=missing, twins=twins, time=time)),
+        time,
     )
 
 

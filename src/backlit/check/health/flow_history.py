@@ -14,7 +14,9 @@ from ..finding import Finding, Findings
 from .course import Course, judge_course
 from .flow import FlowReport, gradient_factor, noise_scale, twin_units, unreached
 from .flow_verdicts import judge, label
-from .probe import LayerFlow, Probe, squared_norm
+from .norms import squared_norm
+from .probe import LayerFlow, Probe
+from .through_time import TimeFlow
 
 if TYPE_CHECKING:
     from ...train.trainer import Trainer
@@ -41,7 +43,7 @@ class Flow(LayerStatistics):
         blocked: activation → share of its entries that are saturated, or of its units that are dead.
         noise_scale: layer → how many rows a batch would need for as much signal as noise in its gradient.
         latest: the layers of the last batch that was watched; ``unreached``: parameters that got no gradient;
-            ``twins``: layers whose units are all alike.
+            ``twins``: layers whose units are all alike; ``time``: the recurrences, step by step.
         findings: what is wrong; empty while all is well.
 
     >>> import backlit as bl
@@ -63,6 +65,7 @@ class Flow(LayerStatistics):
         self.latest: list[LayerFlow] = []
         self.unreached: list[str] = []
         self.twins: dict[str, int] = {}
+        self.time: list[TimeFlow] = []
         self.curves: dict[str, list[float]] = {}
         self._probe: Probe | None = None
         self._watched = False
@@ -78,7 +81,7 @@ class Flow(LayerStatistics):
         if not trainer.step:
             self.output_std, self.output_gradient, self.blocked = {}, {}, {}
             self.noise_scale = {name: [] for name in self._layers}
-            self.latest, self.unreached, self.twins, self.curves = [], [], {}, {}
+            self.latest, self.unreached, self.twins, self.time, self.curves = [], [], {}, [], {}
         self._forget()
 
     def on_batch_start(self, trainer: Trainer) -> None:
@@ -90,7 +93,7 @@ class Flow(LayerStatistics):
     def on_gradients(self, trainer: Trainer) -> None:
         super().on_gradients(trainer)
         if self._probe is not None:
-            self.latest = self._probe.layers()
+            self.latest, self.time = self._probe.layers(), self._probe.through_time()
             self.unreached, self.twins = unreached(trainer.model), twin_units(trainer.model, self.latest)
             self.on_close(trainer)
         if self.samples_batch(trainer):
@@ -150,7 +153,7 @@ class Flow(LayerStatistics):
     @property
     def findings(self) -> Findings:
         """What is wrong with the last batch that was watched, and with the course so far."""
-        found = list(judge(self.latest, unreached=self.unreached, twins=self.twins))
+        found = list(judge(self.latest, unreached=self.unreached, twins=self.twins, time=self.time))
         if not any(finding.kind == "exploding_gradients" for finding in found):
             found += self._growth()
         if any(self.curves.values()):
@@ -199,7 +202,7 @@ class Flow(LayerStatistics):
     def report(self) -> FlowReport:
         """The last batch that was watched, with the findings, as :func:`backlit.check.flow` gives it."""
         loss = self.curves.get("loss") or [math.nan]
-        return FlowReport(self.latest, loss[-1], gradient_factor(self.latest), self.findings)
+        return FlowReport(self.latest, loss[-1], gradient_factor(self.latest), self.findings, self.time)
 
     def plot(self) -> Any:
         """Gradient norms, update sizes, activations and blocked shares over the epochs, as a matplotlib figure."""
@@ -219,6 +222,7 @@ class Flow(LayerStatistics):
             **super().state_dict(),
             **{name: getattr(self, name) for name in _HISTORIES},
             "latest": [{**asdict(layer), "dead": list(layer.dead)} for layer in self.latest],
+            "time": [asdict(flow) for flow in self.time],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -226,6 +230,7 @@ class Flow(LayerStatistics):
         for name in _HISTORIES:
             setattr(self, name, state[name])
         self.latest = [LayerFlow(**{**layer, "dead": tuple(layer["dead"])}) for layer in state["latest"]]
+        self.time = [TimeFlow(**flow) for flow in state.get("time", [])]
 
 
 _HISTORIES = ("output_std", "output_gradient", "blocked", "noise_scale", "curves", "unreached", "twins")

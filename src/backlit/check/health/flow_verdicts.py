@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..finding import Finding, listed
 from .probe import LayerFlow
+from .through_time import TimeFlow, judge_time
 
 SATURATED = 0.7
 """Trained sigmoid and tanh layers often have a third of their entries on the flat parts; most of them is too many."""
@@ -23,7 +24,11 @@ LARGE_UPDATE, SMALL_UPDATE = 0.5, 1e-7
 
 
 def judge(
-    layers: list[LayerFlow], *, unreached: Iterable[str] = (), twins: Mapping[str, int] | None = None
+    layers: list[LayerFlow],
+    *,
+    unreached: Iterable[str] = (),
+    twins: Mapping[str, int] | None = None,
+    time: Iterable[TimeFlow] = (),
 ) -> Iterator[Finding]:
     """The faults that the statistics of one batch show.
 
@@ -31,6 +36,7 @@ def judge(
         layers: in the order of the forward pass.
         unreached: parameters that got no gradient at all.
         twins: layers whose units are all alike, with their number of units.
+        time: the recurrences.
     """
     broken = list(_not_finite(layers))
     yield from broken
@@ -46,6 +52,7 @@ def judge(
     if not blocked:
         depth = list(_depth(layers, explained=bool(saturated or dead)))
         yield from depth or _no_gradient(layers)
+        yield from judge_time(time)
     yield from _updates(layers, blocked=blocked)
 
 

@@ -9,6 +9,7 @@ from ...errors import UnsupportedError
 
 if TYPE_CHECKING:
     from .flow import FlowReport
+    from .through_time import TimeFlow
 
 _INK, _BARS, _BACK, _UPDATE, _ALERT = "#1c1f24", "#2563eb", "#059669", "#7c3aed", "#d92d20"
 _CYCLE = ("#2563eb", "#d95d0e", "#059669", "#be185d", "#7c3aed", "#a16207", "#0891b2", "#57606f")
@@ -72,6 +73,23 @@ def _share_bars(ax: Any, report: FlowReport) -> None:
     ax.set_xlim(0, 1)
     ax.set_title("saturated or dead", fontsize=10)
     _calm(ax)
+
+
+def time_lines(flows: list[TimeFlow]) -> Any:
+    """A line for each recurrence: the norm of the gradient at each step. Vanishing falls to the left."""
+    drawing = figure(7, 4)
+    ax = drawing.subplots()
+    for i, flow in enumerate(flows[:MOST_LINES]):
+        shown = [v if math.isfinite(v) and v > 0 else math.nan for v in flow.gradient_norms]
+        text = f"{flow.name}: ×{flow.factor:.2g} a step back"
+        ax.plot(range(1, len(shown) + 1), shown, marker=".", color=_CYCLE[i % len(_CYCLE)], label=text)
+    if any(v > 0 for flow in flows for v in flow.gradient_norms):
+        ax.set_yscale("log")
+    ax.set_title("Gradient norm through time", fontsize=10)
+    ax.set_xlabel("step")
+    ax.legend(fontsize=8)
+    _calm(ax)
+    return drawing
 
 
 def histories(curves: dict[str, dict[str, list[float]]], *, log: bool = True, x_label: str = "epoch") -> Any:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from ...graph import WalkObserver, mode
 from ...tensor import Tensor
+from .norms import norm, squared_norm
+from .through_time import APPLIES_WEIGHTS, Recurrences, TimeFlow
 
 RECTIFIERS = frozenset({"relu"})
 """Activations with a flat side, on which a unit can lie for every row and never learn again."""
@@ -138,8 +140,9 @@ class Probe(WalkObserver):
         self.model = model
         self.names = {id(module): name for name, module in model.named_modules()}
         self._stations: dict[str, _Station] = {}
-        self._at: dict[Any, list[_Station]] = {}
+        self._at: dict[Any, list[Any]] = {}
         self._handles: list[Any] = []
+        self._recurrences = Recurrences(model)
         self._units_last = False
         self._installed = False
 
@@ -184,6 +187,10 @@ class Probe(WalkObserver):
                 layer.weight_gradient = norm(p._grad._data for p in own if p._grad is not None)
         return found
 
+    def through_time(self) -> list[TimeFlow]:
+        """The recurrences, with the gradient at each of their steps."""
+        return self._recurrences.result()
+
     # -- what is seen -------------------------------------------------------------------------------------------
 
     def _left(self, module: Any, inputs: Any, output: Any) -> None:
@@ -199,13 +206,22 @@ class Probe(WalkObserver):
     def _answered(self, module: Any, inputs: Any, output: Any) -> None:
         out = first_tensor(output)
         for station in self._at.get(None if out is None else out._node, ()):
-            station.is_output = True
+            if isinstance(station, _Station):
+                station.is_output = True
 
     def applied(self, op: Any, inputs: Any, params: Any, extra: Any, result: Tensor) -> None:
         """An operation was applied."""
         slope = _SLOPES.get(op.name)
-        if (slope is None and op.name not in RECTIFIERS) or not mode.recording or not self._inside():
+        tells = slope is not None or op.name in RECTIFIERS
+        if (not tells and op.name not in APPLIES_WEIGHTS) or not mode.recording or not self._inside():
             return
+        moment = self._recurrences.see(op.name, inputs, result)
+        if moment is not None:
+            self._at.setdefault(moment.node, []).append(moment)
+        if tells:
+            self._activated(op, result, slope)
+
+    def _activated(self, op: Any, result: Tensor, slope: Any) -> None:
         values = result._data
         station = self._station(self._activation_name(op.name), op.name, False)
         station.see(values)
@@ -257,25 +273,6 @@ _SLOPES = {
     "tanh": lambda y: 1 - y * y,
 }
 """The slope of each saturating activation as a share of its largest, from its output."""
-
-
-def norm(arrays: Any) -> float:
-    """The Euclidean norm of all entries of some arrays together."""
-    return math.sqrt(sum(squared_norm(a) for a in arrays))
-
-
-_FAINT = 1e-25
-
-
-def squared_norm(array: NDArray[Any]) -> float:
-    """The sum of squares; in float64 where float32 overflows, or underflows (the square of 1e-23 is 0 there)."""
-    flat = array.ravel("K")
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(np.dot(flat, flat)) if array.dtype.itemsize > 2 else math.inf
-    if math.isinf(total) or total < _FAINT:
-        flat = flat.astype(np.float64)
-        total = float(np.dot(flat, flat))
-    return total
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""One forward and backward pass of a copy of the model, with what each operation gave and which gradient reached it."""
+"""One forward and backward pass of a copy of the model, with the operations that it applied."""
 
 from __future__ import annotations
 
@@ -6,35 +6,21 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ...errors import BacklitError
-from ...graph import WalkObserver, enable_grad, mode, scope_path
+from ...graph import enable_grad, mode
 from ...numerics import quiet
 from ...tensor import Tensor
 from .situation import Batch, Situation, first_rows
 
-_WEIGHTED = frozenset({"linear", "matmul", "convolution"})
-_RESHAPING = frozenset(
-    {"reshape", "view", "squeeze", "unsqueeze", "flatten", "transpose", "permute", "expand", "select"}
-)
 ROWS = 1024
 
 
 @dataclass
 class Applied:
-    """An operation of the pass: its name, the module, the result, its settings and the gradient's size."""
+    """An operation of the pass: its name and its settings."""
 
     name: str
-    module: str
-    result: Tensor
     params: dict[str, Any]
-    gradient: float = math.nan
-
-    @property
-    def where(self) -> str:
-        """The module's path without the model's own name, or the operation's name outside modules."""
-        return self.module.partition(".")[2] or self.name
 
 
 @dataclass
@@ -52,11 +38,6 @@ class Pass:
         """The targets of the batch."""
         return self.batch[1]
 
-    @property
-    def weighted(self) -> list[Applied]:
-        """The operations with weights that a gradient reached, in the order of the forward pass."""
-        return [a for a in self.applied if a.name in _WEIGHTED and not math.isnan(a.gradient)]
-
 
 class _Forward:
     """Notes every operation as it is applied."""
@@ -65,23 +46,10 @@ class _Forward:
         self.found = found
 
     def applied(self, op: Any, inputs: Any, params: dict[str, Any], extra: Any, result: Tensor) -> None:
-        self.found.append(Applied(op.name, scope_path(mode.scope), result, params))
+        self.found.append(Applied(op.name, params))
 
     def wrote(self, *_: Any) -> None:
         """Writes in place change no verdict."""
-
-
-class _Backward(WalkObserver):
-    """Notes the norm of the gradient that reaches each operation."""
-
-    def __init__(self, found: list[Applied]) -> None:
-        self.nodes = {a.result._node: a for a in found if a.result._node is not None}
-
-    def enter(self, node: Any, upstream: Any) -> None:
-        place = self.nodes.get(node)
-        if place is not None:
-            array = np.asarray(getattr(upstream, "_data", upstream), np.float64)
-            place.gradient = float(np.sqrt((array * array).sum()))
 
 
 def observe(situation: Situation) -> Pass:
@@ -92,7 +60,7 @@ def observe(situation: Situation) -> Pass:
     for parameter in model.parameters():
         parameter.grad = None
     seen = Pass((inputs, target))
-    before, walkers = mode.observers, mode.walkers
+    before = mode.observers
     try:
         with enable_grad(), quiet():
             mode.observers = (*before, _Forward(seen.applied))
@@ -101,10 +69,9 @@ def observe(situation: Situation) -> Pass:
             loss = situation.loss.function(seen.output, target)
             seen.loss = float(loss)
             if loss.requires_grad:
-                mode.walkers = (*walkers, _Backward(seen.applied))
-                loss.backward(retain_graph=True)
+                loss.backward()
     except (BacklitError, ValueError, TypeError, IndexError) as error:
         seen.error = error
     finally:
-        mode.observers, mode.walkers = before, walkers
+        mode.observers = before
     return seen

@@ -9,7 +9,6 @@ import numpy as np
 from ..faults import finding
 from ..finding import Finding
 from ..health.flow import flow
-from ..health.flow_verdicts import judge_depth
 from ..health.heads import kind_of_loss, mismatches
 from .observed import Pass
 from .situation import Situation
@@ -34,8 +33,6 @@ def network_faults(s: Situation) -> Iterator[Finding]:
         yield from (f for f in _flow(s) if not (s.learned and f.kind in _HARMLESS))
     assert seen.output is not None
     yield from mismatches(kind_of_loss(seen.loss, seen.output, seen.target), seen.output, seen.target)
-    if not s.learned:
-        yield from through_time(seen)
 
 
 def _flow(s: Situation) -> Iterator[Finding]:
@@ -62,18 +59,6 @@ def overflowed(s: Situation) -> Iterator[Finding]:
         else f"The loss is not finite, and the largest weight is {largest:.3g}."
     )
     yield finding("diverged", text, bad[0] if bad else "loss")
-
-
-def through_time(seen: Pass) -> Iterator[Finding]:
-    """The gradient at the uses of one weight again and again, as in a recurrent network: a factor for each step."""
-    uses: dict[str, list[float]] = {}
-    for a in seen.weighted:
-        uses.setdefault(a.where, []).append(a.gradient)
-    for where, sizes in uses.items():
-        # The first use may be for all steps at once (the inputs' part), which tells nothing of time.
-        steps = {f"{where}, step {i}": size for i, size in enumerate(sizes[1:], 1) if size > 0}
-        if len(steps) >= 5:
-            yield from judge_depth(steps)
 
 
 def single_rows(s: Situation) -> Iterator[Finding]:
