@@ -561,6 +561,28 @@ def test_a_model_with_a_detached_encoder():
     return bl.why(encoder[0].weight, loss), "detach"
 
 
+@program
+def test_another_tensor_with_the_same_memory():
+    w = leaf(1.0, 2.0)
+    parameter = bl.nn.Parameter(w.detach())
+    loss = (w * 2).sum()  # HERE
+    loss.backward()
+    return bl.why(parameter, loss), "other_tensor"
+
+
+@program
+def test_backward_that_raised():
+    @bl.autograd.custom_vjp
+    def doubled(x):
+        return x * 2, lambda upstream: upstream.sum()
+
+    w = leaf(1.0, 2.0)
+    loss = doubled(w).sum()
+    with pytest.raises(bl.errors.GradientError, match="shape"):
+        loss.backward()  # HERE
+    return bl.why(w, loss), "backward_failed"
+
+
 def test_the_other_candidates_are_named():
     w, v = leaf(1.0, 2.0), leaf(3.0, 4.0)
     loss = (w.detach() * v + w.data * v).sum()

@@ -231,6 +231,14 @@ def test_rows_that_cancel():
 
 
 @program
+def test_nothing_selected():
+    w, mask = leaf(1.0, 2.0), bl.tensor([False, False])
+    loss = (w * 2)[mask].sum()  # HERE
+    loss.backward()
+    return bl.why(w, loss), "zero", "empty"
+
+
+@program
 def test_underflow():
     w = leaf(1.0, dtype=bl.float32)
     h = w * 1e-30

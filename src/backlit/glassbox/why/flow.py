@@ -55,6 +55,11 @@ class Hop:
     down: Measure | None
 
     @property
+    def blocked(self) -> bool:
+        """Whether something arrived and nothing but zeros was handed on."""
+        return self.up.largest != 0 and (self.down is None or self.down.largest == 0)
+
+    @property
     def factor(self) -> float | None:
         """How much longer the gradient became; None where nothing arrived or nothing was handed on."""
         return None if self.down is None or not self.up.length else self.down.length / self.up.length
@@ -64,16 +69,14 @@ class Hop:
 class Flow(WalkObserver):
     """The reverse walk from the loss to one tensor, measured.
 
-    ``hops`` has what every node on the way handed on, newest first; ``blocked`` the numbers of the nodes where a
-    gradient arrived and only zeros were handed on; ``arrived`` what arrived, there and where much less was handed on.
-    ``gradient`` is what came down to the tensor; None where nothing did. ``failure`` is the error that ended the walk,
-    if one did.
+    ``hops`` has what every node on the way handed on, newest first; ``arrived`` what arrived at nodes (by number) that
+    handed on nothing or much less. ``gradient`` is what came down to the tensor; None where nothing did. ``failure`` is
+    the error that ended the walk, if one did.
     """
 
     useful: set[int]
     target: Any
     hops: list[Hop] = field(default_factory=list)
-    blocked: set[int] = field(default_factory=set)
     arrived: dict[int, Any] = field(default_factory=dict)
     gradient: Any = None
     failure: BacklitError | None = None
@@ -81,17 +84,13 @@ class Flow(WalkObserver):
     def leave(self, node: Node, upstream: Any, downstream: Sequence[Any]) -> None:
         """Measure what a node hands on towards the tensor."""
         up = Measure.of(upstream)
-        most = 0.0
         for position, (edge, part) in enumerate(zip(node.edges, downstream, strict=True)):
             if edge is not self.target and not (type(edge) is Node and edge.id in self.useful):
                 continue
             down = None if part is None else Measure.of(part)
             self.hops.append(Hop(node, position, edge, up, down))
-            most = max(most, 0.0 if down is None else down.largest)
-            if down is not None and down.length < up.length / MUCH_LESS:
+            if down is None or down.length < up.length / MUCH_LESS:
                 self.arrived[node.id] = upstream
-        if most == 0 and up.largest != 0:
-            self.blocked.add(node.id)
 
     def into(self, place: Any) -> list[Hop]:
         """What was handed to a node or to the tensor."""

@@ -65,7 +65,7 @@ def explain_size(question: Question, twin: Twin, flow: Flow) -> Verdict:
 
 
 def _zero(question: Question, twin: Twin, flow: Flow) -> Verdict:
-    blockers = [hop for hop in flow.hops if hop.node.id in flow.blocked]
+    blockers = [hop for hop in flow.hops if hop.blocked]
     empty = next((hop.node for hop in flow.hops if 0 in hop.node.shape), None)
     if question.tensor._data.size == 0 or empty is not None:
         return _empty(question, flow, empty)
@@ -128,15 +128,8 @@ def _cancelled(question: Question, flow: Flow) -> Verdict:
     for place in places:
         terms = [hop for hop in flow.into(place) if hop.down is not None and hop.down.largest != 0]
         if len(terms) > 1:
-            return _sum_of(question, flow, place, terms)
-    return Verdict(
-        question.name,
-        "zero",
-        "zero_upstream",
-        "The backward pass starts from zeros, so everything that follows is zero.",
-        "Look at the gradient that backward() is given.",
-        path=flow.links(),
-    )
+            break
+    return _sum_of(question, flow, place, terms)
 
 
 def _sum_of(question: Question, flow: Flow, place: Any, terms: list[Hop]) -> Verdict:

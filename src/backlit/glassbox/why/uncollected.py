@@ -94,7 +94,7 @@ def _failed(question: Question, call: Call, walks: list[Call]) -> Verdict:
             writer,
             evidence=(message,),
         )
-    if question.root.saved is None or "released" in message:
+    if "released" in message:
         return none(
             question,
             "freed_graph",
