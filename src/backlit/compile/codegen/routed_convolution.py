@@ -114,7 +114,7 @@ def emit_routed_data(
     _same_places(spec, dx)
     with function(module, name, [spec.dtype, "int32", spec.dtype, spec.dtype], target, spec.dtype) as (b, *pointers):
         entries, places, patches, out = pointers
-        routed = _Routed(b, spec, windows)
+        routed = Routed(b, spec, windows)
         zero = b.number(0.0)
 
         def image(n: Any) -> None:
@@ -137,7 +137,7 @@ def emit_routed_weights(
     """Define ``void name(x, entries, places, dw, sums)``; sums are ``patch_size`` elements of scratch memory."""
     pointers = [spec.dtype, spec.dtype, "int32", spec.dtype, spec.dtype]
     with function(module, name, pointers, target, spec.dtype) as (b, x, entries, places, dw, sums):
-        routed = _Routed(b, spec, windows)
+        routed = Routed(b, spec, windows)
         zero, size = b.number(0.0), patch_size(spec, b.target)
         b.loop(0, size, b.lanes, lambda i: sums.store(zero, i))
 
@@ -149,7 +149,7 @@ def emit_routed_weights(
     return module.globals[name]
 
 
-class _Routed:
+class Routed:
     """Loops over output channels and blocks of input channels, with the taps of one block in registers."""
 
     def __init__(self, b: VectorBuilder, spec: Convolution, windows: int) -> None:
@@ -240,6 +240,7 @@ class _Routed:
 
 
 __all__ = [
+    "Routed",
     "emit_pack_patches",
     "emit_routed_data",
     "emit_routed_weights",
