@@ -61,7 +61,7 @@ def test_very_many_paths_are_counted_and_the_largest_searched():
         sizes = [float(np.ravel(path.value)[0]) for path in found]
         np.testing.assert_allclose(sizes, [0.9**40, 0.9**39 * 0.1, 0.9**39 * 0.1])
         np.testing.assert_allclose(found.total, np.ones(x.shape))
-        assert f"{2**40 - 3:,} more paths" in str(found)
+        assert f"{2**40 - 3:,} more paths" in str(found) and "→ … 69 more … →" in str(found)
         assert ("too many to look at each" in str(found)) != complete
 
 

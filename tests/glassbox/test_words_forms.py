@@ -206,6 +206,35 @@ def test_embedding_dropout_and_shapes():
     check(rec, "convolution", parts)
 
 
+ROUTES = [
+    ("slice", lambda x: x[1:, 0], (3, 4), {"placed": lambda g: np.pad(g[:, None], ((1, 0), (0, 3)))}),
+    ("diagonal", lambda x: x.diagonal(), (3, 3), {"placed": np.diag}),
+    ("diag_embed", lambda x: x.diag(), (3,), {"diagonal": np.diag}),
+    ("index", lambda x: x[bl.tensor([0, 2, 2])], (3,), {"placed": lambda g: np.array([g[0], 0, g[1] + g[2]])}),
+    ("gather", lambda x: x.gather(0, bl.tensor([0, 2, 2])), (3,), {"placed": lambda g: [g[0], 0, g[1] + g[2]]}),
+    ("cat", lambda x: bl.cat([x, bl.tensor([1.0, 2.0]).double()]), (3,), {"part": lambda g: g[:3]}),
+    ("stack", lambda x: bl.stack([x, bl.zeros(3).double()]), (3,), {"part": lambda g: g[0]}),
+    ("repeat", lambda x: x.repeat(2), (3,), {"Σ_copies": lambda g: g[:3] + g[3:]}),
+    ("roll", lambda x: x.roll(1), (3,), {"rolled": lambda g: np.roll(g, -1)}),
+    ("tril", lambda x: x.tril(), (3, 3), {"lower": np.tril}),
+    ("triu", lambda x: x.triu(), (3, 3), {"upper": np.triu}),
+    ("flip", lambda x: x.flip(0), (3,), {"flipped": lambda g: g[::-1]}),
+    ("cumsum", lambda x: x.cumsum(0), (4,), {"Σ_from": lambda g: g[::-1].cumsum()[::-1]}),
+    ("pad", lambda x: F.pad(x, (1, 2)), (4,), {"inside": lambda g: g[1:-2]}),
+    ("max", lambda x: x.max(), (4,), {"routed": lambda g: np.where(draw(4) == draw(4).max(), g, 0)}),
+    ("max", lambda x: x.max(0).values, (4,), {"routed": lambda g: np.where(draw(4) == draw(4).max(), g, 0)}),
+    ("prod", lambda x: x.prod(), (3,), {"others": lambda x: x.prod() / x}),
+    ("permute", lambda x: x.permute(2, 0, 1), (2, 3, 4), {"reordered": lambda g: g.transpose(1, 2, 0)}),
+    ("avg_pool", lambda x: F.avg_pool1d(x, 2), (1, 1, 4), {"spread": lambda g: np.repeat(g, 2, -1) / 2}),
+    ("nll_loss", lambda x: F.nll_loss(x, bl.tensor([0, 2])), (2, 3), {"onehot": lambda i: np.eye(3)[i]}),
+]
+
+
+@pytest.mark.parametrize(("op", "function", "shape", "functions"), ROUTES)
+def test_formulas_that_move_gradients_about(op, function, shape, functions):
+    check(recorded(function, draw(*shape)), op, functions, {"N": 2})
+
+
 ELEMENTWISE = sorted(
     name
     for name, entry in REGISTRY.items()

@@ -24,6 +24,9 @@ Array = NDArray[Any]
 EVERY = 512
 """Up to so many paths are all walked through."""
 
+_LONG = 12
+"""Of longer paths the middle is left out when they are printed."""
+
 
 @dataclass(frozen=True)
 class Contribution:
@@ -50,7 +53,10 @@ class Contribution:
 
     def __str__(self) -> str:
         """``loss 1 → s −2 → w −2``: names, each with the gradient along this path (of arrays the norm)."""
-        return " → ".join(f"{n.name} {_size(g)}" for n, g in zip(self.nodes, self.gradients, strict=True))
+        steps = [f"{n.name} {_size(g)}" for n, g in zip(self.nodes, self.gradients, strict=True)]
+        if len(steps) > _LONG:
+            steps = [*steps[: _LONG // 2], f"… {len(steps) - _LONG} more …", *steps[-_LONG // 2 :]]
+        return " → ".join(steps)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ class Repeat(Op):
 
     formula = "y = x, repeated like tiles"
     gate = "copies forward, so gradients add up over the repetitions"
+    gradients: ClassVar = {"x": "Σ_copies(g); Σ_copies: over the repetitions"}
 
     def forward(x, *, repeats):
         return np.tile(x, repeats)
@@ -48,6 +49,7 @@ class Roll(Op):
 
     formula = "y[i] = x[(i − shift) mod n]"
     gate = "passes, rolled back"
+    gradients: ClassVar = {"x": "rolled(g); rolled: back to where the entries came from"}
 
     def forward(x, *, shifts, dims):
         return np.roll(x, shifts, dims)
@@ -62,6 +64,7 @@ class Tril(Op):
 
     formula = "y[i, j] = x[i, j] where j ≤ i + diagonal, else 0"
     gate = "routes: the kept triangle passes, the rest receives 0"
+    gradients: ClassVar = {"x": "lower(g); lower: the kept triangle, zeros elsewhere"}
 
     def forward(x, *, diagonal):
         return np.tril(x, diagonal)
@@ -75,6 +78,7 @@ class Triu(Op):
 
     formula = "y[i, j] = x[i, j] where j ≥ i + diagonal, else 0"
     gate = "routes: the kept triangle passes, the rest receives 0"
+    gradients: ClassVar = {"x": "upper(g); upper: the kept triangle, zeros elsewhere"}
 
     def forward(x, *, diagonal):
         return np.triu(x, diagonal)

@@ -7,7 +7,7 @@ an output instead of k².
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class AvgPool(Op):
     name = "avg_pool"
     formula = "y[p] = 1/n Σ_t x[p·stride + t − padding]"
     gate = "copies, divided by the number of elements averaged"
+    gradients: ClassVar = {"x": "spread(g); spread: shared out evenly over each window"}
 
     def forward(x, *, windows, divisor):
         dims = len(windows.output)

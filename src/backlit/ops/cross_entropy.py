@@ -262,6 +262,14 @@ class NLLLoss(Op):
             losses = found.only_valid(losses * found.share)
         return _reduce(losses, reduction, found.total, target.shape)
 
+    @classmethod
+    def gradient_form(cls, name, ctx):
+        if name != "x" or (len(ctx.shapes) > 2 and ctx.shapes[2] != ()):
+            return ""
+        if ctx.params["reduction"] == "mean":
+            return "−(g onehot(target))/N; N: how many rows count"
+        return "−(g ⊙ onehot(target))"
+
     def vjp_x(ctx, g, target, weight):
         reduction, ignore_index = ctx.params.values()
         shape = ctx.shapes[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Extreme(Op):
     """Base of reductions whose result is one of the elements: those equal to it share the gradient evenly."""
 
     gate = "routes the upstream gradient to the selected element; equal ones share it"
+    gradients: ClassVar = {"x": "routed(g); routed: to the entry that was selected, shared evenly by equal ones"}
     domain = "kink where two elements tie, where the slope is split evenly"
     samples = reduction_samples
 
@@ -74,6 +75,7 @@ class MaxAlong(Pick):
     name = "max"
     formula = "y = maxⱼ xⱼ"
     gate = "routes the upstream gradient to the first largest element"
+    gradients: ClassVar = {"x": "routed(g); routed: to the first largest entry"}
 
 
 class MinAlong(Pick):
@@ -82,6 +84,7 @@ class MinAlong(Pick):
     name = "min"
     formula = "y = minⱼ xⱼ"
     gate = "routes the upstream gradient to the first smallest element"
+    gradients: ClassVar = {"x": "routed(g); routed: to the first smallest entry"}
 
 
 def _one_dimension(rng: np.random.Generator) -> Iterable[Sample]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Gather(Op):
 
     formula = "y[i, j] = x[index[i, j], j] along the first dimension"
     gate = "routes: each element receives the sum of the gradients of its copies"
+    gradients: ClassVar = {"x": "placed(g); placed: added up at the indexed places, zeros elsewhere"}
 
     def forward(x, index, *, dim):
         return x.reshape(-1)[positions(index, x.shape, dim)] if x.flags.c_contiguous else _along(x, index, dim)

@@ -8,7 +8,7 @@ an integer beside an index array as an index array too; PyTorch and Backlit do n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Index(Op):
     name = "index"
     formula = "y[k] = x[index[k]]"
     gate = "routes: each element receives the sum of the gradients of its copies"
+    gradients: ClassVar = {"x": "placed(g); placed: added up at the indexed places, zeros elsewhere"}
 
     def forward(x, *indices, dims):
         if dims == (0,) and indices[0].dtype.kind != "b" and x.flags.c_contiguous:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Cat(Op):
 
     formula = "y = [x₁, x₂, …]"
     gate = "routes: the upstream gradient is cut into the inputs' parts"
+    gradients: ClassVar = {"tensors": "part(g); part: the piece that this input was put in"}
 
     def forward(*tensors, dim):
         return np.concatenate(tensors, axis=dim)
@@ -46,6 +47,7 @@ class Stack(Op):
 
     formula = "y[k] = xₖ"
     gate = "routes: input k receives the k-th part of the upstream gradient"
+    gradients: ClassVar = {"tensors": "part(g); part: the slice that this input was put in"}
 
     def forward(*tensors, dim):
         return np.stack(tensors, axis=dim)

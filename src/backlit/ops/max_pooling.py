@@ -7,7 +7,7 @@ as the number of the winning tap within the window, one byte an output for kerne
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class MaxPool(Op):
     name = "max_pool"
     formula = "y[p] = max_t x[p·stride + t·dilation − padding]"
     gate = "routes: the first largest input of each window receives the whole upstream gradient"
+    gradients: ClassVar = {"x": "routed(g); routed: to the first largest entry of each window"}
     domain = "all real inputs; not differentiable where two inputs of a window are equal and largest"
     has_extra = True
 

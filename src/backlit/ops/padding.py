@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class Pad(Op):
 
     formula = "y = x inside, value in the border"
     gate = "routes: the inside passes, the border is dropped"
+    gradients: ClassVar = {"x": "inside(g); inside: without the border"}
 
     def forward(x, *, widths, value):
         inside = x[tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, widths, strict=True))]

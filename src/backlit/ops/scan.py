@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class CumSum(Op):
 
     formula = "yₖ = Σ_{j≤k} xⱼ"
     gate = "adds up: each element receives the sum of the upstream gradients from its place on"
+    gradients: ClassVar = {"x": "Σ_from(g); Σ_from: over each place and all after it"}
     samples = _samples
 
     def forward(x, *, axis, reverse):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Slice(Op):
 
     formula = "y = x[key]"
     gate = "routes: the selected elements receive the upstream gradient, all others 0"
+    gradients: ClassVar = {"x": "placed(g); placed: at the selected places, zeros elsewhere"}
     is_view = True
 
     def forward(x, *, key):
@@ -195,6 +196,7 @@ class Diagonal(Op):
 
     formula = "y[i] = x[i, i + offset]"
     gate = "routes: the diagonal receives the upstream gradient, all else 0"
+    gradients: ClassVar = {"x": "placed(g); placed: on the diagonal, zeros elsewhere"}
     is_view = True
 
     def forward(x, *, offset, dim1, dim2):
@@ -210,6 +212,7 @@ class DiagonalMatrix(Op):
     name = "diag_embed"
     formula = "y[i, i + offset] = x[i], zero elsewhere"
     gate = "routes: reads the upstream gradient's diagonal"
+    gradients: ClassVar = {"x": "diagonal(g)"}
 
     def forward(x, *, shape, offset, dim1, dim2):
         out = np.zeros(shape, x.dtype)

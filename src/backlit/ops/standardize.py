@@ -82,12 +82,12 @@ def standardized_form(name: str, ctx: Any, group: str, mean: str, centred: bool 
     """What x, weight or bias of a normalisation over ``group`` receives; see the module's description. ``mean`` names
     the mean over a group."""
     if name == "bias":
-        return "Σ_shared(g); Σ_shared: over all that share a bias"
+        return "Σ_shared(g); Σ_shared: over all that share the parameter"
     normal = "x̂ = (x − μ)/s" if centred else "x̂ = x/s"
     means = f"μ: the mean of {group}, " if centred else ""
     deviation = f"s: √(σ² + ε) of {group}" if centred else f"s: √(mean(x²) + ε) of {group}"
     if name == "weight":
-        return f"Σ_shared(g ⊙ x̂); {normal}, {means}{deviation}, Σ_shared: over all that share a weight"
+        return f"Σ_shared(g ⊙ x̂); {normal}, {means}{deviation}, Σ_shared: over all that share the parameter"
     h = "weight ⊙ g" if len(ctx.shapes) > 1 and ctx.shapes[1] else "g"
     taken = f"h − {mean}(h) − x̂ ⊙ {mean}(h ⊙ x̂)" if centred else f"h − x̂ ⊙ {mean}(h ⊙ x̂)"
     return f"({taken})/s; h = {h}, {normal}, {means}{deviation}, {mean}: over {group}"

@@ -62,7 +62,7 @@ class Deltas:
         if not isinstance(g, t.Symbol) and self._deserves_name(edge, g):
             g = self._name(edge.target, g)
         form = forms.handed_down(edge, g)
-        self.meanings[edge.target.id, edge.position] = list(self._unique(form.where, edge))
+        self.meanings[edge.target.id, edge.position] = list(self._unique(form.where))
         return form.term
 
     def _deserves_name(self, edge: Edge, g: t.Term) -> bool:
@@ -82,15 +82,18 @@ class Deltas:
             self.formulas[node.id] = self.named[node.id].symbol
         return self.formulas[node.id]
 
-    def _unique(self, where: Any, edge: Edge) -> Iterator[tuple[t.Term, t.Term | str]]:
-        """Names that formulas introduce, told apart from the user's names and from each other."""
+    def _unique(self, where: Any) -> Iterator[tuple[t.Term, t.Term | str]]:
+        """Names that formulas introduce, told apart from the user's names and from each other by a number."""
         for name, meaning in where:
-            if isinstance(name, t.Symbol) and (name.name in self._taken or self._differs(name, meaning)):
-                name.name = f"{name.name}_{edge.target.name}"
+            if isinstance(name, t.Symbol):
+                plain, count = name.name, 1
+                while name.name in self._taken or self._means_another(name, meaning):
+                    count += 1
+                    name.name = f"{plain}{count}"
             self._introduced[_key(name)] = _key(meaning)
             yield name, meaning
 
-    def _differs(self, name: t.Symbol, meaning: t.Term | str) -> bool:
+    def _means_another(self, name: t.Symbol, meaning: t.Term | str) -> bool:
         known = self._introduced.get(_key(name))
         return known is not None and known != _key(meaning)
 
@@ -110,14 +113,14 @@ class Deltas:
 
     def where(self, node: RecordNode) -> list[Equation]:
         """What the names mean that the formulas introduce on which the gradient of ``node`` rests."""
-        found: dict[str, Equation] = {}
+        found: dict[tuple[str, str], Equation] = {}
         for above in between(node):
             for edge in above.terms:
                 for name, meaning in self.meanings[edge.target.id, edge.position]:
                     if isinstance(meaning, str):
-                        found.setdefault(_key(name), Equation((name,), note=meaning))
+                        found.setdefault((_key(name), meaning), Equation((name,), note=meaning))
                     else:
-                        found.setdefault(_key(name), Equation((name, meaning)))
+                        found.setdefault((_key(name), _key(meaning)), Equation((name, meaning)))
         return list(found.values())
 
 

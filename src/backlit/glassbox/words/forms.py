@@ -85,7 +85,7 @@ def _elementwise(edge: Edge, g: t.Term) -> Form:
         if edge.summed_axes == (0,) and len(edge.target.shape) == 2:
             return Form(t.Call("Σ_rows", (product,)), where)
         product = t.Call("Σ_copies", (product,))
-        where = (*where, (t.Symbol("Σ_copies"), _copies(edge)))
+        where = (*where, (t.Function("Σ_copies"), _copies(edge)))
     return Form(product, where)
 
 
@@ -192,7 +192,7 @@ def _chain_rule(edge: Edge, g: t.Term) -> Form:
 
 
 def pointwise(form: t.Term, g: t.Term) -> bool:
-    """Whether ``g`` occurs in a formula once and only entry by entry, so that a larger formula may stand for it."""
+    """Whether ``g`` occurs in a formula once and not in a product of matrices, so that a formula may stand for it."""
     match form:
         case t.Product(left, right, kind) if kind != "@":
             inner, other = (left, right) if _holds(left, g) else (right, left)
@@ -200,6 +200,8 @@ def pointwise(form: t.Term, g: t.Term) -> bool:
         case t.Quotient(top, bottom):
             return not _holds(bottom, g) and pointwise(top, g)
         case t.Negative(inner):
+            return pointwise(inner, g)
+        case t.Call(_, (inner,)):  # read in another shape, added up: g stays whole
             return pointwise(inner, g)
     return form is g
 

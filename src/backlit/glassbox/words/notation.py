@@ -47,7 +47,8 @@ def read(text: str, names: Mapping[str, t.Term]) -> Form:
         found: t.Term | str = meaning[1:].strip() if meaning[0] == ":" else _Reader(meaning[1:], known).whole()
         if isinstance(found, t.Number):
             local[name].value = found.number
-        where.append((local[name], found))
+        called = re.search(rf"(?<!\w){re.escape(name)}\(", text)
+        where.append((t.Function(name) if called else local[name], found))
     return Form(_Reader(formula, known).whole(), tuple(where))
 
 

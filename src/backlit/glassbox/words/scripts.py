@@ -17,6 +17,7 @@ from .terms import (
     Call,
     Choice,
     Condition,
+    Function,
     Indicator,
     Negative,
     Number,
@@ -162,6 +163,10 @@ class Text:
                 return f"√{self.inside(term.arguments[0], ATOM)}"
         return f"{_WORDS.get(term.name, term.name)}({arguments})"
 
+    def function(self, term: Function) -> str:
+        """Its name."""
+        return term.name
+
     def condition(self, term: Condition) -> str:
         """``a > b``."""
         return f"{self.inside(term.left, SUM)} {term.relation} {self.inside(term.right, SUM)}"
@@ -227,6 +232,9 @@ class Latex(Text):
             case "sqrt":
                 return rf"\sqrt{{{arguments}}}"
         return rf"{self._function(_WORDS.get(term.name, term.name))}\left({arguments}\right)"
+
+    def function(self, term: Function) -> str:
+        return self._function(term.name)
 
     def _function(self, name: str) -> str:
         stem = name.removesuffix("′")

@@ -182,6 +182,13 @@ class Call(Term):
 
 
 @dataclass(eq=False)
+class Function(Term):
+    """The name of a function, to say what it means."""
+
+    name: str
+
+
+@dataclass(eq=False)
 class Condition(Term):
     """A comparison, or two joined by ``and`` or ``or``."""
 
