@@ -2,13 +2,17 @@
 
 import json
 import math
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from backlit.cli import main
 from backlit.cli.table import number
+
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "schema" / "record-1.json").read_text("utf-8"))
 
 
 def run(*arguments, **options):
@@ -137,6 +141,7 @@ EXAMPLES = {
 def test_as_json(name):
     arguments, steps, leaves = EXAMPLES[name]
     data = json.loads(run(*arguments, "--json"))
+    jsonschema.validate(data, SCHEMA)
     (walked,) = data["passes"]
     by_name = {node["name"]: node for node in data["nodes"]}
     upstream = {entry["node"]: entry["upstream"]["values"] for entry in walked["nodes"]}
