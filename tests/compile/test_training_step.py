@@ -40,6 +40,37 @@ def test_equals_the_eager_step(name: str, dtype: Any) -> None:
     alike(eager, compiled, tolerance)
 
 
+@pytest.mark.parametrize("sizes", [(2, 16, 16, 1), (16, 16, 16, 16), (5, 40, 1), (1, 1, 1)])
+@pytest.mark.parametrize("activation", [bl.nn.Tanh, bl.nn.ReLU, bl.nn.GELU])
+def test_networks_of_other_shapes(sizes: tuple[int, ...], activation: Any) -> None:
+    eager, compiled = (Training(sizes, activation, optimizer=bl.optim.SGD, lr=0.05) for _ in range(2))
+    step = bl.compile(compiled.step)
+    for x, y in batches(5, 33, sizes[0], sizes[-1]):
+        np.testing.assert_allclose(float(step(x, y)), float(eager.step(x, y)), rtol=1e-4)
+    alike(eager, compiled, 1e-4)
+
+
+def test_a_hundred_steps_of_classification_end_alike() -> None:
+    eager, compiled = (Training((6, 16, 16, 4), bl.nn.ReLU, bl.nn.CrossEntropyLoss, lr=0.01) for _ in range(2))
+    step = bl.compile(compiled.step)
+    for x, y in batches(100, 32, 6, 4, classes=True):
+        a, b = float(eager.step(x, y)), float(step(x, y))
+    np.testing.assert_allclose(b, a, rtol=1e-4)
+
+
+def test_a_label_out_of_range_raises_and_changes_nothing() -> None:
+    training = Training((6, 8, 4), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
+    step = bl.compile(training.step)
+    for x, y in batches(3, 8, 6, 4, classes=True):
+        step(x, y)
+    before = [a.copy() for a in training.state()]
+    y[3] = 4
+    with pytest.raises(bl.errors.BacklitError, match="4"):
+        step(x, y)
+    for a, b in zip(before, training.state(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_scheduled_rate_needs_no_other_program() -> None:
     eager, compiled = Training(), Training()
     step = bl.compile(compiled.step)

@@ -38,10 +38,9 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.reason is not None or mode.tracer is not None or mode.observers or mode.walkers:
             return self.function(*args, **kwargs)
-        arguments, _ = flatten((args, kwargs))
-        key = _signature(args, kwargs, arguments)
+        arguments = args if not kwargs and all(map(_is_tensor, args)) else flatten((args, kwargs))[0]
         with self._lock:
-            forms = self._forms.setdefault(key, [])
+            forms = self._forms.setdefault(_signature(args, kwargs, arguments), [])
             for place, form in enumerate(forms):
                 if isinstance(form, Capture):
                     form = forms[place] = bound(form)
@@ -78,11 +77,18 @@ def bound(seen: Capture) -> Binding:
     return Binding(seen, Executable(build(seen.program, strides)), seen.arrays)
 
 
-def _signature(args: Any, kwargs: Any, arguments: list[Tensor]) -> Any:
+def _is_tensor(x: Any) -> bool:
+    return x.__class__ is Tensor
+
+
+def _signature(args: Any, kwargs: Any, arguments: Any) -> Any:
     """What makes two calls alike: the structure and the plain values of the arguments, shapes, dtypes, layouts."""
-    settings = (_plain(args), _plain(kwargs)) if len(args) != len(arguments) or kwargs else len(args)
-    described = [(x._data.shape, x._data.dtype, x._data.strides, x._requires_grad) for x in arguments]
-    return settings, *described, mode.recording
+    settings = None if arguments is args else (_plain(args), _plain(kwargs))
+    described = []
+    for x in arguments:
+        array = x._data
+        described += [array.shape, array.dtype.num, array.strides, x._requires_grad]
+    return settings, mode.recording, *described
 
 
 def _plain(tree: Any) -> Any:

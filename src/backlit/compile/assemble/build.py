@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..codegen.engine import NativeCode, compile_object
 from ..codegen.gemm import workspace_size
+from ..codegen.gemm_plan import plan
 from ..codegen.target import Target, host_target
 from ..ir.layout import Layout, Strides
 from ..ir.program import Instruction, Program, Value, verify
@@ -80,7 +81,7 @@ def _ordered(program: Program, strides: dict[Value, Strides]) -> tuple[Program, 
     program = verify(with_own_results(program, layouts_of(program, strides)))
     while True:
         layouts = layouts_of(program, strides)
-        order = schedule(program, fuse(program), layouts)
+        order = schedule(program, fuse(program, layouts), layouts)
         pending = [(target, value) for target, value in program.writes if order.in_place.get(value) is not target]
         if not pending:
             return program, layouts, order
@@ -104,7 +105,8 @@ def _workspaces(program: Program, layouts: dict[Value, Layout], target: Target) 
     found = {}
     for instruction in program.body:
         if instruction.opcode == "matmul":
-            size = workspace_size(product_of(instruction, layouts).spec, target)
+            spec = product_of(instruction, layouts).spec
+            size = workspace_size(spec, target) + (spec.m * spec.n + 64 if len(plan(spec, target).depths) > 1 else 0)
             found[instruction] = Value((size,), instruction.result.dtype, "workspace")
     return found
 

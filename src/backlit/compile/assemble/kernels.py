@@ -8,7 +8,19 @@ from typing import Any
 from ..ir.layout import Layout, broadcast_strides
 from ..ir.program import Instruction, Value
 from ..loops.fusion import Group
-from ..loops.kernel import Access, Computed, Constant, Index, Kernel, Load, Operand, Operation, Reduction, Store
+from ..loops.kernel import (
+    Access,
+    Computed,
+    Constant,
+    Index,
+    Kernel,
+    Load,
+    Operand,
+    Operation,
+    Product,
+    Reduction,
+    Store,
+)
 
 
 def kernel_of(
@@ -31,6 +43,7 @@ class _Writer:
         self.dtypes: list[str] = []
         self.operations: list[Operation] = []
         self.place_of: dict[Value, int] = {}
+        self.product: Value | None = None
 
     def kernel(self, stored: set[Value]) -> tuple[Kernel, list[Any]]:
         stores, reductions = [], []
@@ -38,6 +51,11 @@ class _Writer:
             value = member.result
             if member.opcode == "reduce":
                 reductions.append(self.reduction(member))
+                continue
+            if member.opcode == "matmul":
+                self.product = value
+                if value in stored:
+                    stores.append(Store(self.access(value, self.layouts[value].strides, 0), Product()))
                 continue
             assert value.dtype is not None
             operands = tuple(self.operand(x) for x in member.operands)
@@ -51,6 +69,8 @@ class _Writer:
 
     def operand(self, x: Value) -> Operand:
         """A result of this loop, a constant, a position, or an element in memory."""
+        if x is self.product:
+            return Product()
         if x in self.place_of:
             return Computed(self.place_of[x])
         layout = self.layouts[x]

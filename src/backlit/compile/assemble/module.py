@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from ..codegen.gemm import emit_gemm
+from ..codegen.gemm import emit_gemm, workspace_size
 from ..codegen.gemm_plan import Gemm
 from ..codegen.target import Target
 from ..codegen.values import DOUBLE, FLOAT
 from ..ir.layout import Layout
 from ..ir.program import Instruction, Program, Value
 from ..loops.emit import emit_kernel
+from ..loops.epilogue import emit_product
 from ..loops.fusion import Group
 from ..loops.kernel import Kernel
 from .kernels import kernel_of
@@ -59,8 +60,8 @@ class Assembler:
         target: Target,
         clock_slot: int | None = None,
     ) -> None:
-        """``clock_slot``: the table entry of an array that takes the processor's clock before each group and at the end;
-        without one nothing is measured."""
+        """``clock_slot``: the table entry of an array that takes the processor's clock before each group and at the
+        end; without one nothing is measured."""
         self.module = ir.Module("backlit")
         self.makers = program.makers()
         self.layouts = layouts
@@ -68,7 +69,7 @@ class Assembler:
         self.workspaces = workspaces
         self.target = target
         self.clock_slot = clock_slot
-        self.functions: dict[Kernel, Any] = {}
+        self.functions: dict[Any, Any] = {}
         self.products: dict[Gemm, Any] = {}
         self.entries: list[str] = []
         self.sequence: list[str | Instruction] = []
@@ -87,8 +88,11 @@ class Assembler:
                 self.sequence.append(first)
                 continue
             self._open()
-            if first.opcode == "matmul":
-                self._product(first)
+            product = next((m for m in group.members if m.opcode == "matmul"), None)
+            if group.space is not None and product is not None:
+                self._product_and_loop(group, product, stored)
+            elif product is not None:
+                self._product(product)
             elif first.opcode == "require":
                 self._require(first)
             else:
@@ -136,9 +140,7 @@ class Assembler:
         if kernel not in self.functions:
             name = f"loop{len(self.functions)}"
             emit_kernel(self.module, name, kernel, self.target)
-            self.functions[kernel] = self.module.get_global(name)
-            self.functions[kernel].linkage = "internal"
-            self.functions[kernel].attributes.add("noinline")
+            self._internal(kernel, name)
         self.kernels.append((group, kernel))
         assert self.builder is not None
         self.builder.call(self.functions[kernel], [self._pointer(place) for place in buffers])
@@ -172,6 +174,36 @@ class Assembler:
                 for value, start in zip(values, starts, strict=True)
             ]
             self.builder.call(self.products[product.spec], [*pointers, workspace])
+
+    def _product_and_loop(self, group: Group, instruction: Instruction, stored: set[Value]) -> None:
+        """A product whose tiles are finished by a loop."""
+        kernel, buffers = kernel_of(group, self.layouts, self.makers, self.places, stored)
+        product = product_of(instruction, self.layouts)
+        key = (product.spec, kernel)
+        if key not in self.functions:
+            name = f"product_loop{len(self.functions)}"
+            emit_product(self.module, name, product.spec, kernel, self.target)
+            self._internal(key, name)
+        self.kernels.append((group, kernel))
+        assert self.builder is not None and instruction.result.dtype is not None
+        ((start_a, start_b, _),) = product.starts
+        size = instruction.result.dtype.itemsize
+        bases = operand_bases(instruction, self.layouts)
+        operands = [
+            self._pointer(_moved(self.places[base], start * size))
+            for base, start in zip(bases, (start_a, start_b), strict=True)
+        ]
+        packed = self.places[self.workspaces[instruction]]
+        partial = _moved(packed, -(-workspace_size(product.spec, self.target) * size // 64) * 64)
+        scratch = [self._pointer(partial), self._pointer(packed)]
+        slots = [self._pointer(place) for place in buffers]
+        self.builder.call(self.functions[key], [*operands, *scratch, *slots])
+
+    def _internal(self, key: Any, name: str) -> None:
+        """Remember a function of the module that is called from nowhere else."""
+        self.functions[key] = self.module.get_global(name)
+        self.functions[key].linkage = "internal"
+        self.functions[key].attributes.add("noinline")
 
 
 def _moved(place: Place, offset: int) -> Place:

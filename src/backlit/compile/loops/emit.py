@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..codegen.target import Target, host_target
-from ..codegen.values import INT8, INT64, Pointer, Value, constant, element_type, type_of
+from ..codegen.values import Pointer, Value
 from ..codegen.vector import VectorBuilder, function
-from .arithmetic import across, combine, compute, memory_type, neutral
-from .kernel import Access, Computed, Constant, Index, Kernel, Load, Operand, Reduction
+from .arithmetic import across, combine, memory_type, neutral
+from .kernel import Kernel, Reduction
 from .order import arranged
+from .points import Points
 
 LIGHT = 16
 """Loops with at most so many operations are unrolled."""
@@ -41,6 +42,7 @@ class _Emitter:
         self.pointers = pointers
         self.kernel = kernel
         self.lanes = lanes
+        self.points = Points(b, pointers, kernel, lanes)
         self.depth = len(kernel.sizes) - 1
         self.starts = [_start(r, self.depth) for r in kernel.reductions]
 
@@ -59,7 +61,7 @@ class _Emitter:
         fresh = [i for i, start in enumerate(self.starts) if start == max(depth, 0)]
         for i in fresh:
             reduction = kernel.reductions[i]
-            sums = {**sums, i: self._number(neutral(reduction.kind), kernel.slots[reduction.access.slot])}
+            sums = {**sums, i: self.points.number(neutral(reduction.kind), kernel.slots[reduction.access.slot])}
         if depth >= self.depth:
             sums = self._inner(index, sums)
         else:
@@ -108,24 +110,9 @@ class _Emitter:
         """Everything for one vector of elements, of which the first ``count`` are wanted (None: all)."""
         b, kernel = self.b, self.kernel
         here = [*index, i] if kernel.sizes else []
-        made: list[Value] = []
-        known: dict[Operand, Value] = {}
-
-        def value(x: Operand) -> Value:
-            if isinstance(x, Computed):
-                return made[x.place]
-            if x not in known:
-                known[x] = self._leaf(x, here, count)
-            return known[x]
-
-        for o in kernel.operations:
-            result = compute(b, o.opcode, [value(x) for x in o.operands], o.dtype)
-            made.append(result)
-        for store in kernel.stores:
-            self._store(value(store.operand), store.access, here, count)
+        parts = self.points.at(here, count)
         after = []
-        for i_reduction, reduction in enumerate(kernel.reductions):
-            part = value(reduction.operand)
+        for i_reduction, (reduction, part) in enumerate(zip(kernel.reductions, parts, strict=True)):
             if i_reduction in keys:
                 if count is not None:
                     part = b.where(b.first(count, self.lanes), part, neutral(reduction.kind))
@@ -133,59 +120,6 @@ class _Emitter:
             else:
                 self._accumulate(reduction, part, here, count)
         return after
-
-    def _leaf(self, x: Operand, here: list[Any], count: int | None) -> Value:
-        if isinstance(x, Constant):
-            return self._number(x.value, x.dtype)
-        if isinstance(x, Index):
-            first = self.b.splat(self._place(x.strides, x.offset, here), self.lanes)
-            step = x.strides[-1] if x.strides else 0
-            return first + self.b.iota(INT64, self.lanes) * step if step else first
-        assert isinstance(x, Load)
-        return self._load(x.access, here, count)
-
-    def _number(self, number: Any, dtype: str) -> Value:
-        return Value(self.b, constant(number, type_of(element_type(dtype), self.lanes)))
-
-    def _place(self, strides: tuple[int, ...], offset: int, here: list[Any]) -> Value:
-        total = self.b.index(offset)
-        for i, stride in zip(here, strides, strict=True):
-            if stride:
-                total = total + self.b.index(i) * stride
-        return total
-
-    def _address(self, access: Access, here: list[Any]) -> Pointer:
-        return self.pointers[access.slot] + self._place(access.strides, access.offset, here)
-
-    def _load(self, access: Access, here: list[Any], count: int | None) -> Value:
-        b, step = self.b, access.strides[-1] if access.strides else 0
-        address = self._address(access, here)
-        if step == 0:
-            value = address.splat(0, self.lanes)
-        elif step == 1:
-            value = address.load(0, self.lanes, None if count is None else b.first(count, self.lanes))
-        else:
-            value = self._gathered(address, step, self.lanes if count is None else count)
-        return value != 0 if self.kernel.slots[access.slot] == "bool" else value
-
-    def _gathered(self, address: Pointer, step: int, count: int) -> Value:
-        """Elements that are not neighbours, one by one."""
-        emit = self.b.ir
-        vector: Any = constant(0, type_of(address.element, self.lanes))
-        for lane in range(count):
-            scalar = address.load(lane * step, 0)
-            vector = emit.insert_element(vector, scalar.ir, constant(lane, type_of(INT64, 0)))
-        return Value(self.b, vector)
-
-    def _store(self, value: Value, access: Access, here: list[Any], count: int | None) -> None:
-        if self.kernel.slots[access.slot] == "bool":
-            value = self.b.convert(value, INT8)
-        address, step = self._address(access, here), access.strides[-1] if access.strides else 0
-        if step == 1:
-            address.store(value, 0, None if count is None else self.b.first(count, self.lanes))
-            return
-        for lane in range(self.lanes if count is None else count):
-            address.store(self.b.lane(value, lane), lane * step)
 
     # -- reductions -------------------------------------------------------------------------------------------------
 
@@ -195,28 +129,33 @@ class _Emitter:
         return bool(outside)
 
     def _fill(self, reduction: Reduction) -> None:
-        count = 1
-        for d, n in enumerate(self.kernel.sizes):
-            count *= 1 if d in reduction.axes else n
-        start = self.pointers[reduction.access.slot] + reduction.access.offset
-        number = self._number(neutral(reduction.kind), self.kernel.slots[reduction.access.slot])
-        full = count - count % self.lanes
-        self.b.loop(0, full, self.lanes, lambda i: start.store(number, i))
-        if count % self.lanes:
-            start.store(number, full, self.b.first(count % self.lanes, self.lanes))
+        fill_neutral(self.points, self.kernel, reduction)
 
     def _finish(self, reduction: Reduction, index: list[Any], total: Value, start: int | None) -> None:
         """Lanes added up, and stored or added to what is there."""
         b = self.b
         here = [*index, *[0] * (len(self.kernel.sizes) - len(index))]
-        address, result = self._address(reduction.access, here), across(b, reduction.kind, total)
+        address, result = self.points.address(reduction.access, here), across(b, reduction.kind, total)
         if self._in_memory(reduction, start):
             result = combine(b, reduction.kind, address.load(0, 0), result)
         address.store(result)
 
     def _accumulate(self, reduction: Reduction, part: Value, here: list[Any], count: int | None) -> None:
-        before = self._load(reduction.access, here, count)
-        self._store(combine(self.b, reduction.kind, before, part), reduction.access, here, count)
+        before = self.points.load(reduction.access, here, count)
+        self.points.store(combine(self.b, reduction.kind, before, part), reduction.access, here, count)
+
+
+def fill_neutral(points: Points, kernel: Kernel, reduction: Reduction) -> None:
+    """Let the results of a reduction start from what changes nothing."""
+    b, lanes, count = points.b, points.lanes, 1
+    for d, n in enumerate(kernel.sizes):
+        count *= 1 if d in reduction.axes else n
+    start = points.pointers[reduction.access.slot] + reduction.access.offset
+    number = points.number(neutral(reduction.kind), kernel.slots[reduction.access.slot])
+    full = count - count % lanes
+    b.loop(0, full, lanes, lambda i: start.store(number, i))
+    if count % lanes:
+        start.store(number, full, b.first(count % lanes, lanes))
 
 
 def _start(reduction: Reduction, depth: int) -> int | None:
@@ -229,4 +168,4 @@ def _start(reduction: Reduction, depth: int) -> int | None:
     return 0 if depth < 0 else start
 
 
-__all__ = ["emit_kernel", "lanes_for"]
+__all__ = ["emit_kernel", "fill_neutral", "lanes_for"]

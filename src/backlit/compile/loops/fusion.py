@@ -12,12 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..ir.layout import VIEWS
+from ..ir.layout import VIEWS, Layout, broadcast_strides
 from ..ir.primitives import MEANING
 from ..ir.program import Instruction, Program, Value
 
 FREE = frozenset({"constant", "iota"})
 """What is written into each loop that needs it, rather than computed anywhere."""
+
+
+STREAMS = 2
+"""Arrays of a product's size that a loop on its tiles may read. Tiles touch memory in short pieces of many rows; a loop
+that reads more (an optimizer's update) is quicker by itself, straight through."""
 
 
 def in_loops(instruction: Instruction) -> bool:
@@ -43,14 +48,15 @@ def space_of(instruction: Instruction) -> tuple[int, ...]:
     return instruction.operands[0].shape if instruction.opcode == "reduce" else instruction.result.shape
 
 
-def fuse(program: Program) -> list[Group]:
+def fuse(program: Program, layouts: dict[Value, Layout]) -> list[Group]:
     """The groups of a program, in no particular order; views and constants belong to none."""
-    return _Fusion(program).run()
+    return _Fusion(program, layouts).run()
 
 
 class _Fusion:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, layouts: dict[Value, Layout]) -> None:
         self.program = program
+        self.layouts = layouts
         self.makers = program.makers()
         self.position = {instruction: i for i, instruction in enumerate(program.body)}
         self.group: dict[Instruction, Group] = {}
@@ -73,10 +79,10 @@ class _Fusion:
         for instruction in reversed(self.program.body):
             if instruction.opcode in VIEWS or instruction.opcode in FREE:
                 continue
-            if not in_loops(instruction):
+            group = self.joinable(instruction)
+            if group is None and not in_loops(instruction):
                 self.group[instruction] = Group([instruction], None)
                 continue
-            group = self.joinable(instruction)
             if group is None:
                 group = Group([], space_of(instruction))
             group.members.insert(0, instruction)
@@ -86,7 +92,8 @@ class _Fusion:
 
     def joinable(self, instruction: Instruction) -> Group | None:
         """The loop that an instruction joins, if there is one."""
-        if instruction.opcode == "reduce":
+        product = instruction.opcode == "matmul"
+        if instruction.opcode == "reduce" or not (product or in_loops(instruction)):
             return None
         users = self.users.get(instruction.result, [])
         if any(user.opcode == "move" for user, _ in users):
@@ -95,11 +102,31 @@ class _Fusion:
         for group in groups:
             if group.space != instruction.result.shape:
                 continue
-            inside = [direct for user, direct in users if self.group[user] is group]
+            inside = [direct and user.opcode != "matmul" for user, direct in users if self.group[user] is group]
             others = [other for other in groups if other is not group]
+            if product and (others or not self.takes_product(group, instruction)):
+                continue
             if all(inside) and not any(self.waits_for(group, other) for other in others):
                 return group
         return None
+
+    def takes_product(self, group: Group, product: Instruction) -> bool:
+        """Whether a loop can run on the tiles of a product: it has none yet, and walks along rows as tiles do."""
+        if product.result.ndim != 2 or any(m.opcode == "matmul" for m in group.members):
+            return False
+        own = {v for m in group.members for v in m.results}
+        streams = {self.root(o) for m in group.members for o in m.operands if o.shape == group.space}
+        if len(streams - own) - 1 > STREAMS:
+            return False
+        for member in group.members:
+            if any(v.dtype != product.result.dtype and v.kind != "b" for v in (*member.operands, *member.results)):
+                return False
+            for operand in member.operands:
+                if operand not in own and operand is not product.result:
+                    layout = self.layouts[operand]
+                    if broadcast_strides(operand.shape, layout.strides, group.space or ())[-1] not in (0, 1):
+                        return False
+        return True
 
     def waits_for(self, group: Group, other: Group) -> bool:
         """Whether ``group`` needs, directly or not, something that ``other`` makes."""
@@ -129,6 +156,8 @@ class _Fusion:
         readers: dict[Any, list[Group]] = {}
         for group in dict.fromkeys(self.group[i] for i in self.program.body if i in self.group):
             if group.space is None or group.members[0].opcode == "move":
+                continue
+            if any(m.opcode == "matmul" for m in group.members):
                 continue
             roots = {self.root(o) for m in group.members for o in m.operands if o.shape == group.space}
             for root in sorted(roots, key=lambda v: v.number):

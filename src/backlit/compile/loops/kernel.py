@@ -49,7 +49,12 @@ class Computed:
     place: int
 
 
-Operand = Load | Index | Constant | Computed
+@dataclass(frozen=True)
+class Product:
+    """The element of a matrix product that an epilogue is shown."""
+
+
+Operand = Load | Index | Constant | Computed | Product
 
 
 @dataclass(frozen=True)

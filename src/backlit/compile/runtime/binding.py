@@ -1,11 +1,15 @@
 """A compiled program tied to the world: its inputs read from where they are, its effects carried out at each call.
 
-Most calls find everything as it was at the call before; each check is one comparison of identities then. Addresses are
-asked for only where an array is another one than last time.
+Most calls find everything as it was at the call before. Whether that is so is asked in a few passes over flat lists,
+which the interpreter makes without running a line of Python for each entry: a small network's step takes a few
+microseconds, and so must everything around it.
 """
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Sequence
+from operator import attrgetter, getitem, is_
 from typing import Any
 
 import numpy as np
@@ -15,11 +19,14 @@ from ...tensor import Tensor
 from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
-from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Variable
+from ..trace.sources import Argument, ByReference, Cell, Fixed, Gradient, Number, Variable
 from .executable import Executable
 from .stale import Consumed
 
 Array = np.ndarray
+
+_array_of = attrgetter("_data")
+_contents = attrgetter("cell_contents")
 
 
 class Misfit(Exception):
@@ -40,20 +47,30 @@ class Numbers:
 
     def __init__(self, update: Any) -> None:
         self.update = update
-        self.places: list[tuple[int, Array]] = []
+        self.kept: dict[Any, Any] = {}
         self.last: Any = None
 
+    def cell(self, index: int, dtype: Any) -> Array:
+        """The 0-d array that holds one of the numbers in a dtype."""
+        kind = ctypes.c_float if dtype == np.float32 else ctypes.c_double
+        if dtype not in self.kept:
+            self.kept[dtype] = (kind * self.update.count)()
+        return np.frombuffer(self.kept[dtype], dtype)[index, ...]
+
     def renew(self) -> int:
-        """Write down the numbers of the coming step, and return how many steps that makes."""
-        update = self.update
-        step = update.step()
-        if step is None or not update.holds():
+        """Write down the numbers of the coming step, and return how many steps that makes.
+
+        Raises:
+            Misfit: the update would be another one than the program makes.
+        """
+        step = self.update.step()
+        if step is None or not self.update.holds():
             raise Misfit
-        numbers = update.constants(step)
+        numbers = self.update.constants(step)
         if numbers != self.last:
             self.last = numbers
-            for i, cell in self.places:
-                cell[()] = numbers[i]
+            for held in self.kept.values():
+                held[:] = numbers
         return int(step)
 
 
@@ -65,77 +82,100 @@ class Binding:
         self.executable = executable
         self.numbers = [Numbers(update) for update in capture.updates]
         self.arguments: list[tuple[int, int]] = []
-        self.references: list[tuple[int, Tensor]] = []
         self.variables: list[tuple[int, Any, Any]] = []
         self.gradients: list[tuple[int, Tensor]] = []
         self.held: list[Array | None] = [None] * len(capture.sources)
         self.shapes = [(v.shape, v.dtype, element_strides(arrays[v])) for v in capture.program.inputs]
+        self.places: list[int] = []
+        self.tensors: list[Tensor] = []
         for i, source in enumerate(capture.sources):
             self._tie(i, source)
+        self.seen: list[Any] = [None] * len(self.tensors)
+        self._sort_guards()
         self._sort_writes()
 
     def _tie(self, i: int, source: Any) -> None:
         if isinstance(source, Argument):
             self.arguments.append((i, source.index))
         elif isinstance(source, ByReference):
-            self.references.append((i, source.tensor))
+            self.places.append(i)
+            self.tensors.append(source.tensor)
         elif isinstance(source, Variable):
             self.variables.append((i, source.holder, source.key))
         elif isinstance(source, Gradient):
             self.gradients.append((i, source.tensor))
         elif isinstance(source, Number):
-            cell = np.zeros((), self.capture.program.inputs[i].dtype)
             feed = next(n for n in self.numbers if n.update is source.feed)
-            feed.places.append((source.index, cell))
-            self._hold(i, cell)
+            self._hold(i, feed.cell(source.index, self.capture.program.inputs[i].dtype))
         elif isinstance(source, Fixed):
             self._hold(i, source.array)
+
+    def _sort_guards(self) -> None:
+        """Guards as flat lists: the objects behind closure cells and behind entries of dictionaries."""
+        cells = [g for g in self.capture.guards if isinstance(g.holder, Cell)]
+        entries = [g for g in self.capture.guards if not isinstance(g.holder, Cell)]
+        self.cells = [g.holder.cell for g in cells], [g.expected for g in cells]
+        self.entries = [g.holder for g in entries], [g.key for g in entries], [g.expected for g in entries]
 
     def _sort_writes(self) -> None:
         """What is written to: objects whose storages count the write, or arguments found at each call."""
         position = {value: i for i, value in enumerate(self.capture.program.inputs)}
-        fixed = dict(self.references)
         self.written_storages = []
         self.written_inputs = []
         for target, _ in self.capture.program.writes:
-            i = position[target]
-            if i in fixed:
-                self.written_storages.append(fixed[i].storage())
-            else:
-                self.written_inputs.append(i)
+            source = self.capture.sources[position[target]]
+            if not isinstance(source, ByReference):
+                self.written_inputs.append(source)
+            elif source.counted:
+                self.written_storages.append(source.tensor.storage())
 
     # -- calling ----------------------------------------------------------------------------------------------------
 
-    def call(self, arguments: list[Tensor]) -> Any:
+    def call(self, arguments: Sequence[Tensor]) -> Any:
         """Run the program on these arguments.
 
         Raises:
             Misfit: before anything was done, where a condition of the program does not hold.
             Unforeseen: before anything was written, where the values do not suit it.
         """
-        for guard in self.capture.guards:
-            if guard.holder[guard.key] is not guard.expected and not guard.holds():
-                raise Misfit
-        for leaf in self.capture.gradient_free:
-            if leaf._grad is not None:
-                raise Misfit
+        self._check_guards()
         held = self.held
         for i, index in self.arguments:
             array = arguments[index]._data
             if array is not held[i]:
                 self._hold(i, array)
-        for i, tensor in self.references:
-            if tensor._data is not held[i]:
-                self._hold(i, tensor._data)
+        if not all(map(is_, map(_array_of, self.tensors), self.seen)):
+            self._look_at_references()
         if self.variables or self.gradients:
             self._look_up()
         steps = [numbers.renew() for numbers in self.numbers]
-        executable = self.executable
-        outputs = executable.new_outputs()
-        if not executable.run():
+        self.executable.prepare_outputs()
+        if not self.executable.run():
             raise Unforeseen
+        outputs = self.executable.take_outputs()
         self._settle(outputs, steps, arguments)
         return self.capture.rebuild([Tensor(a) for a in outputs[: self.capture.results]])
+
+    def _check_guards(self) -> None:
+        cells, contents = self.cells
+        holders, keys, expected = self.entries
+        try:
+            same = all(map(is_, map(_contents, cells), contents)) and all(
+                map(is_, map(getitem, holders, keys), expected)
+            )
+        except (KeyError, ValueError):
+            raise Misfit from None
+        if not same and not all(guard.holds() for guard in self.capture.guards):
+            raise Misfit
+        for leaf in self.capture.gradient_free:
+            if leaf._grad is not None:
+                raise Misfit
+
+    def _look_at_references(self) -> None:
+        for k, (i, tensor) in enumerate(zip(self.places, self.tensors, strict=True)):
+            if tensor._data is not self.seen[k]:
+                self._hold(i, tensor._data)
+                self.seen[k] = tensor._data
 
     def _look_up(self) -> None:
         for i, holder, key in self.variables:
@@ -159,7 +199,7 @@ class Binding:
         self.held[i] = array
         self.executable.bind(i, array)
 
-    def _settle(self, outputs: list[Array], steps: list[int], arguments: list[Tensor]) -> None:
+    def _settle(self, outputs: list[Array], steps: list[int], arguments: Sequence[Tensor]) -> None:
         """Count steps and writes, and leave gradients as the function would have left them."""
         for numbers, step in zip(self.numbers, steps, strict=True):
             numbers.update.done(step)
@@ -172,12 +212,12 @@ class Binding:
                 leaf._grad = Consumed(leaf)
         if self.written_storages:
             wrote_all(self.written_storages, None)
-        for i in self.written_inputs:
-            self._count_write(i, arguments)
+        for source in self.written_inputs:
+            _count_write(source, arguments)
 
-    def _count_write(self, i: int, arguments: list[Tensor]) -> None:
-        source = self.capture.sources[i]
-        if isinstance(source, Argument):
-            arguments[source.index].storage().wrote()
-        elif isinstance(source, Variable) and isinstance(source.holder[source.key], Tensor):
-            source.holder[source.key].storage().wrote()
+
+def _count_write(source: Any, arguments: Sequence[Tensor]) -> None:
+    if isinstance(source, Argument):
+        arguments[source.index].storage().wrote()
+    elif isinstance(source, Variable) and isinstance(source.holder[source.key], Tensor):
+        source.holder[source.key].storage().wrote()

@@ -16,6 +16,9 @@ from ..ir.program import Instruction, Value
 
 Array = np.ndarray
 
+SMALL = 4096
+"""Bytes up to which copying an output is quicker than asking for the address of new memory."""
+
 
 def address(array: Array) -> int:
     """Where an array's first element lies."""
@@ -33,7 +36,7 @@ class Executable:
     """Native code with its table of addresses and its arena.
 
     ``table`` holds the address of each buffer. Whoever calls keeps the entries of inputs up to date (:meth:`bind`),
-    takes new arrays for the outputs (:meth:`new_outputs`), and calls :meth:`run`.
+    then calls :meth:`prepare_outputs`, :meth:`run` and :meth:`take_outputs`.
     """
 
     def __init__(self, built: Built) -> None:
@@ -50,6 +53,11 @@ class Executable:
         self.table[built.clock_slot] = address(self.clock)
         self.outputs = [(v.shape, v.dtype) for v in program.outputs]
         self.arrays: list[Any] = [None] * (built.clock_slot + 1)
+        sizes = [v.size * v.dtype.itemsize if v.dtype is not None else 0 for v in program.outputs]
+        self._small = [i for i, size in enumerate(sizes) if size <= SMALL]
+        self._large = [i for i, size in enumerate(sizes) if size > SMALL]
+        for i in self._small:
+            self._place_output(i, np.empty(*self.outputs[i]))
         self._objects: dict[Value, Any] = {}
         pointer = ctypes.cast(self.table, ctypes.c_void_p)
         self._parts = [self._part(part, pointer) for part in built.assembled.sequence]
@@ -60,31 +68,38 @@ class Executable:
         self.arrays[slot] = array
         self.table[slot] = address(array)
 
-    def new_outputs(self) -> list[Array]:
-        """New arrays for the outputs of the next run."""
-        found = []
-        for i, (shape, dtype) in enumerate(self.outputs):
-            array = np.empty(shape, dtype)
-            slot = self.first_output + i
-            self.arrays[slot] = array
-            self.table[slot] = address(array)
-            found.append(array)
+    def prepare_outputs(self) -> None:
+        """Take new memory for large outputs; small ones are copied out of a place of their own."""
+        for i in self._large:
+            shape, dtype = self.outputs[i]
+            self._place_output(i, np.empty(shape, dtype))
+
+    def take_outputs(self) -> list[Array]:
+        """The outputs of the last run, as arrays that no later run touches."""
+        first = self.first_output
+        found: list[Any] = [self.arrays[first + i] for i in range(len(self.outputs))]
+        for i in self._small:
+            found[i] = found[i].copy()
         return found
+
+    def _place_output(self, i: int, array: Array) -> None:
+        slot = self.first_output + i
+        self.arrays[slot] = array
+        self.table[slot] = address(array)
 
     def run(self) -> bool:
         """Compute; false where an assumption of the program failed, and nothing was written."""
-        for part in self._parts:
-            part()
+        for part, argument in self._parts:
+            part(argument)
             if self.status.value:
                 self.status.value = 0
                 return False
         return True
 
-    def _part(self, part: str | Instruction, table: Any) -> Callable[[], Any]:
+    def _part(self, part: str | Instruction, table: Any) -> tuple[Callable[[Any], Any], Any]:
         if isinstance(part, str):
-            function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.built.code[part])
-            return lambda: function(table)
-        return lambda: self._call(part)
+            return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.built.code[part]), table
+        return self._call, part
 
     def _call(self, instruction: Instruction) -> None:
         """Call a Python function on arrays that show the operands, and copy its results to their places."""

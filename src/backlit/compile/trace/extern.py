@@ -15,8 +15,8 @@ class ExternForward:
     """The forward rule of an operation on some inputs that vary and some that do not."""
 
     def __init__(self, op: type[Op], template: list[Any], params: dict[str, Any], impure: bool = False) -> None:
-        """``template`` has a constant in the place of each fixed input and :data:`VARIES` elsewhere; ``impure`` says that
-        the rule does more than compute, as drawing random numbers is."""
+        """``template`` has a constant in the place of each fixed input and :data:`VARIES` elsewhere; ``impure`` says
+        that the rule does more than compute, as drawing random numbers is."""
         self.impure = impure
         self.op = op
         self.template = template

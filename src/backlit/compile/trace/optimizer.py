@@ -79,7 +79,11 @@ class _WhetherZero:
 
 def still_answers(group: dict[str, Any], asked: dict[str, tuple[Any, bool]]) -> bool:
     """Whether a group would give the same answers as when the update was traced."""
-    return all((bool(group[name]) if truth else group[name]) == value for name, (value, truth) in asked.items())
+    for name, (value, truth) in asked.items():
+        now = group[name]
+        if now is not value and (bool(now) if truth else now) != value:
+            return False
+    return True
 
 
 class GroupUpdate:
@@ -112,8 +116,13 @@ class GroupUpdate:
 
     def step(self) -> int | None:
         """The number of the coming update, or None where parameters have made different numbers of steps."""
-        steps = [n for block in self.plan.blocks for n in block.steps.tolist()]
-        return int(steps[0]) + 1 if steps.count(steps[0]) == len(steps) else None
+        first = None
+        for block in self.plan.blocks:
+            steps = block.steps.tolist()
+            first = steps[0] if first is None else first
+            if steps.count(first) != len(steps):
+                return None
+        return int(first or 0) + 1
 
     def constants(self, step: int) -> Any:
         """The numbers of an update."""
@@ -172,7 +181,7 @@ def _trace_parameter(
     builder.mark = mark()
     for name, moment in moments.items():
         if tracer.memory.get(moment._data) is None:
-            tracer.memory.put(moment._data, tracer.add_input(ByReference(moment, name), moment._data))
+            tracer.memory.put(moment._data, tracer.add_input(ByReference(moment, name, counted=False), moment._data))
     held, states = (
         [SymbolicArray(builder, tracer.value_of(t), t.dtype) for t in tensors]
         for tensors in ((gradient, param), moments.values())

@@ -44,10 +44,12 @@ class Argument(Source):
 
 
 class ByReference(Source):
-    """A tensor object; its memory is looked up at each call."""
+    """A tensor object; its memory is looked up at each call. Writes to one that is not ``counted`` are nobody's
+    business: an optimizer's state."""
 
-    def __init__(self, tensor: Tensor, name: str = "") -> None:
+    def __init__(self, tensor: Tensor, name: str = "", counted: bool = True) -> None:
         self.tensor = tensor
+        self.counted = counted
         self.name = name
 
 

@@ -145,8 +145,8 @@ class Tracer:
         """Something looks at values to decide what to compute."""
         self.read(
             TraceError(
-                f"compile: {what} at {describe(mark())} depends on values in a way that cannot be compiled. Do it outside "
-                "the function, or run the function eagerly."
+                f"compile: {what} at {describe(mark())} depends on values in a way that cannot be compiled. Do it "
+                "outside the function, or run the function eagerly."
             )
         )
 
@@ -157,8 +157,8 @@ class Tracer:
     def randomness(self) -> TraceError:
         """The error for random numbers that are not drawn by an operation."""
         return TraceError(
-            f"compile: random numbers are drawn at {describe(mark())} in a way that cannot be compiled. Draw them outside "
-            "and pass them as an argument."
+            f"compile: random numbers are drawn at {describe(mark())} in a way that cannot be compiled. Draw them "
+            "outside and pass them as an argument."
         )
 
     # -- gradients --------------------------------------------------------------------------------------------------

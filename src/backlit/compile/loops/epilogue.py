@@ -1,0 +1,80 @@
+"""A kernel as the epilogue of a matrix product: computed on each tile before it leaves the registers.
+
+The kernel's space is the product's rows and columns. Reductions are put together in memory, tile by tile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..codegen.gemm import emit_gemm
+from ..codegen.gemm_plan import Gemm
+from ..codegen.gemm_tile import Tile
+from ..codegen.target import Target
+from ..codegen.values import Pointer, Value
+from ..codegen.vector import VectorBuilder, function
+from .arithmetic import across, combine, memory_type, neutral
+from .emit import fill_neutral
+from .kernel import Kernel, Reduction
+from .points import Points
+
+
+def emit_product(module: Any, name: str, spec: Gemm, kernel: Kernel, target: Target) -> None:
+    """Define ``void name(A, B, partial, workspace, …)`` with one more pointer for each slot of the kernel.
+
+    ``partial`` holds sums that are not complete yet, where the product is computed in several runs.
+    """
+    slots = [memory_type(d) for d in kernel.slots]
+    lanes = target.lanes(spec.dtype)
+
+    def epilogue(b: VectorBuilder, tile: Tile, *pointers: Pointer) -> None:
+        _Epilogue(Points(b, list(pointers), kernel, lanes)).run(tile)
+
+    inner = emit_gemm(module, f"{name}.tiles", spec, target, epilogue, slots)
+    inner.linkage = "internal"
+    with function(module, name, [spec.dtype] * 4 + slots, target, spec.dtype) as (b, *pointers):
+        points = Points(b, pointers[4:], kernel, lanes)
+        for reduction in kernel.reductions:
+            fill_neutral(points, kernel, reduction)
+        b.ir.call(inner, [p.ir for p in pointers])
+
+
+class _Epilogue:
+    def __init__(self, points: Points) -> None:
+        self.points = points
+        self.b = points.b
+        self.kernel = points.kernel
+
+    def run(self, tile: Tile) -> None:
+        for v, mask in enumerate(tile.masks):
+            column = tile.column + v * self.points.lanes
+            totals: dict[int, Value] = {}
+            for i, values in enumerate(tile.values):
+                here = [tile.row + i, column]
+                for r, part in enumerate(self.points.at(here, mask, values[v])):
+                    self._reduce(r, part, here, mask, totals)
+            for r, total in totals.items():
+                self._add(self.kernel.reductions[r], total, [tile.row, column], mask)
+
+    def _reduce(self, r: int, part: Value, here: list[Any], mask: Value | None, totals: dict[int, Value]) -> None:
+        """Rows of the tile are put together in registers where rows are reduced."""
+        reduction = self.kernel.reductions[r]
+        if 0 in reduction.axes:
+            before = totals.get(r)
+            totals[r] = part if before is None else combine(self.b, reduction.kind, before, part)
+        else:
+            self._add(reduction, part, here, mask)
+
+    def _add(self, reduction: Reduction, part: Value, here: list[Any], mask: Value | None) -> None:
+        b, access = self.b, reduction.access
+        if 1 not in reduction.axes:
+            before = self.points.load(access, here, mask)
+            self.points.store(combine(b, reduction.kind, before, part), access, here, mask)
+            return
+        if mask is not None:
+            part = b.where(mask, part, neutral(reduction.kind))
+        address = self.points.address(access, here)
+        address.store(combine(b, reduction.kind, address.load(0, 0), across(b, reduction.kind, part)))
+
+
+__all__ = ["emit_product"]
