@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import backlit as bl
+from backlit.glassbox.debugger import keys
 from backlit.glassbox.debugger.terminal import COMMANDS, answer
 
 PROGRAM = """
@@ -57,13 +59,15 @@ def test_single_keys_at_a_terminal():
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
     text = ""
-    for waits_for, keys in (
+    for waits_for, typed in (
         ("q quit", b"n"),
         ("[1/7]", b"\x1b[C"),
         ("[2/7]", b"g"),
         ("g (node [phase]): ", b"y\n"),
         ("[7/7]", b"\x1b[D"),
-        ("[6/7]", b"0"),
+        ("[6/7]", b"\x1b[1~"),
+        ("at the start", b"\x1b[3~"),
+        ("'escape' is no command", b"$0"),
         ("at the start", b"q"),
     ):
         seen = ""
@@ -71,10 +75,16 @@ def test_single_keys_at_a_terminal():
             assert select.select([descriptor], [], [], 20)[0], f"waited for {waits_for!r} in {seen!r}"
             seen += os.read(descriptor, 4096).decode(errors="replace")
         text += seen
-        os.write(descriptor, keys)
+        os.write(descriptor, typed)
     assert os.waitpid(child, 0)[1] == 0
     os.close(descriptor)
     assert "backward · y · variable" in text
+
+
+def test_keys_of_windows(monkeypatch):
+    codes = iter(["n", "\xe0", "M", "\x00", "K", "\xe0", "?", "\x03"])
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(getwch=lambda: next(codes)))
+    assert [keys._windows_key() for _ in range(5)] == ["n", "right", "left", "escape", keys.INTERRUPT]
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,10 @@ HOSTILE = {
     "gradient twice": (put("passes", 0, "edges", 1, "node", value=4), "listed once"),
     "a number that has a shape": (put("nodes", 0, "number", value=True), "constant without dimensions"),
     "a place in a formula": (put("nodes", 0, "span", value=[3, 1]), "the first not above the second"),
+    "a gradient of whole numbers": (
+        lambda document, arrays: arrays.update({key: a.astype(np.int32) for key, a in arrays.items() if key != "a0"}),
+        "float32 is expected|of floating point is expected",
+    ),
     "edge of nobody": (put("passes", 0, "edges", 0, "position", value=5), "must be below 1"),
     "node of no pass": (put("nodes", 1, "walk", value=3), "null for others|backward pass"),
     "layout of nothing": (put("layouts", value={"a99": [0]}), "axes of an array in the file"),

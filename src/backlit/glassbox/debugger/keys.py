@@ -6,7 +6,16 @@ import os
 import sys
 from typing import Any
 
-_ARROWS = {"[C": "right", "[D": "left", "[A": "up", "[B": "down", "[H": "home", "[F": "end"}
+_ARROWS = {
+    "[C": "right",
+    "[D": "left",
+    "[A": "up",
+    "[B": "down",
+    "[H": "home",
+    "[F": "end",
+    "[1~": "home",
+    "[4~": "end",
+}
 _WINDOWS_ARROWS = {"M": "right", "K": "left", "H": "up", "P": "down", "G": "home", "O": "end"}
 END, INTERRUPT = "\x04", "\x03"
 
@@ -86,7 +95,7 @@ def _windows_key() -> str:
 
     first: str = msvcrt.getwch()  # type: ignore[attr-defined,unused-ignore]
     if first in ("\x00", "\xe0"):
-        return _WINDOWS_ARROWS.get(msvcrt.getwch(), "")  # type: ignore[attr-defined,unused-ignore]
+        return _WINDOWS_ARROWS.get(msvcrt.getwch(), "escape")  # type: ignore[attr-defined,unused-ignore]
     return first
 
 
@@ -111,6 +120,9 @@ def _rest(descriptor: int) -> str:
     import select
 
     text = ""
-    while len(text) < 2 and select.select([descriptor], [], [], 0.05)[0]:
-        text += os.read(descriptor, 1).decode(errors="replace")
+    while select.select([descriptor], [], [], 0.05)[0]:
+        character = os.read(descriptor, 1).decode(errors="replace")
+        text += character
+        if not character or (len(text) > 1 and "@" <= character <= "~"):  # the end of the sequence
+            break
     return text.replace("O", "[")

@@ -192,10 +192,11 @@ class _Reader:
         return None if part.missing else self._numbers(part, shape, dtype)
 
     def _numbers(self, part: Part, shape: tuple[int, ...], dtype: Any = None) -> Kept:
-        """An array by its key, or the statistics that were kept in its place."""
+        """An array by its key, or the statistics that were kept in its place; without a ``dtype`` it is a gradient."""
         kept = self._array(part) if "array" in part else statistics_of(part)
-        if kept.shape != shape or (dtype is not None and kept.dtype != dtype):
-            raise RecordError(f"{part.place} holds {kept.shape} {kept.dtype} where {shape} {dtype or ''} is expected")
+        if kept.shape != shape or (kept.dtype.kind != "f" if dtype is None else kept.dtype != dtype):
+            expected = f"{shape} {dtype or 'of floating point'}"
+            raise RecordError(f"{part.place} holds {kept.shape} {kept.dtype} where {expected} is expected")
         return kept
 
     def _array(self, part: Part) -> Kept:
