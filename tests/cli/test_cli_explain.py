@@ -91,6 +91,7 @@ MISTAKES = [
     (["x+1", "x=1", "--jsn"], "no option '--jsn'"),
     (["x+1", "x=1", "--json", "--latex"], "choose one of"),
     (["x+1", "x=1", "--seed", "a"], "--seed"),
+    (["x+1", "x=randn()", "--seed", "-1"], "--seed"),
     (["sigmoi(x)", "x=1"], "did you mean 'sigmoid'"),
     (["__import__('os').system('true')"], "only a function's name"),
     (["x", "x=@nowhere.csv"], "is not there"),

@@ -38,7 +38,7 @@ class NotExplained(Exception):
 @click.option("--latex", is_flag=True, help="Print the chain rule written out, as LaTeX.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON (docs/record.md).")
 @click.option("--step", is_flag=True, help="Step through both passes in the terminal.")
-@click.option("--seed", type=int, default=0, show_default=True, help="What random values are drawn with.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What random values are drawn with.")
 def explain(
     expression: str,
     values: tuple[str, ...],

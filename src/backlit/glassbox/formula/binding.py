@@ -55,6 +55,10 @@ def bind(text: str, call: Call) -> Iterator[tuple[Parameter, Expression]]:
     for name, given in call.keywords:
         if name not in by_name or name in taken:
             raise ExpressionError(_wrong_name(call.function, name, by_name, taken), text, given.span)
+        if by_name[name].required and not by_name[name].setting:
+            raise ExpressionError(
+                f"'{name}' of '{call.function}' is given in its place, without a name", text, given.span
+            )
         taken.add(name)
         yield by_name[name], given
 
