@@ -34,7 +34,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = "cpu", requires_grad: boo
     out = Tensor(_array(data, dtype, copy=True))
     out._cut = copied(data)
     if requires_grad:
-        out.requires_grad = True
+        out.start_requiring()
     return out
 
 
@@ -112,7 +112,7 @@ def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
 def _finish(array: np.ndarray, requires_grad: bool) -> Tensor:
     out = Tensor(array)
     if requires_grad:
-        out.requires_grad = True
+        out.start_requiring()
     return out
 
 

@@ -227,7 +227,7 @@ def _shape(name: str, size: Any) -> tuple[int, ...]:
 def _finish(array: Array, requires_grad: bool) -> Tensor:
     out = Tensor(np.asarray(array))
     if requires_grad:
-        out.requires_grad = True
+        out.start_requiring()
     return out
 
 

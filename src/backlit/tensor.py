@@ -107,6 +107,12 @@ class Tensor(TensorMethods):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if self._requires_grad != bool(value):
+            grad_switched(self)
+        self.start_requiring(value)
+
+    def start_requiring(self, value: bool = True) -> None:
+        """Set ``requires_grad`` of a tensor that is being made: nobody can have used it without."""
         if self._node is not None and not value:
             raise GradientError("requires_grad can only be cleared on leaf tensors; use .detach() on computed ones.")
         if value and self._data.dtype.kind != "f":
@@ -114,8 +120,6 @@ class Tensor(TensorMethods):
                 f"only floating tensors can require gradients; this one is {self._data.dtype.name}. "
                 "Convert it first, for example with .float()."
             )
-        if self._requires_grad != bool(value):
-            grad_switched(self)
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:

@@ -349,6 +349,14 @@ def test_unused_layer():
 
 
 @program
+def test_unused_in_a_loss_that_requires_no_gradient():
+    w, x = leaf(1.0, 2.0), bl.tensor([3.0, 4.0])
+    with pytest.raises(bl.errors.GradientError):
+        (x * 3).sum().backward()  # HERE
+    return bl.why(w), "unused"
+
+
+@program
 def test_requires_grad_after_use():
     w, v = bl.tensor([1.0, 2.0]), leaf(3.0, 4.0)
     loss = (w * v).sum()  # HERE

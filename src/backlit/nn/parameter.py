@@ -47,7 +47,7 @@ class Parameter(Tensor):
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         _adopt(self, data, "Parameter")
         if requires_grad:
-            self.requires_grad = True
+            self.start_requiring()
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

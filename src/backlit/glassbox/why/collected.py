@@ -65,7 +65,7 @@ def _edited(question: Question) -> Verdict | None:
     grad = question.tensor._grad
     assert grad is not None
     storage = grad._storage
-    if storage is not None and storage.version and not isinstance(storage.writer, str):
+    if storage is not None and storage.version and not _by_backward(question, storage.writer):
         return _verdict(
             question,
             "edited",
@@ -83,6 +83,12 @@ def _edited(question: Question) -> Verdict | None:
             resolve(last.mark),
         )
     return None
+
+
+def _by_backward(question: Question, writer: Any) -> bool:
+    """Whether a write to ``.grad`` was a backward pass that accumulated, or an outsider without a line."""
+    walks = (call.mark for call in question.calls if call.kind == "backward")
+    return isinstance(writer, str) or any(writer == place for place in walks)
 
 
 def _hooked(question: Question) -> Verdict | None:
