@@ -115,6 +115,39 @@ def test_everything_about_a_node(view):
     assert not page.locator(".panel.shown").count()
 
 
+def test_hints(view):
+    page = view(circuit())
+    hint = page.locator(".item.operation title").first.text_content()
+    for part in ("add gives q", "z = x + y", "distributes", "value 3", "∂f/∂q −4", "q = x + y"):
+        assert part in hint
+    assert "z = −4 to f, gradient 3" in page.locator(".wire title").all_text_contents()
+
+
+def test_another_pass(view):
+    data = circuit().to_dict(inline=True)
+    first = data["passes"][0]
+    halves = [{**edge, "downstream": {**edge["downstream"], "values": 0.5}} for edge in first["edges"]]
+    page = view({**data, "passes": [first, {**first, "edges": halves}]})
+    gradients = page.locator(".wire .gradient")
+    assert gradients.all_text_contents().count("0.5") == 4
+    page.locator("header label", has_text="Pass").locator("select").select_option("0")
+    assert sorted(gradients.all_text_contents()) == sorted(["−4", "−4", "−4", "3", "1"])
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("backlitViewer.player.position") == 1
+
+
+def test_paper(view):
+    page = view(network())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert not page.locator(".controls").is_visible() and not page.locator(".search").is_visible()
+    assert page.locator(".graph").is_visible()
+    ground = page.evaluate("getComputedStyle(document.querySelector('.backlit')).backgroundColor")
+    ink = page.evaluate("getComputedStyle(document.querySelector('.graph .title')).fill")
+    assert ground == "rgb(255, 255, 255)" and ink == "rgb(28, 30, 36)"
+    assert len(page.pdf()) > 10_000
+
+
 def test_modules_open_and_close(view):
     page = view(transformer(8))
     before = page.locator(".drawing .item").count()
@@ -214,10 +247,12 @@ def test_light_and_dark(view):
     assert light.evaluate(ground) == colours[0]
 
 
+@pytest.mark.parametrize("colouring", ["kind", "gradient"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_stand_out(view, scheme):
+def test_texts_stand_out(view, scheme, colouring):
     page = view(network(), color_scheme=scheme)
     page.locator(".item.operation").first.click()
+    page.select_option(".colouring", colouring)
     pairs = page.evaluate(CONTRAST)
     assert pairs and min(ratio for _, ratio in pairs) >= 4.5, sorted(pairs, key=lambda pair: pair[1])[:3]
 
@@ -238,7 +273,8 @@ CONTRAST = """() => {
     .filter((e) => e.textContent.trim() && e.getClientRects().length && !e.closest(".help"))
     .map((e) => {
       const style = getComputedStyle(e);
-      const box = e.closest(".item")?.querySelector(".shape");
+      const inside = !e.classList.contains("caption") && e.closest(".item");
+      const box = inside && inside.querySelector(".shape");
       const back = box ? getComputedStyle(box).fill : ground(e);
       const [a, b] = [light(e instanceof SVGElement ? style.fill : style.color), light(back)].sort((x, y) => y - x);
       return [`${e.className?.baseVal ?? e.className} ${e.textContent.slice(0, 20)}`, (a + 0.05) / (b + 0.05)];

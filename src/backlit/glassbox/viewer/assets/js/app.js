@@ -142,6 +142,7 @@ export class App {
     const scale = colouring(this.colouringName, this.view, this.values);
     for (const drawing of this.drawings) drawing.colour(scale.classOf);
     replace(this.legend, legend(this.colouringName, scale));
+    this.element.querySelector(".colouring").value = this.colouringName;
     this.markSelected();
     this.moved(null);
   }

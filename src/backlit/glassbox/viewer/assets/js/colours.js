@@ -9,7 +9,7 @@ export const COLOURINGS = {
   kind: { label: "kind" },
   gradient: { label: "gradient norm", of: (node, values) => norm(values.upstream(node)), logarithmic: true },
   value: { label: "value scale", of: (node, values) => scale(values.value(node)), logarithmic: true },
-  saturation: { label: "blocked gradient", of: blockedShare, low: 0, high: 1, words: percent },
+  saturation: { label: "saturation (gradient blocked)", of: blockedShare, low: 0, high: 1, words: percent },
   nan: { label: "NaN and infinity" },
 };
 

@@ -7,7 +7,7 @@ import { shapeText } from "./numbers.js";
 import { drawnHeight } from "./outlines.js";
 import { arrowHead, curvesPath, labelPath } from "./paths.js";
 import { rowOf } from "./rows.js";
-import { wireSentence } from "./words.js";
+import { itemHint, wireSentence } from "./words.js";
 
 /** Draws one view with its layout; "forward" is the network itself, "backward" its mirror that the gradients run through. */
 export class Drawing {
@@ -108,7 +108,8 @@ export class Drawing {
 
   item(item) {
     const box = this.geometry.boxes.get(item.key);
-    const element = itemElement(item, box, this.direction === "forward" ? null : mirrored(item, box, this.values));
+    const replacement = this.direction === "forward" ? null : mirrored(item, box, this.values);
+    const element = itemElement(item, box, replacement, itemHint(item, sentence(item), this.values));
     this.items.set(item.key, element);
     return element;
   }
@@ -212,12 +213,12 @@ function mirrored(item, box, values) {
   return { ...box, title: meets && node.kind === "operation" ? `Σ ${title}` : title };
 }
 
-function itemElement(item, box, replacement) {
+function itemElement(item, box, replacement, hint) {
   const drawn = replacement ?? box;
   const kind = item.group ? "group" : item.node.kind;
   const base = `item ${kind} ${box.shape}`;
   const attributes = { class: base, "data-base": base, "data-key": item.key, tabindex: 0, role: "button", "aria-label": sentence(item) };
-  return svg("g", attributes, svg("title", {}, sentence(item)), outline(drawn), texts(drawn, !replacement));
+  return svg("g", attributes, svg("title", {}, hint), outline(drawn), texts(drawn, !replacement));
 }
 
 function sentence({ node, group }) {

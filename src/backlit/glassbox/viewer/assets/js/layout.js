@@ -17,7 +17,7 @@ export async function prepare() {
   engine ??= await globalThis.Viz.instance();
 }
 
-const WIDE = 1.5;
+const WIDE = 1.2;
 
 /** Lays out views of one record, remembering each; `numbers` gives the values that the labels must have room for. */
 export class Layouts {

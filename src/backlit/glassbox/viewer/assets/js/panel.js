@@ -82,8 +82,9 @@ function rule(node) {
 function source(node) {
   if (!node.source) return null;
   const { file, line, text } = node.source;
-  const where = `${file}:${line}${node.source.function ? ` in ${node.source.function}` : ""}`;
-  return section("Source", html("pre", { class: "source" }, html("code", {}, text || "")), html("p", { class: "muted" }, where));
+  const short = file.split(/[\\/]/).slice(-2).join("/");
+  const where = `${short}:${line}${node.source.function ? ` in ${node.source.function}` : ""}`;
+  return section("Source", html("pre", { class: "source" }, html("code", {}, text || "")), html("p", { class: "muted", title: file }, where));
 }
 
 function numbersSection(title, numbers, node, edit) {

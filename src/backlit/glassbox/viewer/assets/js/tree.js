@@ -49,7 +49,7 @@ function tidy(group) {
 /** "blocks.3" says more than "3". */
 function nameNumbered(group) {
   for (const inner of group.groups) {
-    if (/^\d+$/.test(inner.label) && group.parent) inner.label = `${group.key.split(".").pop()}.${inner.label}`;
+    if (/^\d+$/.test(inner.label) && group.parent) inner.label = inner.key.match(/(?:[^.]*[^.\d][^.]*\.)?[\d.]+$/)[0];
     nameNumbered(inner);
   }
 }

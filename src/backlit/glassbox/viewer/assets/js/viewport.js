@@ -2,6 +2,7 @@
 
 const CLOSEST = 3;
 const MARGIN = 28;
+const LEGEND = 44;
 
 export class Viewport {
   /** Moves `content` inside the SVG element `frame`. */
@@ -31,10 +32,10 @@ export class Viewport {
   fit(size = this.size, most = 1.6) {
     this.size = size;
     const { width, height } = this.box;
-    const room = { width: Math.max(width - 2 * MARGIN, 50), height: Math.max(height - 2 * MARGIN, 50) };
+    const room = { width: Math.max(width - 2 * MARGIN, 50), height: Math.max(height - MARGIN - LEGEND, 50) };
     this.scale = Math.min(most, room.width / Math.max(size.width, 1), room.height / Math.max(size.height, 1));
     this.x = (width - size.width * this.scale) / 2;
-    this.y = (height - size.height * this.scale) / 2;
+    this.y = MARGIN + (room.height - size.height * this.scale) / 2;
     this.apply();
     this.fitted = true;
   }

@@ -99,7 +99,7 @@ export function product(edge, here, values) {
     return `upstream ${upstream} × local ${format(scalarOf(here.value))} = ${downstream}`;
   }
   const [from, to] = [edge.target, edge.source].map((node) => shapeText(node.shape));
-  return `upstream ${upstream} (${from}) × local = ${downstream} (${to})`;
+  return `upstream ${upstream} of ${from} × local = ${downstream} of ${to}`;
 }
 
 function scalarOf(value) {
@@ -121,6 +121,21 @@ function leaf({ node }, values) {
     numbers: before ? `= ${gradientLabel(before)} + ${own} = ${gradientLabel(after) ?? own}` : `= ${gradientLabel(after) ?? own}`,
     gate: before ? "Gradients accumulate until they are set to zero." : null,
   };
+}
+
+/** What is shown while the pointer rests on a node: its first sentence and the numbers and texts that matter most. */
+export function itemHint({ node }, first, values) {
+  if (!node) return first;
+  const gradient = gradientLabel(values.upstream(node));
+  const lines = [
+    first,
+    node.formula,
+    node.gate,
+    `value ${valueText(values.value(node)) ?? shapeText(node.shape)}`,
+    gradient === null ? null : `${derivative(node, values)} ${gradient}`,
+    node.source?.text ? `${node.source.line}: ${node.source.text.trim()}` : null,
+  ];
+  return lines.filter(Boolean).join("\n");
 }
 
 /** A wire in one sentence, for screen readers and tooltips. */
