@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from viewer_records import EVIL, chain, circuit, hostile, join, network, transformer
+from viewer_records import EVIL, chain, circuit, hostile, join, network, odd_records, transformer
 
 import backlit as bl
 
@@ -357,3 +357,24 @@ def test_injected_script_does_not_run(view, troubles):
 def test_long_chains_are_cut_into_parts(view):
     page = view(chain(400))
     assert page.locator(".item.group").count() >= 6 and page.locator(".item").count() < 40
+
+
+@pytest.mark.parametrize("name", odd_records())
+def test_unusual_records(view, name):
+    page = view(odd_records()[name])
+    assert page.locator(".item").count() >= 2
+    page.keyboard.press("Home")
+    while not page.evaluate("backlitViewer.player.atEnd"):
+        page.keyboard.press("ArrowRight")
+    page.click("text=Both")
+    for i in range(page.locator(".drawing.forward .item").count()):
+        page.evaluate("i => backlitViewer.select([...backlitViewer.view.items.values()][i])", i)
+        assert page.locator(".panel h2").count() == 1
+
+
+def test_a_module_that_leads_back_to_itself_can_be_closed(view):
+    page = view(odd_records()["a module used twice"])
+    page.evaluate(
+        "backlitViewer.open.clear(); backlitViewer.open.add(backlitViewer.model.tree.groups[0]); backlitViewer.draw()"
+    )
+    assert page.locator(".item.group").count() == 2

@@ -22,6 +22,13 @@ def test_still_picture_without_anywidget(without_anywidget):
     assert shown["image/svg+xml"].startswith("<svg") and "5 nodes" in shown["text/plain"]
 
 
+def test_records_show_themselves(without_anywidget):
+    rec = circuit()
+    assert rec._repr_mimebundle_() == mimebundle(rec)
+    with pytest.raises(ModuleNotFoundError, match="anywidget"):
+        rec.widget()
+
+
 def test_widget_needs_anywidget(without_anywidget):
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'backlit\[notebook\]'"):
         widget(circuit())

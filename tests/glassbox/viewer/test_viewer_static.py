@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from viewer_records import EVIL, chain, circuit, hostile, join, network, transformer
+from viewer_records import EVIL, chain, circuit, hostile, join, network, odd_records, transformer
 
 from backlit.glassbox.viewer import dot, svg
 from backlit.glassbox.viewer.bundle import ASSETS
@@ -104,3 +104,11 @@ def test_symbols_are_those_of_the_page():
     table = re.search(r"const SYMBOLS = \{(.*?)\};", text, re.DOTALL)[1]
     page = dict(re.findall(r'(\w+): "([^"]+)"', table))
     assert page == SYMBOLS
+
+
+@pytest.mark.parametrize("name", odd_records())
+@pytest.mark.parametrize("most", [150, 3])
+def test_unusual_records(name, most):
+    rec = odd_records()[name]
+    assert len(texts(svg(rec, most=most))) >= 2
+    assert dot(rec, most=most).count("->") >= 1

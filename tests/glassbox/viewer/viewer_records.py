@@ -118,3 +118,22 @@ def transformer(blocks=12):
     words = bl.randint(0, 65, (2, 8))
     loss = nn.functional.cross_entropy(Transformer(blocks)(words).reshape(16, 65), bl.randint(0, 65, (16,)))
     return bl.explain(loss, title=f"A transformer, {blocks} blocks").to_dict(inline=True)
+
+
+def odd_records():
+    """Records that lack something, or hold something unusual, by name."""
+    x = bl.tensor([[1.0, -2.0, 3.0]] * 30, requires_grad=True)
+    with bl.record() as forward_only:
+        bl.exp(x).sum()
+    shared, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    net = nn.Sequential(shared, other, shared)
+    empty = bl.tensor(bl.zeros(0, 3), requires_grad=True)
+    chosen = bl.where(x > 0, x, bl.tensor(float("nan")))
+    return {
+        "statistics only": bl.explain((x * 2).sum(), keep="stats"),
+        "forward only": forward_only,
+        "a module used twice": bl.explain(net(x).sum()),
+        "empty": bl.explain((empty * 2).sum()),
+        "NaN and conditions": bl.explain(chosen.sum()),
+        "one leaf": bl.explain(bl.tensor(2.0, requires_grad=True) * 1),
+    }

@@ -113,6 +113,22 @@ class Views:
 
         return dot(self, title=title)
 
+    def widget(self: Any, *, title: str | None = None, height: int = 560) -> Any:
+        """The viewer as a Jupyter widget.
+
+        Raises:
+            ModuleNotFoundError: anywidget is not installed (``pip install 'backlit[notebook]'``).
+        """
+        from ..viewer import widget
+
+        return widget(self, title=title, height=height)
+
+    def _repr_mimebundle_(self: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook shows: a still picture, and the live viewer where anywidget is installed."""
+        from ..viewer import mimebundle
+
+        return mimebundle(self)
+
     # -- files and reruns -----------------------------------------------------------------------------------------
 
     def to_dict(self: Any, inline: bool = True) -> dict[str, Any]:
