@@ -134,7 +134,9 @@ def contributions(rec: Record, x: Any, top: int = 10) -> Contributions:
             f"contributions: no gradient came to {node.name} in this backward pass. bl.why(it) tells the reason."
         )
     counts = _counts(node)
-    roots = [rec.nodes[number] for number in counts if rec.nodes[number].seed is not None]
+    roots = [root for root in rec.roots if root.id in counts]
+    if any(root.seed is None for root in roots):
+        raise RecordError("contributions: only statistics of gradients were kept; record with keep='all'.")
     number = sum(counts[root.id] for root in roots)
     if number <= EVERY:
         return _of_all(node, roots, counts, top)

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..record.model import Edge, Record, RecordNode
 from . import forms
 from . import terms as t
@@ -49,10 +47,7 @@ class Deltas:
 
     def _arriving(self, node: RecordNode) -> t.Term:
         """The sum of what the users hand down, and of what the pass started with here."""
-        total: t.Term = t.Number(0.0)
-        if node.seed is not None:
-            ones = bool(np.all(node.seed == 1))
-            total = t.Number(1.0) if ones else t.Symbol("g", node.seed, node.shape)
+        total = _started(self.rec, node)
         for edge in node.terms:
             total = t.add(total, self._contribution(edge))
         return total
@@ -122,6 +117,15 @@ class Deltas:
                     else:
                         found.setdefault((_key(name), _key(meaning)), Equation((name, meaning)))
         return list(found.values())
+
+
+def _started(rec: Record, node: RecordNode) -> t.Term:
+    """What the pass started with at a node: 1 for ones, as it does by itself; else a symbol; 0 where it did not."""
+    kept = None if rec._pass is None else rec._pass.seeds.get(node.id)
+    if kept is None:
+        return t.Number(0.0)
+    ones = kept.statistics.min == kept.statistics.max == 1
+    return t.Number(1.0) if ones else t.Symbol("g", kept.array, node.shape)
 
 
 def between(node: RecordNode) -> list[RecordNode]:

@@ -82,9 +82,10 @@ def _arrival(node: RecordNode) -> Iterator[str]:
         return
     total = node.upstream
     terms = node.terms
-    if node.seed is not None and not terms:
+    starts = any(root.id == node.id for root in node._record.roots)
+    if starts and not terms:
         yield f"The backward pass starts here, with {_amount(node.seed)}."
-    elif len(terms) == 1 and node.seed is None:
+    elif len(terms) == 1 and not starts:
         yield f"The gradient here is {_amount(total)}; it came from `{terms[0].target.name}`."
     elif total is None or any(edge.downstream is None for edge in terms):
         yield f"The gradient here is a sum of {len(terms)} terms, of which only statistics were kept."
@@ -167,6 +168,8 @@ def _entry_by_entry(edge: Edge, upstream: Array) -> str | None:
     except BacklitError:
         return None
     name = edge.source.name
+    if not slopes.size:
+        return None
     if not np.isfinite(slopes).all():
         return f"Towards `{name}` {int((~np.isfinite(slopes)).sum())} of {slopes.size} slopes are not finite."
     if np.isin(slopes, (0, 1)).all() and not slopes.all():
@@ -235,7 +238,7 @@ def _norm(array: Any) -> float:
 
 def _amount(array: Array | None) -> str:
     if array is None:
-        return "one of which only statistics were kept"
+        return "numbers of which only statistics were kept"
     return (
         figures.array(array)
         if array.size <= 4
