@@ -257,14 +257,14 @@ def returned(data: Any) -> Cut | None:
     return None
 
 
-def copied(data: Any) -> Cut | None:
+def copied(data: Any, op: str = "tensor") -> Cut | None:
     """The cut of a new tensor made from ``data``: a tensor, a sequence with tensors in it, or what left before."""
     if hasattr(data, "_cut"):
-        return taken("copy", "tensor", data)
+        return taken("copy", op, data)
     if isinstance(data, (list, tuple)):
         held = [x for x in data[:MANY] if hasattr(x, "_cut")]
         if held:
-            return cut("copy", "tensor", held)
+            return cut("copy", op, held)
         numbers = trail.numbers
         return _joined(tuple([numbers[id(x)][1] for x in data[:MANY] if id(x) in numbers]), "tensor")
     return returned(data)

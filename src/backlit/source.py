@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import linecache
 import os
 import sys
@@ -15,11 +17,15 @@ Mark = tuple[CodeType, int]
 """A place in running code: the code object and the instruction offset, resolved to a line when asked."""
 
 
+_BETWEEN = (contextlib.__file__, copy.__file__)
+"""Files of the standard library that call us back: decorators and deepcopy."""
+
+
 class _Inside(dict[str, bool]):
     """Whether a file belongs to the library; a plain dict look-up after the first time a file is seen."""
 
     def __missing__(self, filename: str) -> bool:
-        inside = filename.startswith((PACKAGE, "<frozen ", "<string>"))
+        inside = filename in _BETWEEN or filename.startswith((PACKAGE, "<frozen ", "<string>"))
         self[filename] = inside
         return inside
 

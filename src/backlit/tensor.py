@@ -346,6 +346,7 @@ class Tensor(TensorMethods):
             )
         out = type(self).__new__(type(self))
         Tensor.__init__(out, self._data.copy())
+        out._cut = taken("copy", "deepcopy", self)
         out._requires_grad = self._requires_grad
         out._grad = self._grad.__deepcopy__(memo) if self._grad is not None else None
         memo[id(self)] = out

@@ -1,5 +1,6 @@
 """``bl.why`` on gradients that are None: the cause and the exact line, in ordinary programs."""
 
+import copy
 import inspect
 import json
 
@@ -265,6 +266,15 @@ def test_parameter_from_another():
     loss = (h * 2).sum()
     loss.backward()
     return bl.why(w, loss), "copy"
+
+
+@program
+def test_deepcopy():
+    w = bl.nn.Linear(2, 1)
+    twin = copy.deepcopy(w)  # HERE
+    loss = twin(bl.ones(3, 2)).sum()
+    loss.backward()
+    return bl.why(w.weight, loss), "copy"
 
 
 @program

@@ -26,7 +26,7 @@ def _adopt(target: Tensor, data: Any, kind: str) -> None:
         )
     Tensor.__init__(target, data._data)
     target._storage = data.storage()
-    target._cut = copied(data)
+    target._cut = copied(data, kind)
 
 
 class Parameter(Tensor):

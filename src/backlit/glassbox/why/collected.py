@@ -9,7 +9,7 @@ import numpy as np
 
 from ...graph import Node
 from ...journal import CALLS, Call
-from ...source import Source, resolve
+from ...source import Mark, Source, resolve
 from .flow import Flow, Measure
 from .question import Question
 from .sizes import word_for
@@ -65,13 +65,14 @@ def _edited(question: Question) -> Verdict | None:
     grad = question.tensor._grad
     assert grad is not None
     storage = grad._storage
-    if storage is not None and storage.version and not _by_backward(question, storage.writer):
+    writer = None if storage is None else storage.writer
+    if writer is not None and not isinstance(writer, str) and not _by_backward(question, writer):
         return _verdict(
             question,
             "edited",
             "The gradient was written to in place after it was computed (clipping and scaling do this, too).",
             "Expect this of clip_grad_norm_ and its relatives; otherwise leave the write out.",
-            resolve(storage.writer),
+            resolve(writer),
         )
     last = next((call for call in reversed(question.calls) if call.kind in ("backward", "grad_set")), None)
     if last is not None and last.kind == "grad_set" and last.targets[0]() is question.tensor:
@@ -85,10 +86,9 @@ def _edited(question: Question) -> Verdict | None:
     return None
 
 
-def _by_backward(question: Question, writer: Any) -> bool:
-    """Whether a write to ``.grad`` was a backward pass that accumulated, or an outsider without a line."""
-    walks = (call.mark for call in question.calls if call.kind == "backward")
-    return isinstance(writer, str) or any(writer == place for place in walks)
+def _by_backward(question: Question, writer: Mark) -> bool:
+    """Whether a write to ``.grad`` was that of a backward pass, which accumulates in place."""
+    return any(call.mark == writer for call in question.calls if call.kind == "backward")
 
 
 def _hooked(question: Question) -> Verdict | None:

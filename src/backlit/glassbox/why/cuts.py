@@ -71,9 +71,9 @@ WORDS = {
     ),
     "copy": Words(
         "copy",
-        "bl.tensor (or Parameter) made a new tensor from values that were computed from {name}; the copy has no "
-        "history.",
-        "Use the tensor itself, .clone() for a copy that stays in the graph, or bl.stack([…]) for several.",
+        "{op} copied {name}, or values that were computed from it; the copy has no history.",
+        "Use the tensor itself, .clone() for a copy that stays in the graph, or bl.stack([…]) for several; give the "
+        "optimizer the parameters of the model that is trained.",
     ),
     "numpy": Words(
         "numpy",
@@ -184,7 +184,7 @@ def _facts(found: Found) -> Iterable[str]:
     cut = found.cut
     if cut.block is not None and cut.kind in ("no_grad", "inference_mode", "set_grad_enabled"):
         block = resolve(cut.block[1])
-        if block is not None and not block.file.endswith("contextlib.py"):
+        if block is not None:
             yield f"recording was switched off by {cut.block[0]} at {block}"
     for after in reversed(found.way[:-1]):
         if after.kind and after.mark is not None and not _one_line(after, cut):

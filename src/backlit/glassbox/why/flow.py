@@ -131,7 +131,8 @@ def flow_of(question: Question, twin: Twin, walkers: tuple[WalkObserver, ...] = 
     target = twin.place(question.place)
     flow = Flow({node.id for node in question.useful}, target)
     seed = np.ones(twin.root.shape, twin.root.dtype)
-    before, mode.walkers = mode.walkers, (flow, *walkers)
+    before = mode.walkers, mode.observers
+    mode.walkers, mode.observers = (flow, *walkers), ()
     try:
         with no_grad(), quiet():
             found = walk([(twin.root, seed)], keep=True, targets={target}, arrive=lambda *_: None)
@@ -139,5 +140,5 @@ def flow_of(question: Question, twin: Twin, walkers: tuple[WalkObserver, ...] = 
     except BacklitError as error:
         flow.failure = error.with_traceback(None)  # which would hold the frames, and with them the graph
     finally:
-        mode.walkers = before
+        mode.walkers, mode.observers = before
     return flow
