@@ -2,10 +2,15 @@
 
 import ctypes
 
+import llvmlite.binding as llvm
 import pytest
+from llvmlite import ir
 
 from backlit.compile.codegen.engine import NativeCode, assembly, compile_object
-from backlit.compile.codegen.target import host_target
+from backlit.compile.codegen.exponential import exp
+from backlit.compile.codegen.gemm import Gemm, emit_gemm
+from backlit.compile.codegen.target import Target, host_target
+from backlit.compile.codegen.vector import function
 
 TEXT = "define i64 @twice(i64 %x) { %y = add i64 %x, %x ret i64 %y }"
 
@@ -35,6 +40,19 @@ def test_missing_names_are_refused():
 def test_malformed_ir_is_refused():
     with pytest.raises(RuntimeError, match="error"):
         compile_object("define i64 @f(i64 %x) { ret i64 %nothing }")
+
+
+def test_kernels_compile_for_a_machine_that_is_not_this_one():
+    """Vectors of 16 bytes, 32 registers, multiply-add: an ARM core, whose code is only looked at."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = Target("aarch64-unknown-linux-gnu", "neoverse-n1", "+neon,+fp-armv8", 16, 32, True)
+    module = ir.Module()
+    emit_gemm(module, "product", Gemm.of(30, 45, 17, transpose_b=True), target)
+    with function(module, "exps", ["float32"], target) as (b, x):
+        b.sweep(10, lambda i, mask: x.store(exp(b, x.load(i, mask=mask)), i, mask))
+    text = assembly(module, target)
+    assert text.count("fmla") > 50
 
 
 def test_assembly_shows_machine_code():

@@ -1,6 +1,7 @@
 """Matrix products against float64, over shapes that stress every edge of tiles, panels, blocks and runs."""
 
 import ctypes
+import dataclasses
 import itertools
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_float64_and_accumulation(target, shape, transpose_b):
     check(Gemm.of(*shape, transpose_b=transpose_b, accumulate=True), target)
 
 
+@pytest.mark.parametrize("m", [1, 2, 5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_as_scalar_products(target, m, dtype):
+    spec = Gemm.of(m, 37, 133, transpose_b=True, dtype=dtype)
+    assert plan(spec, target).dots and workspace_size(spec, target) == 0
+    check(spec, target)
+    check(dataclasses.replace(spec, accumulate=True, c_stride=40), target)
+
+
 def test_strided_operands_and_rows_of_c_apart(target):
     check(Gemm(20, 35, 11, (50, 3), (40, 1), 37), target)
     check(Gemm(20, 35, 11, (1, 25), (1, 13), 64), target)
@@ -110,11 +120,12 @@ def test_packed_beforehand(target, shape, transpose_b):
     check(Gemm.of(*shape, transpose_b=transpose_b, b_packed=True), target, packed=True)
 
 
-@pytest.mark.parametrize("k", [20, 1100])
-def test_epilogue_sees_each_finished_value_once(target, k):
+@pytest.mark.parametrize(("m", "k", "transpose_b"), [(30, 20, False), (30, 1100, False), (3, 100, True)])
+def test_epilogue_sees_each_finished_value_once(target, m, k, transpose_b):
     """Bias and ReLU into C, the mask of the ReLU as a second output, column sums as a third."""
-    m, n = 30, 45
-    spec = Gemm.of(m, n, k)
+    n = 45
+    spec = Gemm.of(m, n, k, transpose_b=transpose_b)
+    assert plan(spec, target).dots == transpose_b
 
     def epilogue(b, tile, bias, mask, sums):
         def finish(value, row, column, inside):

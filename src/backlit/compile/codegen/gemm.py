@@ -14,6 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numpy.typing import DTypeLike
 
+from .gemm_dots import DotProducts
 from .gemm_plan import Gemm, Panel, Plan, packed_elements, plan
 from .gemm_tile import Epilogue, Tile, TileFunctions
 from .packing import pack_columns, pack_rows
@@ -39,11 +40,14 @@ def emit_gemm(
     cut = plan(spec, target)
     pointers = [spec.dtype] * 4 + list(extras)
     with function(module, name, pointers, target, spec.dtype) as (b, a, given, c, workspace, *others):
-        source = given
-        if cut.pack_b and not spec.b_packed:
-            _pack(b, spec, cut, given, workspace)
-            source = workspace
-        _Product(b, spec, cut, [a, source, c, *others], epilogue).emit()
+        if cut.dots:
+            DotProducts(b, spec, [a, given, c, *others], epilogue).emit()
+        else:
+            source = given
+            if cut.pack_b and not spec.b_packed:
+                _pack(b, spec, cut, given, workspace)
+                source = workspace
+            _Product(b, spec, cut, [a, source, c, *others], epilogue).emit()
     return module.globals[name]
 
 

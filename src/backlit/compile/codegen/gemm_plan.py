@@ -96,6 +96,8 @@ class Plan:
     panels_a_block: int
     pack_b: bool
     copy_a: bool
+    dots: bool = False
+    """Scalar products along k instead of tiles: few rows, and columns of B that would have to be packed."""
 
     @property
     def kept_stride(self) -> int:
@@ -146,6 +148,10 @@ def plan(spec: Gemm, target: Target) -> Plan:
     depths = _depths(spec.k) if tiles > 1 else (spec.k,)
     a_block = max(1, _BLOCK_BYTES // (depths[0] * wide * lanes * itemsize))
     across = spec.b_strides[1] != 1
+    few = spec.m <= min((target.registers - 2) // 2, 12)  # a row of A and its sums each, in registers
+    small = few and spec.m * spec.n * itemsize <= _BLOCK_BYTES and spec.k >= 2 * lanes
+    if across and small and spec.a_strides[1] == 1 and not spec.b_packed:
+        return Plan(lanes, panels, rows, depths, a_block, pack_b=False, copy_a=False, dots=True)
     pack_b = spec.b_packed or across or (tiles >= 8 and len(panels) > 1)
     aliasing = spec.a_strides[1] == 1 and spec.a_strides[0] * itemsize % _ALIASING == 0
     return Plan(lanes, panels, rows, depths, a_block, pack_b, aliasing and len(panels) >= 3 and spec.m > 1)
