@@ -88,6 +88,7 @@ KINDS = [
     ("convolution", "up to 2 outputs", lambda x: x[1:] * 3.0 - x[:-1], (9,)),
     ("triangular", "lower", lambda x: x.cumsum(0), (5,)),
     ("block diagonal", "3 blocks of 4×4", lambda x: bl.softmax(x, -1), (3, 4)),
+    ("block diagonal", "4 blocks of 3×3", lambda x: bl.softmax(x.reshape(4, 3), -1), (1, 2, 2, 3)),
     ("low rank", "symmetric, of rank 4, where 5", lambda x: bl.softmax(x, -1), (5,)),
     ("dense", "100 %", lambda x: bl.tensor(draw(4, 4)) @ bl.tanh(bl.tensor(draw(4, 4) + 1) @ x), (4, 1)),
     ("kronecker", "I ⊗ B: 4 equal blocks", lambda x: bl.stack([x[:, 0] * 2 - x[:, 1], x.sum(1)], 1), (4, 2)),

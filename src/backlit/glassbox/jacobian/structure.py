@@ -169,29 +169,35 @@ def _products(p: Probe, label: str, matrix: Array) -> Iterator[tuple[str, Callab
 
 
 def _blocks(p: Probe) -> Structure | None:
-    """Nothing from one sample reaches another: movements of a few samples stay where they are."""
-    if len(p.into) < 1 or len(p.out) < 1 or p.into[0] != p.out[0] or p.into[0] < 2:
-        return None
-    n = p.into[0]
+    """Nothing from one sample reaches another; samples are counted by leading dimensions, as many of them as hold."""
+    rows, columns = math.prod(p.out), math.prod(p.into)
+    leading = {math.prod(shape[:k]) for shape in (p.out, p.into) for k in range(1, len(shape) + 1)}
+    for n in sorted(leading, reverse=True):
+        if n > 1 and rows % n == columns % n == 0 and (found := _in_blocks(p, n, rows // n, columns // n)) is not None:
+            return found
+    return None
+
+
+def _in_blocks(p: Probe, n: int, rows: int, columns: int) -> Structure | None:
+    """``n`` blocks: movements of a few samples stay where they are, and so does a gradient."""
     looked = sorted({0, n - 1, *p.random.integers(0, n, 6).tolist()})
     responses = []
-    shared = p.draw(p.into[1:])
+    shared = p.draw((columns,))
     for i in looked:
-        tangent = np.zeros(p.into, p.dtype)
+        tangent = np.zeros((n, columns), p.dtype)
         tangent[i] = shared
-        moved = p.operator.push(tangent)
-        if not p.close(np.delete(moved, i, 0), np.zeros(1)):
+        moved = p.operator.push(tangent.reshape(p.into)).reshape(n, rows)
+        if np.delete(moved, i, 0).any():
             return None
         responses.append(moved[i])
-    upstream = np.zeros(p.out, p.dtype)
-    upstream[looked[0]] = p.draw(p.out[1:])
-    if not p.close(np.delete(p.operator.pull(upstream), looked[0], 0), np.zeros(1)):
+    upstream = np.zeros((n, rows), p.dtype)
+    upstream[looked[0]] = p.draw((rows,))
+    if np.delete(p.operator.pull(upstream.reshape(p.out)).reshape(n, columns), looked[0], 0).any():
         return None
-    size = f"{math.prod(p.out[1:])}×{math.prod(p.into[1:])}"
     asked = "all" if len(looked) == n else f"{len(looked)} of them"
     if all(p.close(response, responses[0]) for response in responses):
-        return Structure("kronecker", f"Kronecker I ⊗ B: {n} equal blocks of {size} along dimension 0 ({asked} asked)")
-    return Structure("block diagonal", f"block diagonal: {n} blocks of {size} along dimension 0 ({asked} asked)")
+        return Structure("kronecker", f"Kronecker I ⊗ B: {n} equal blocks of {rows}×{columns} ({asked} asked)")
+    return Structure("block diagonal", f"block diagonal: {n} blocks of {rows}×{columns} ({asked} asked)")
 
 
 def _toeplitz(p: Probe) -> Structure | None:
