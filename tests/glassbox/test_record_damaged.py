@@ -166,6 +166,14 @@ def test_parts_that_do_not_fit_together_are_found_by_the_rerun():
         file.loads(changed).rerun(values={"w": [1.0, 2.0]})
 
 
+def test_parts_that_do_not_fit_together_can_still_be_looked_at():
+    document = put("nodes", 1, "extra", value={"$dict": []}), put("nodes", 3, "settings", value={"$dict": [["x", "y"]]})
+    content = rewritten(rewritten(file.dumps(small()), document[0]), document[1])
+    debugger = file.loads(content).debugger()
+    texts = [str(debugger.step()) for _ in debugger.steps]
+    assert any("(local gradient not known)" in text for text in texts)
+
+
 def test_a_cut_or_empty_file_is_damaged():
     content = file.dumps(small())
     for length in (0, 1, 7, 8, 100, len(content) // 2, len(content) - 1):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import BacklitError
 from ..record import Edge, Record, RecordNode
+from ..record.checked import FAULTS
 from ..record.numbers import Kept
 from .timeline import Step
 
@@ -145,5 +146,5 @@ def _local(edge: Edge) -> str:
             return shown(Kept(np.asarray(local.value)))
         value = local.value if local.kind == "matrix" and np.prod(local.shape) <= FEW else None
         return shown(Kept(value)) if value is not None else f"[{edge.target.gate or 'Jacobian'}]"
-    except BacklitError:
+    except (BacklitError, *FAULTS):
         return "(local gradient not known)"
