@@ -94,10 +94,10 @@ def test_float64_and_accumulation(target, shape, transpose_b):
     check(Gemm.of(*shape, transpose_b=transpose_b, accumulate=True), target)
 
 
-@pytest.mark.parametrize("m", [1, 2, 5])
+@pytest.mark.parametrize(("m", "n"), [(1, 37), (5, 37), (21, 10)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_few_rows_as_scalar_products(target, m, dtype):
-    spec = Gemm.of(m, 37, 133, transpose_b=True, dtype=dtype)
+def test_few_rows_as_scalar_products(target, m, n, dtype):
+    spec = Gemm.of(m, n, 301, transpose_b=True, dtype=dtype)
     assert plan(spec, target).dots and workspace_size(spec, target) == 0
     check(spec, target)
     check(dataclasses.replace(spec, accumulate=True, c_stride=40), target)

@@ -17,6 +17,7 @@ from .vector import VectorBuilder
 
 _DEPTH = 512  # longest run along k that is added up in registers: 14 rows of it stay in a first-level cache
 _BLOCK_BYTES = 256 * 1024  # of B that is gone over again and again: half of a small second-level cache
+_ROWS_BYTES = 32 * 1024  # of A that scalar products go over again and again: a first-level cache
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
 
@@ -148,13 +149,33 @@ def plan(spec: Gemm, target: Target) -> Plan:
     depths = _depths(spec.k) if tiles > 1 else (spec.k,)
     a_block = max(1, _BLOCK_BYTES // (depths[0] * wide * lanes * itemsize))
     across = spec.b_strides[1] != 1
-    few = spec.m <= min((target.registers - 2) // 2, 12)  # a row of A and its sums each, in registers
-    small = few and spec.m * spec.n * itemsize <= _BLOCK_BYTES and spec.k >= 2 * lanes
-    if across and small and spec.a_strides[1] == 1 and not spec.b_packed:
+    if across and spec.a_strides[1] == 1 and not spec.b_packed and _dots_pay(spec, target):
         return Plan(lanes, panels, rows, depths, a_block, pack_b=False, copy_a=False, dots=True)
     pack_b = spec.b_packed or across or (tiles >= 8 and len(panels) > 1)
     aliasing = spec.a_strides[1] == 1 and spec.a_strides[0] * itemsize % _ALIASING == 0
     return Plan(lanes, panels, rows, depths, a_block, pack_b, aliasing and len(panels) >= 3 and spec.m > 1)
+
+
+def _dots_pay(spec: Gemm, target: Target) -> bool:
+    """Whether scalar products are quicker than tiles, by what each spends beside multiplying (measured, as a share).
+
+    Tiles pack B, the more in vain the fewer rows use it, and compute the padding of the last panel; scalar products add
+    up lanes at the end of each. Their rows and sums must stay in a first-level cache.
+    """
+    lanes, itemsize, rows = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize, min(spec.m, dot_rows(target))
+    tiles = 4.8 / spec.m + math.ceil(spec.n / lanes) * lanes / spec.n - 1
+    fits = rows * spec.k * itemsize <= _ROWS_BYTES or spec.m <= rows
+    return fits and rows * spec.n * itemsize <= _BLOCK_BYTES and 3 * lanes / spec.k < tiles
+
+
+def dot_rows(target: Target) -> int:
+    """Rows of a tile of scalar products at most: their vectors and all sums are held in registers."""
+    return target.registers // 4
+
+
+def dot_columns(target: Target, rows: int) -> int:
+    """Columns of such a tile."""
+    return min((target.registers - 2 - rows) // rows, 8)
 
 
 def tile_shape(columns: int, lanes: int, registers: int) -> tuple[tuple[Panel, ...], int]:
