@@ -99,10 +99,11 @@ def _short_slope(edge: Edge) -> Slope:
     found = slope(edge)
     if found is None:
         return Slope(local_symbol(edge))
-    if size(found) <= _SHORT and not isinstance(found, (t.Indicator, t.Choice)):
-        return Slope(found)
     name = _FUNCTION_NAMES.get(edge.target.op or "", edge.target.op)
     arguments = tuple(symbol(e.source) for e in edge.target.inputs)
+    weight = size(found) if len(arguments) == 1 else size(found) - numbers(found)
+    if weight <= _SHORT and not isinstance(found, (t.Indicator, t.Choice)):
+        return Slope(found)
     if len(arguments) > 1:
         local = local_symbol(edge)
         return Slope(local, ((local, found),))
@@ -133,10 +134,24 @@ def size(term: t.Term) -> int:
     return 1
 
 
+def numbers(term: t.Term) -> int:
+    """How many of those are plain numbers."""
+    return int(isinstance(term, t.Number)) + sum(map(numbers, parts(term)))
+
+
+def _single(term: t.Term) -> bool:
+    """Whether a term stands for one number."""
+    if isinstance(term, t.Symbol):
+        return term.shape == () or (term.shape is None and isinstance(term.value, float))
+    return isinstance(term, t.Number) or (bool(parts(term)) and all(map(_single, parts(term))))
+
+
 def times(g: t.Term, factor: t.Term, shape: tuple[int, ...]) -> t.Term:
     """``g`` times a slope: ``⊙`` between arrays, plain with a number."""
     alone = shape == () or (isinstance(factor, t.Symbol) and factor.shape == ())
-    if isinstance(g, t.Number) or isinstance(factor, t.Number):
+    if isinstance(g, t.Quotient) and t.is_number(g.top, 1) and _single(g.bottom):
+        return t.divide(factor, g.bottom)
+    if _single(g) or isinstance(factor, t.Number):
         return t.multiply(g, factor)
     return t.multiply(g, factor, "" if alone else "⊙")
 

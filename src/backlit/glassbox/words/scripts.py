@@ -40,6 +40,7 @@ class Text:
     """A line of Unicode: ``y(1 − y)``, ``Xᵀ δ1``. With ``numeric``, symbols are replaced by their numbers."""
 
     minus, dot, hadamard = "−", " · ", " ⊙ "
+    slanted = True  # fractions are written in the line and need parentheses
 
     def __init__(self, numeric: bool = False) -> None:
         self.numeric = numeric
@@ -118,7 +119,8 @@ class Text:
         """Around ⊙ sums and matrix products stand in parentheses."""
         parts = []
         for part, written in ((term.left, left), (term.right, right)):
-            loose = isinstance(part, Quotient) or (isinstance(part, Product) and part.kind != "⊙")
+            fraction = isinstance(part, Quotient) and self.slanted
+            loose = fraction or (isinstance(part, Product) and part.kind != "⊙")
             parts.append(self.wrapped(written) if loose else written)
         return self.hadamard.join(parts)
 
@@ -184,6 +186,7 @@ class Latex(Text):
     """LaTeX mathematics, for ``amsmath``."""
 
     minus, dot, hadamard = "-", r" \cdot ", r" \odot "
+    slanted = False
     _functions = frozenset({"exp", "tanh", "sin", "cos", "tan", "sinh", "cosh", "max", "min", "ln"}) | frozenset(
         {"arcsin", "arccos", "arctan"}
     )
