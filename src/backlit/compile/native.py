@@ -27,11 +27,11 @@ NUMPY_ONLY = frozenset({"remainder", "fmod", "pow", "nan_to_num"})
 def supports(instruction: Instruction) -> bool:
     """Whether there is native code for an instruction."""
     opcode = instruction.opcode
-    if opcode in ("extern", "require"):
+    if opcode in ("extern", "require", "leaf"):
         return True
     if any(v.dtype not in DTYPES for v in (*instruction.operands, *instruction.results)):
         return False
-    if opcode in ("constant", "iota", "reshape", "permute", "expand", "slice"):
+    if opcode in ("constant", "iota", "reshape", "permute", "expand", "slice", "cat"):
         return True
     kinds = {v.kind for v in instruction.operands}
     if opcode == "cast":

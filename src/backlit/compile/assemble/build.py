@@ -108,6 +108,9 @@ def _workspaces(program: Program, layouts: dict[Value, Layout], target: Target) 
             spec = product_of(instruction, layouts).spec
             size = workspace_size(spec, target) + (spec.m * spec.n + 64 if len(plan(spec, target).depths) > 1 else 0)
             found[instruction] = Value((size,), instruction.result.dtype, "workspace")
+        elif instruction.opcode == "leaf":
+            size = instruction.params["leaf"].workspace(target)
+            found[instruction] = Value((size,), instruction.result.dtype, "workspace")
     return found
 
 

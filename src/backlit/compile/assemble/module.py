@@ -19,7 +19,7 @@ from ..ir.program import Instruction, Program, Value
 from ..loops.emit import emit_kernel
 from ..loops.epilogue import emit_product
 from ..loops.fusion import Group
-from ..loops.kernel import Kernel
+from ..loops.kernel import Access, Constant, Kernel, Load, Store
 from .kernels import kernel_of
 from .products import operand_bases, product_of
 
@@ -95,6 +95,10 @@ class Assembler:
                 self._product(product)
             elif first.opcode == "require":
                 self._require(first)
+            elif first.opcode == "leaf":
+                self._leaf(first)
+            elif first.opcode == "cat":
+                self._cat(first)
             else:
                 self._loop(group, stored)
         if self.clock_slot is not None:
@@ -137,11 +141,15 @@ class Assembler:
 
     def _loop(self, group: Group, stored: set[Value]) -> None:
         kernel, buffers = kernel_of(group, self.layouts, self.makers, self.places, stored)
+        self.kernels.append((group, kernel))
+        self._run(kernel, buffers)
+
+    def _run(self, kernel: Kernel, buffers: list[Place]) -> None:
+        """A call of a loop's function."""
         if kernel not in self.functions:
             name = f"loop{len(self.functions)}"
             emit_kernel(self.module, name, kernel, self.target)
             self._internal(kernel, name)
-        self.kernels.append((group, kernel))
         assert self.builder is not None
         self.builder.call(self.functions[kernel], [self._pointer(place) for place in buffers])
 
@@ -174,6 +182,52 @@ class Assembler:
                 for value, start in zip(values, starts, strict=True)
             ]
             self.builder.call(self.products[product.spec], [*pointers, workspace])
+
+    def _leaf(self, instruction: Instruction) -> None:
+        """A call of a hand-written kernel."""
+        leaf = instruction.params["leaf"]
+        if leaf not in self.functions:
+            name = f"leaf{len(self.functions)}"
+            leaf.emit(self.module, name, self.target)
+            self._internal(leaf, name)
+        operands = [self._pointer(self._start(v)) for v in instruction.operands]
+        results = [self._pointer(self._start(v)) for v in instruction.results]
+        workspace = self._pointer(self.places[self.workspaces[instruction]])
+        pointers = leaf.arguments(operands, results, workspace)
+        assert self.builder is not None
+        nothing = ir.Constant(POINTER, None)
+        self.builder.call(self.functions[leaf], [nothing if p is None else p for p in pointers])
+
+    def _start(self, value: Value) -> Place:
+        """Where the first element of a value lies."""
+        layout = self.layouts[value]
+        assert value.dtype is not None
+        return _moved(self.places[layout.base], layout.offset * value.dtype.itemsize)
+
+    def _cat(self, instruction: Instruction) -> None:
+        """A copy of each part to its place."""
+        result, dim = instruction.result, instruction.params["dim"]
+        begin = 0
+        for part in instruction.operands:
+            if part.size:
+                self._copy(part, result, begin * self.layouts[result].strides[dim])
+            begin += part.shape[dim]
+
+    def _copy(self, part: Value, whole: Value, offset: int) -> None:
+        """Write a value into the memory of a larger one."""
+        assert part.dtype is not None
+        constant = self.makers.get(self.layouts[part].base)
+        if constant is not None and constant.opcode == "constant":
+            read: Any = Constant(constant.params["value"], part.dtype.name)
+            slots: tuple[str, ...] = ()
+            places: list[Place] = []
+        else:
+            layout = self.layouts[part]
+            read = Load(Access(0, layout.strides, layout.offset))
+            slots, places = (part.dtype.name,), [self.places[layout.base]]
+        store = Store(Access(len(slots), self.layouts[whole].strides, offset), read)
+        kernel = Kernel(part.shape, (*slots, part.dtype.name), (), (store,), ())
+        self._run(kernel, [*places, self.places[whole]])
 
     def _product_and_loop(self, group: Group, instruction: Instruction, stored: set[Value]) -> None:
         """A product whose tiles are finished by a loop."""

@@ -144,6 +144,7 @@ def schedule(program: Program, groups: list[Group], layouts: dict[Value, Layout]
     arranged = order.sorted()
     stored = {root for group in groups for root in order.taken(group)}
     stored.update(layouts[v].base for v in program.results())
+    stored.update(v for i in program.body if i.opcode == "leaf" for v in i.results)
     return Schedule(arranged, in_place, {v for v in stored if v in order.maker})
 
 

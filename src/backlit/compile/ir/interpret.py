@@ -53,6 +53,8 @@ def evaluate(instruction: Instruction, operands: list[Any]) -> tuple[Any, ...]:
         if operands[0] != 0:
             raise AssumptionError(f"{instruction!r} does not hold")
         return ()
+    if opcode == "leaf":
+        return params["meaning"](*operands)
     result = results[0]
     meaning = MEANING.get(opcode)
     out = _OTHERS[opcode](operands, params, result) if meaning is None else meaning(*operands)
@@ -72,6 +74,7 @@ _OTHERS: dict[str, Any] = {
     "move": lambda x, p, v: x[0],
     "reshape": lambda x, p, v: x[0].reshape(v.shape),
     "permute": lambda x, p, v: x[0].transpose(p["dims"]),
+    "cat": lambda x, p, v: np.concatenate(x, axis=p["dim"]),
     "slice": lambda x, p, v: x[0][tuple(map(_range, p["starts"], p["steps"], v.shape))],
     "expand": lambda x, p, v: np.broadcast_to(x[0], v.shape),
     "reduce": lambda x, p, v: _REDUCTIONS[p["kind"]].reduce(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..ir.layout import Layout
+from ..ir.layout import Layout, row_major
 from ..ir.program import Instruction, Program, Value
 
 Unreadable = Callable[[tuple[int, ...], tuple[int, ...]], bool]
@@ -17,17 +17,19 @@ def with_operands_in_memory(program: Program, layouts: dict[Value, Layout], unre
     body: list[Instruction] = []
     copies: dict[Value, Value] = {}
 
-    def readable(operand: Value, right: bool) -> bool:
+    def readable(operand: Value, user: Instruction, position: int) -> bool:
         layout = layouts[operand]
         maker = makers.get(layout.base)
         if maker is not None and maker.opcode in ("constant", "iota"):
             return False
-        return not (right and unreadable(operand.shape, layout.strides))
+        if user.opcode == "leaf":
+            return layout.strides == row_major(operand.shape)
+        return not (user.opcode == "matmul" and position == 1 and unreadable(operand.shape, layout.strides))
 
     for instruction in program.body:
-        if instruction.opcode in ("matmul", "extern", "require"):
+        if instruction.opcode in ("matmul", "extern", "require", "leaf"):
             for i, operand in enumerate(instruction.operands):
-                if operand not in copies and not readable(operand, instruction.opcode == "matmul" and i == 1):
+                if operand not in copies and not readable(operand, instruction, i):
                     copies[operand] = Value(operand.shape, operand.dtype)
                     body.append(Instruction("copy", (operand,), (copies[operand],), {}, instruction.mark, None))
             instruction = instruction.replaced(tuple(copies.get(v, v) for v in instruction.operands))

@@ -1,0 +1,43 @@
+"""Attention, head by head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..codegen.attention import Attention, emit_attention, emit_attention_backward, workspace_size
+from ..codegen.target import Target
+from .leaf import Leaf
+
+
+@dataclass(frozen=True)
+class Attend(Leaf):
+    """``query, key, value → out, probabilities``."""
+
+    spec: Attention
+
+    def emit(self, module: Any, name: str, target: Target) -> Any:
+        return emit_attention(module, name, self.spec, target)
+
+    def workspace(self, target: Target) -> int:
+        return workspace_size(self.spec, target)
+
+    def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
+        return [*operands, *results, workspace]
+
+
+@dataclass(frozen=True)
+class AttendBack(Leaf):
+    """``query, key, value, probabilities, g → dquery, dkey, dvalue``."""
+
+    spec: Attention
+
+    def emit(self, module: Any, name: str, target: Target) -> Any:
+        return emit_attention_backward(module, name, self.spec, target)
+
+    def workspace(self, target: Target) -> int:
+        return workspace_size(self.spec, target)
+
+    def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
+        return [*operands, *results, workspace]
