@@ -10,14 +10,12 @@ from ...source import describe, mark
 from ...tensor import Tensor
 from .collected import explain_collected
 from .flow import Flow, Measure, flow_of
-from .missing import explain_missing, no_backward
+from .missing import explain_missing
 from .nonfinite import explain_nonfinite
 from .question import Question, ask
-from .sizes import HUGE, MASKED, TINY, explain_size, word_for
+from .sizes import explain_size, word_for
 from .twin import Twin
 from .verdict import Verdict, line_of, link_of
-
-_ORDINARY = ("chain_rule",)
 
 
 def why(tensor: Tensor, loss: Tensor | None = None) -> Verdict:
@@ -66,7 +64,7 @@ def _answer(question: Question) -> Verdict:
     verdict = _measured(question)
     if verdict is None:
         return explain_missing(question) if missing else _held_only(question, _first_lost(question))
-    return explain_missing(question) if missing and verdict.cause in _ORDINARY else verdict
+    return explain_missing(question) if missing and verdict.cause == "chain_rule" else verdict
 
 
 def _measured(question: Question) -> Verdict | None:
@@ -164,6 +162,3 @@ def _unsaid(question: Question, verdict: Verdict) -> list[str]:
     if tensor._grad is not None or verdict.gradient == "None" or question.root is None or question.walked:
         return []
     return [f"backward() has not run yet, so {question.name}.grad is still None"]
-
-
-__all__ = ["HUGE", "MASKED", "TINY", "Flow", "Verdict", "no_backward", "why"]

@@ -192,17 +192,6 @@ def _saturated(gate: Gate) -> Reading | None:
     x = gate.x
     if x is None or not x.size:
         return None
-    if gate.node.name in ("softmax", "log_softmax"):
-        out = np.exp(gate.out) if gate.node.name == "log_softmax" and gate.out is not None else gate.out
-        if out is None or np.asarray(out).max() < 0.99:
-            return _unchanged(gate)
-        return Reading(
-            "saturated",
-            f"softmax gives all but nothing to one entry (the largest is {np.asarray(out).max():.6g}), and there it is "
-            "flat.",
-            "Make the logits smaller (divide by a temperature, normalize), or use cross_entropy on logits.",
-            (f"the logits go from {x.min():.4g} to {x.max():.4g}",),
-        )
     far = float(np.abs(x).min())
     if far < 2:
         return None
@@ -213,6 +202,21 @@ def _saturated(gate: Gate) -> Reading | None:
         "Make its inputs smaller: standardize the data, use smaller initial weights (xavier_uniform_), or put a "
         "normalization in front.",
         (f"the smallest |x| is {far:.4g}",),
+    )
+
+
+def _softmax(gate: Gate) -> Reading | None:
+    x, out = gate.x, gate.out
+    if x is None or out is None or not x.size:
+        return None
+    largest = float(np.max(np.exp(out) if gate.node.name == "log_softmax" else out))
+    if largest < 0.99:
+        return _unchanged(gate)
+    return Reading(
+        "saturated",
+        f"softmax gives all but nothing to one entry (the largest is {largest:.6g}), and there it is flat.",
+        "Make the logits smaller (divide by a temperature, normalize), or use cross_entropy on logits.",
+        (f"the logits go from {x.min():.4g} to {x.max():.4g}",),
     )
 
 
@@ -337,8 +341,9 @@ for _names, _rule in (
     ("gather slice index embedding", _looked_up),
     ("scaled_dot_product_attention", _attention),
     ("floor ceil round trunc sign floor_divide", _step),
-    ("sigmoid tanh erf logsigmoid softmax log_softmax silu gelu gelu_tanh mish softplus atan", _saturated),
+    ("sigmoid tanh erf logsigmoid silu gelu gelu_tanh mish softplus atan", _saturated),
     ("mul matmul linear dot contract convolution", _product),
+    ("softmax log_softmax", _softmax),
     ("batch_norm layer_norm group_norm standardize", _unchanged),
     ("div", _division),
     ("mean avg_pool", _mean),
