@@ -45,11 +45,19 @@ def _slim_pass(one: dict[str, Any]) -> dict[str, Any]:
     return {
         **one,
         "nodes": [{**entry, "upstream": _coarser(entry["upstream"])} for entry in one["nodes"]],
-        "edges": [{**entry, "downstream": _without_pictures(entry["downstream"])} for entry in one["edges"]],
+        "edges": [_slim_edge(entry) for entry in one["edges"]],
+        "leaves": [{**leaf, **{key: _plain(leaf[key]) for key in ("before", "after")}} for leaf in one["leaves"]],
     }
 
 
-def _without_pictures(numbers: dict[str, Any] | None) -> dict[str, Any] | None:
+def _slim_edge(entry: dict[str, Any]) -> dict[str, Any]:
+    local = entry.get("local")
+    slim = local and {**local, "value": _plain(local.get("value"))}
+    return {**entry, "downstream": _plain(entry["downstream"]), "local": slim}
+
+
+def _plain(numbers: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Numbers without their pictures."""
     return numbers and {key: value for key, value in numbers.items() if key not in ("picture", "histogram")}
 
 

@@ -27,7 +27,8 @@ function exact(_, value) {
 export function close(found, wanted, share = 1e-12) {
   [found].flat().forEach((x, i) => {
     const y = [wanted].flat()[i];
-    if (!(Math.abs(x - y) <= share * Math.max(Math.abs(x), Math.abs(y), 1))) throw new Error(`${found} is not near ${wanted}`);
+    if (!(Math.abs(x - y) <= share * Math.max(Math.abs(x), Math.abs(y), 1)))
+      throw new Error(`${found} is not near ${wanted}`);
   });
 }
 

@@ -1,8 +1,25 @@
-import { format, bytes, gradientLabel, percent, shapeText, table, toNumber, valueText } from "../../../../src/backlit/glassbox/viewer/assets/js/numbers.js";
+import {
+  format,
+  bytes,
+  gradientLabel,
+  percent,
+  shapeText,
+  table,
+  toNumber,
+  valueText,
+} from "../../../../src/backlit/glassbox/viewer/assets/js/numbers.js";
 import { equal, test } from "./harness.js";
 
 test("four significant digits, with a minus sign", () => {
-  equal([-1 / 3, 12, 0.00012345, 1234567, 0.5, -4, 123456].map(format), ["−0.3333", "12", "1.234e−4", "1.235e6", "0.5", "−4", "123456"]);
+  equal([-1 / 3, 12, 0.00012345, 1234567, 0.5, -4, 123456].map(format), [
+    "−0.3333",
+    "12",
+    "1.234e−4",
+    "1.235e6",
+    "0.5",
+    "−4",
+    "123456",
+  ]);
 });
 
 test("what JSON has no numbers for", () => {
@@ -24,5 +41,17 @@ test("short tensors are written out, longer ones by their norm", () => {
 });
 
 test("tables have the rows of the last dimension", () => {
-  equal(table({ shape: [2, 2], values: [[1, 2], [3, "nan"]] }), [["1", "2"], ["3", "NaN"]]);
+  equal(
+    table({
+      shape: [2, 2],
+      values: [
+        [1, 2],
+        [3, "nan"],
+      ],
+    }),
+    [
+      ["1", "2"],
+      ["3", "NaN"],
+    ],
+  );
 });

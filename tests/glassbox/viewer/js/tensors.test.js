@@ -1,10 +1,24 @@
 import { evaluate } from "../../../../src/backlit/glassbox/viewer/assets/js/expressions.js";
-import { broadcastShape, expand, fromNumbers, keptShape, map, matmul, permute, tensor, toNumbers, unbroadcast } from "../../../../src/backlit/glassbox/viewer/assets/js/tensors.js";
+import {
+  broadcastShape,
+  expand,
+  fromNumbers,
+  keptShape,
+  map,
+  matmul,
+  permute,
+  tensor,
+  toNumbers,
+  unbroadcast,
+} from "../../../../src/backlit/glassbox/viewer/assets/js/tensors.js";
 import { close, equal, test, throws } from "./harness.js";
 
 test("shapes are broadcast from the right", () => {
   equal(broadcastShape([[3, 1], [4], []]), [3, 4]);
-  equal(map((x, y) => x * y, tensor([2, 1], [1, 2]), tensor([3], [1, 10, 100])), tensor([2, 3], [1, 10, 100, 2, 20, 200]));
+  equal(
+    map((x, y) => x * y, tensor([2, 1], [1, 2]), tensor([3], [1, 10, 100])),
+    tensor([2, 3], [1, 10, 100, 2, 20, 200]),
+  );
 });
 
 test("what was stretched is summed", () => {
@@ -28,7 +42,14 @@ test("axes in another order", () => {
 });
 
 test("reduced axes are kept as ones", () => {
-  equal([keptShape([2, 3], null), keptShape([2, 3], -1), keptShape([2, 3], [0])], [[1, 1], [2, 1], [1, 3]]);
+  equal(
+    [keptShape([2, 3], null), keptShape([2, 3], -1), keptShape([2, 3], [0])],
+    [
+      [1, 1],
+      [2, 1],
+      [1, 3],
+    ],
+  );
 });
 
 test("numbers come and go, rounded to the dtype", () => {
@@ -42,7 +63,10 @@ test("formulas", () => {
   const named = { x: tensor([2], [1, -1]) };
   equal(evaluate(["where", ["gt", "x", 0], "x", ["mul", 2, "x"]], named).data, [1, -2]);
   equal(evaluate(["gated", 0, "inf"], {}).data, [0]);
-  close(evaluate(["erf", "x"], { x: tensor([3], [0.5, 3, -1]) }).data, [0.5204998778130465, 0.9999779095030014, -0.8427007929497149]);
+  close(
+    evaluate(["erf", "x"], { x: tensor([3], [0.5, 3, -1]) }).data,
+    [0.5204998778130465, 0.9999779095030014, -0.8427007929497149],
+  );
 });
 
 test("there is nothing but what is known", () => {

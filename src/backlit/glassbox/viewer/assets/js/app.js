@@ -41,7 +41,11 @@ export class App {
   usePass(index) {
     this.values = new Values(this.model, this.model.passes[index]);
     this.timeline = new Timeline(this.model, this.values);
-    this.player = new Player(this.timeline, (node) => this.closedAround(node), (_, why) => this.moved(why));
+    this.player = new Player(
+      this.timeline,
+      (node) => this.closedAround(node),
+      (_, why) => this.moved(why),
+    );
     this.layouts = new Layouts(this.values);
   }
 
@@ -54,7 +58,11 @@ export class App {
 
   build() {
     this.content = svg("g", {});
-    this.frame = svg("svg", { class: "graph", role: "group", "aria-label": `Computational graph of ${this.model.title}` }, this.content);
+    this.frame = svg(
+      "svg",
+      { class: "graph", role: "group", "aria-label": `Computational graph of ${this.model.title}` },
+      this.content,
+    );
     this.frame.addEventListener("click", (event) => this.click(event));
     this.frame.addEventListener("dblclick", (event) => this.doubleClick(event));
     this.viewport = new Viewport(this.frame, this.content);
@@ -65,13 +73,25 @@ export class App {
     this.legend = html("div", { class: "legend" });
     this.help = helpOverlay(() => this.toggleHelp(false));
     const stage = html("div", { class: "stage" }, this.frame, this.legend, this.zoomButtons());
-    this.element = html("div", { class: "backlit" }, this.header(), html("main", {}, stage, this.panel), this.controls.element, this.help);
+    this.element = html(
+      "div",
+      { class: "backlit" },
+      this.header(),
+      html("main", {}, stage, this.panel),
+      this.controls.element,
+      this.help,
+    );
     replace(this.host, this.element);
   }
 
   header() {
     this.directionButtons = Object.entries(DIRECTIONS).map(([name, label]) =>
-      button(label, `Show ${name === "both" ? "both networks" : `the ${name} network`}`, () => this.setDirection(name), { "data-direction": name }),
+      button(
+        label,
+        `Show ${name === "both" ? "both networks" : `the ${name} network`}`,
+        () => this.setDirection(name),
+        { "data-direction": name },
+      ),
     );
     const colours = Object.entries(COLOURINGS).map(([name, { label }]) => html("option", { value: name }, label));
     return html(
@@ -79,7 +99,12 @@ export class App {
       {},
       html("h1", {}, this.model.title || "Backlit"),
       html("div", { class: "segments", role: "group", "aria-label": "Which network" }, this.directionButtons),
-      html("label", {}, "Colour ", html("select", { class: "colouring", onchange: (event) => this.setColouring(event.target.value) }, colours)),
+      html(
+        "label",
+        {},
+        "Colour ",
+        html("select", { class: "colouring", onchange: (event) => this.setColouring(event.target.value) }, colours),
+      ),
       this.passChooser(),
       this.search.element,
       this.debugger.toggleButton,
@@ -91,8 +116,15 @@ export class App {
   passChooser() {
     const { passes } = this.model;
     if (passes.length < 2) return null;
-    const options = passes.map((_, i) => html("option", { value: i, selected: i === passes.length - 1 }, `pass ${i + 1}`));
-    return html("label", {}, "Pass ", html("select", { onchange: (event) => this.changePass(Number(event.target.value)) }, options));
+    const options = passes.map((_, i) =>
+      html("option", { value: i, selected: i === passes.length - 1 }, `pass ${i + 1}`),
+    );
+    return html(
+      "label",
+      {},
+      "Pass ",
+      html("select", { onchange: (event) => this.changePass(Number(event.target.value)) }, options),
+    );
   }
 
   changePass(index) {
@@ -130,10 +162,13 @@ export class App {
     const directions = this.direction === "both" ? ["forward", "backward"] : [this.direction];
     this.drawings = directions.map((direction) => new Drawing(this.view, this.geometry, this.values, direction));
     this.drawings[1]?.element.setAttribute("transform", `translate(0 ${height + BETWEEN})`);
-    replace(this.content, this.drawings.map((drawing) => drawing.element));
+    replace(
+      this.content,
+      this.drawings.map((drawing) => drawing.element),
+    );
     this.viewport.size = { width, height: height * directions.length + BETWEEN * (directions.length - 1) };
-    this.frame.setAttribute("data-size", `${Math.ceil(this.viewport.size.width)} ${Math.ceil(this.viewport.size.height)}`);
-    for (const each of this.directionButtons) each.setAttribute("aria-pressed", String(each.dataset.direction === this.direction));
+    for (const each of this.directionButtons)
+      each.setAttribute("aria-pressed", String(each.dataset.direction === this.direction));
     this.refresh();
   }
 
@@ -175,7 +210,9 @@ export class App {
   }
 
   toggleTheme() {
-    const dark = this.element.dataset.theme ? this.element.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    const dark = this.element.dataset.theme
+      ? this.element.dataset.theme === "dark"
+      : matchMedia("(prefers-color-scheme: dark)").matches;
     this.element.dataset.theme = dark ? "light" : "dark";
   }
 
@@ -206,7 +243,9 @@ export class App {
 
   doubleClick(event) {
     const target = event.target.closest?.("[data-key], [data-group]");
-    const group = target && (this.view.items.get(target.dataset.key)?.group ?? this.geometry.clusters.get(target.dataset.group)?.group);
+    const group =
+      target &&
+      (this.view.items.get(target.dataset.key)?.group ?? this.geometry.clusters.get(target.dataset.group)?.group);
     if (group) this.toggle(group);
   }
 
@@ -217,7 +256,8 @@ export class App {
     else for (let each = group; each.parent; each = each.parent) this.open.add(each);
     this.draw();
     const after = this.placeOf(group);
-    if (before && after) this.viewport.pan((before.x - after.x) * this.viewport.scale, (before.y - after.y) * this.viewport.scale);
+    if (before && after)
+      this.viewport.pan((before.x - after.x) * this.viewport.scale, (before.y - after.y) * this.viewport.scale);
     if (this.selected?.group === group) this.select({ key: itemKey(group), group });
   }
 
@@ -245,7 +285,11 @@ export class App {
 
   showPanel() {
     const shown = this.selected && describeItem(this.selected, this.values, this.acts());
-    replace(this.panel, shown ? button(icon("cross"), "Close the details", () => this.select(null), { class: "close" }) : null, shown ?? []);
+    replace(
+      this.panel,
+      shown ? button(icon("cross"), "Close the details", () => this.select(null), { class: "close" }) : null,
+      shown ?? [],
+    );
     this.panel.classList.toggle("shown", Boolean(shown));
   }
 
@@ -321,7 +365,9 @@ export class App {
     const from = this.geometry.boxes.get(key);
     if (!from) return;
     const drawing = this.drawings.find((each) => each.items.get(key) === element) ?? this.drawings[0];
-    const places = [...drawing.items.keys()].filter((other) => other !== key).map((other) => [other, this.geometry.boxes.get(other)]);
+    const places = [...drawing.items.keys()]
+      .filter((other) => other !== key)
+      .map((other) => [other, this.geometry.boxes.get(other)]);
     const found = nearest(from, places, direction);
     if (!found) return;
     drawing.items.get(found).focus({ preventScroll: true });
@@ -339,4 +385,3 @@ export class App {
 function after(list, one) {
   return list[(list.indexOf(one) + 1) % list.length];
 }
-

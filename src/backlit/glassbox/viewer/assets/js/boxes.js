@@ -34,7 +34,15 @@ function operationBox(node) {
   const width = round ? CIRCLE : Math.max(textWidth(title, "node") + 24, CIRCLE + 6);
   const height = (round ? CIRCLE : 32) + (caption ? 2 * CAPTION : 0);
   const captioned = caption ? textWidth(caption, "small") : 0;
-  return { shape: round ? "circle" : "pill", title, caption, captionHeight: CAPTION, width, height, outer: Math.max(width, captioned) };
+  return {
+    shape: round ? "circle" : "pill",
+    title,
+    caption,
+    captionHeight: CAPTION,
+    width,
+    height,
+    outer: Math.max(width, captioned),
+  };
 }
 
 function leafBox(node) {

@@ -15,8 +15,17 @@ export function histogram({ low, high, counts }) {
     return svg("rect", { x: i * bar + 0.5, y: HEIGHT - height, width: bar - 1, height }, svg("title", {}, `${count}`));
   });
   const label = `Histogram from ${format(low)} to ${format(high)}`;
-  const picture = svg("svg", { class: "histogram", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, bars);
-  return html("figure", {}, picture, html("figcaption", {}, html("span", {}, format(low)), html("span", {}, format(high))));
+  const picture = svg(
+    "svg",
+    { class: "histogram", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+    bars,
+  );
+  return html(
+    "figure",
+    {},
+    picture,
+    html("figcaption", {}, html("span", {}, format(low)), html("span", {}, format(high))),
+  );
 }
 
 /** A heat map of a matrix of numbers: blue below zero, orange above, white at zero; hatched where not finite. */
@@ -27,7 +36,12 @@ export function heatMap({ rows, columns, values }) {
   canvas.setAttribute("aria-label", `Heat map, ${rows} by ${columns}, largest size ${format(most)}`);
   const context = canvas.getContext("2d");
   numbers.forEach((row, i) => row.forEach((x, j) => paint(context, i, j, x / most)));
-  return html("figure", {}, canvas, html("figcaption", {}, html("span", {}, `−${format(most)}`), html("span", {}, format(most))));
+  return html(
+    "figure",
+    {},
+    canvas,
+    html("figcaption", {}, html("span", {}, `−${format(most)}`), html("span", {}, format(most))),
+  );
 }
 
 function paint(context, row, column, share) {
@@ -47,5 +61,15 @@ export function heatColour(share) {
 export function numberTable(numbers) {
   const rows = table(numbers);
   if (!rows) return null;
-  return html("table", { class: "numbers" }, rows.map((row) => html("tr", {}, row.map((text) => html("td", {}, text)))));
+  return html(
+    "table",
+    { class: "numbers" },
+    rows.map((row) =>
+      html(
+        "tr",
+        {},
+        row.map((text) => html("td", {}, text)),
+      ),
+    ),
+  );
 }

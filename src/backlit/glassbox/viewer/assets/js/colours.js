@@ -24,7 +24,9 @@ function scale(numbers) {
 /** The share of zeros that an operation adds to the gradient on its way to an input: closed or saturated gates. */
 function blockedShare(node, values) {
   const before = values.upstream(node)?.stats?.zeros;
-  const shares = node.inputs.map((edge) => values.downstream(edge)?.stats?.zeros).filter((share) => share !== undefined);
+  const shares = node.inputs
+    .map((edge) => values.downstream(edge)?.stats?.zeros)
+    .filter((share) => share !== undefined);
   if (before === undefined || !shares.length) return null;
   return Math.max(0, Math.max(...shares) - before);
 }
@@ -32,7 +34,8 @@ function blockedShare(node, values) {
 /** {classOf(item), low, high, label}: a class for every item, and the ends of the scale for the legend. */
 export function colouring(name, view, values) {
   const { of, logarithmic, label, low, high, words } = COLOURINGS[name];
-  if (name === "nan") return { classOf: (item) => (members(item).some((node) => isNotFinite(node, values)) ? "broken" : ""), label };
+  if (name === "nan")
+    return { classOf: (item) => (members(item).some((node) => isNotFinite(node, values)) ? "broken" : ""), label };
   if (!of) return { classOf: () => "", label };
   const numbers = new Map();
   for (const item of view.items.values()) numbers.set(item, largest(members(item), of, values));

@@ -4,7 +4,8 @@ import { button, html, replace } from "./dom.js";
 import { icon } from "./icons.js";
 import { describe } from "./words.js";
 
-const EVERYTHING = "Values above the lines, gradients below. Press play to see them come, or click anything for what is known of it.";
+const EVERYTHING =
+  "Values above the lines, gradients below. Press play to see them come, or click anything for what is known of it.";
 const NOTHING_YET = "Only the inputs and the parameters are known. Press play, or step.";
 const SPEEDS = [0.5, 1, 2, 4, 10];
 
@@ -13,12 +14,21 @@ export class Controls {
     Object.assign(this, { player, values });
     this.playButton = button(icon("play"), "Play", () => player.toggle(), { class: "play" });
     this.slider = html("input", {
-      type: "range", min: 0, max: player.timeline.length, step: 1, "aria-label": "Position in the walk",
+      type: "range",
+      min: 0,
+      max: player.timeline.length,
+      step: 1,
+      "aria-label": "Position in the walk",
       oninput: () => player.seek(Number(this.slider.value)),
     });
     this.count = html("output", { class: "count" });
     this.sentence = html("div", { class: "sentence", role: "status", "aria-live": "polite" });
-    this.element = html("div", { class: "controls" }, html("div", { class: "transport" }, this.buttons(), this.slider, this.count, this.speed()), this.sentence);
+    this.element = html(
+      "div",
+      { class: "controls" },
+      html("div", { class: "transport" }, this.buttons(), this.slider, this.count, this.speed()),
+      this.sentence,
+    );
   }
 
   buttons() {
@@ -34,7 +44,11 @@ export class Controls {
 
   speed() {
     const options = SPEEDS.map((speed) => html("option", { value: speed, selected: speed === 1 }, `${speed}×`));
-    return html("select", { "aria-label": "Speed", onchange: (event) => (this.player.speed = Number(event.target.value)) }, options);
+    return html(
+      "select",
+      { "aria-label": "Speed", onchange: (event) => (this.player.speed = Number(event.target.value)) },
+      options,
+    );
   }
 
   /** Show where the player is, and why it stopped there if it did. */

@@ -12,24 +12,53 @@ export class Debugger {
     this.app = app;
     this.edits = { values: new Map(), gradients: new Map() };
     this.shown = false;
-    this.kind = html("select", { "aria-label": "Condition", onchange: () => this.conditionChanged() },
-      Object.entries(CONDITIONS).map(([name, { label }]) => html("option", { value: name }, label)));
-    this.argument = html("input", { type: "text", "aria-label": "Condition's value", value: "10", size: 9, onkeydown: (event) => this.enter(event) });
+    this.kind = html(
+      "select",
+      { "aria-label": "Condition", onchange: () => this.conditionChanged() },
+      Object.entries(CONDITIONS).map(([name, { label }]) => html("option", { value: name }, label)),
+    );
+    this.argument = html("input", {
+      type: "text",
+      "aria-label": "Condition's value",
+      value: "10",
+      size: 9,
+      onkeydown: (event) => this.enter(event),
+    });
     this.message = html("p", { class: "warning", role: "alert" });
     this.list = html("ul", { class: "breaks" });
     this.changes = html("div", { class: "changes" });
-    this.toggleButton = button("Debug", "Break points and edits", () => this.show(!this.shown), { "aria-pressed": "false" });
+    this.toggleButton = button("Debug", "Break points and edits", () => this.show(!this.shown), {
+      "aria-pressed": "false",
+    });
     this.element = this.build();
   }
 
   build() {
-    const add = html("div", { class: "row" }, "Stop where ", this.kind, this.argument, button("Add", "Add this break point", () => this.add()));
-    const run = html("div", { class: "actions" },
+    const add = html(
+      "div",
+      { class: "row" },
+      "Stop where ",
+      this.kind,
+      this.argument,
+      button("Add", "Add this break point", () => this.add()),
+    );
+    const run = html(
+      "div",
+      { class: "actions" },
       button("Run on", "Run to the next break point", () => this.app.player.run()),
-      button("Rewind", "Back to the start", () => this.app.player.seek(0)));
-    return html("section", { class: "debugger", "aria-label": "Debugger" },
-      html("h3", {}, "Break points"), add, this.message, this.list, run,
-      html("h3", {}, "Edits"), this.changes);
+      button("Rewind", "Back to the start", () => this.app.player.seek(0)),
+    );
+    return html(
+      "section",
+      { class: "debugger", "aria-label": "Debugger" },
+      html("h3", {}, "Break points"),
+      add,
+      this.message,
+      this.list,
+      run,
+      html("h3", {}, "Edits"),
+      this.changes,
+    );
   }
 
   show(shown) {
@@ -65,8 +94,17 @@ export class Debugger {
 
   update() {
     const { breaks } = this.app.player;
-    replace(this.list, breaks.map((point) =>
-      html("li", {}, point.label, button("×", `Remove the break point ${point.label}`, () => this.remove(point), { class: "link" }))));
+    replace(
+      this.list,
+      breaks.map((point) =>
+        html(
+          "li",
+          {},
+          point.label,
+          button("×", `Remove the break point ${point.label}`, () => this.remove(point), { class: "link" }),
+        ),
+      ),
+    );
     replace(this.changes, this.changeLines());
   }
 
@@ -77,15 +115,32 @@ export class Debugger {
     const { app } = this;
     const numbers = what === "value" ? app.values.value(node) : app.values.upstream(node);
     const fields = flatValues(numbers).map((x, i) =>
-      html("input", { type: "text", inputmode: "decimal", size: 8, value: String(x), "aria-label": `element ${i + 1}` }));
+      html("input", {
+        type: "text",
+        inputmode: "decimal",
+        size: 8,
+        value: String(x),
+        "aria-label": `element ${i + 1}`,
+      }),
+    );
     const problem = html("p", { class: "warning", role: "alert" });
     const columns = numbers.shape[numbers.shape.length - 1] ?? 1;
     const grid = html("div", { class: "grid" }, fields);
     grid.style.gridTemplateColumns = `repeat(${Math.min(columns, 8)}, minmax(4em, 1fr))`;
     const apply = () => this.apply(node, what, fields, problem);
-    const form = html("form", { class: "edit", onsubmit: (event) => (event.preventDefault(), apply()) },
-      html("h3", {}, `Edit the ${what} of ${spoken(node)} (${shapeText(node.shape)})`), grid, problem,
-      html("div", { class: "actions" }, html("button", { type: "submit" }, "Apply"), button("Cancel", "Cancel the edit", () => app.showPanel())));
+    const form = html(
+      "form",
+      { class: "edit", onsubmit: (event) => (event.preventDefault(), apply()) },
+      html("h3", {}, `Edit the ${what} of ${spoken(node)} (${shapeText(node.shape)})`),
+      grid,
+      problem,
+      html(
+        "div",
+        { class: "actions" },
+        html("button", { type: "submit" }, "Apply"),
+        button("Cancel", "Cancel the edit", () => app.showPanel()),
+      ),
+    );
     app.panel.prepend(form);
     fields[0].select();
   }
@@ -117,19 +172,41 @@ export class Debugger {
 
   changeLines() {
     const { values, model } = this.app;
-    if (!values.edited) return [html("p", { class: "muted" }, "None. Select a node and edit its value or its gradient; at most 64 elements.")];
+    if (!values.edited)
+      return [
+        html("p", { class: "muted" }, "None. Select a node and edit its value or its gradient; at most 64 elements."),
+      ];
     const nodes = model.nodes.filter((node) => values.isChanged(node));
-    const lines = nodes.slice(0, 30).map((node) => html("tr", {}, html("th", { scope: "row" }, spoken(node)), ...changeCells(node, values)));
-    const head = html("tr", {}, html("th", {}), html("th", { scope: "col" }, "value"), html("th", { scope: "col" }, "gradient"));
-    return [html("table", { class: "rows" }, head, lines), this.lost(), button("Undo all edits", "Undo all edits", () => this.reset())];
+    const lines = nodes
+      .slice(0, 30)
+      .map((node) => html("tr", {}, html("th", { scope: "row" }, spoken(node)), ...changeCells(node, values)));
+    const head = html(
+      "tr",
+      {},
+      html("th", {}),
+      html("th", { scope: "col" }, "value"),
+      html("th", { scope: "col" }, "gradient"),
+    );
+    return [
+      html("table", { class: "rows" }, head, lines),
+      this.lost(),
+      button("Undo all edits", "Undo all edits", () => this.reset()),
+    ];
   }
 
   lost() {
     const { values, model } = this.app;
     if (!values.unknown.size) return null;
-    const names = [...values.unknown].slice(0, 6).map((id) => spoken(model.byId.get(id))).join(", ");
-    return html("p", { class: "warning" },
-      `${values.unknown.size} nodes depend on this edit and cannot be recomputed in the page (${names}${values.unknown.size > 6 ? " …" : ""}). In Python, rec.debugger() can.`);
+    const names = [...values.unknown]
+      .slice(0, 6)
+      .map((id) => spoken(model.byId.get(id)))
+      .join(", ");
+    return html(
+      "p",
+      { class: "warning" },
+      `${values.unknown.size} nodes depend on this edit and cannot be recomputed in the page `,
+      `(${names}${values.unknown.size > 6 ? " …" : ""}). In Python, rec.debugger() can.`,
+    );
   }
 }
 
@@ -156,4 +233,3 @@ export function readNumber(text) {
   const number = Number(plain);
   return plain === "" || Number.isNaN(number) ? null : number;
 }
-

@@ -8,8 +8,14 @@ function fill(made, attributes, children) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false).map(asNode));
+  made.append(...asNodes(children));
   return made;
+}
+
+/** Children in any nesting; null, undefined and false stand for none. */
+function asNodes(children) {
+  const present = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  return present.map(asNode);
 }
 
 function asNode(child) {
@@ -28,7 +34,7 @@ export function svg(tag, attributes = {}, ...children) {
 
 /** Put children in the place of what an element holds. */
 export function replace(element, ...children) {
-  element.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false).map(asNode));
+  element.replaceChildren(...asNodes(children));
 }
 
 /** A button with a label for screen readers, which is also its tooltip. */

@@ -9,13 +9,20 @@ import { arrowHead, curvesPath, labelPath } from "./paths.js";
 import { rowOf } from "./rows.js";
 import { itemHint, wireSentence } from "./words.js";
 
-/** Draws one view with its layout; "forward" is the network itself, "backward" its mirror that the gradients run through. */
+/** Draws a view with its layout; "forward" is the network itself, "backward" the mirror that gradients run through. */
 export class Drawing {
   constructor(view, geometry, values, direction) {
     Object.assign(this, { view, geometry, values, direction });
     this.items = new Map();
     this.wires = new Map();
-    this.element = svg("g", { class: `drawing ${direction}` }, this.clips(), this.clusters(), this.allWires(), this.allItems());
+    this.element = svg(
+      "g",
+      { class: `drawing ${direction}` },
+      this.clips(),
+      this.clusters(),
+      this.allWires(),
+      this.allItems(),
+    );
   }
 
   /** What keeps wires inside their rows; in the coordinates of the layout before it was cut. */
@@ -23,7 +30,12 @@ export class Drawing {
     const { rows } = this.geometry;
     if (rows.length < 2) return [];
     return rows.map((row, i) => {
-      const rectangle = svg("rect", { x: row.from, y: row.top - 10, width: row.to - row.from, height: row.bottom - row.top + 20 });
+      const rectangle = svg("rect", {
+        x: row.from,
+        y: row.top - 10,
+        width: row.to - row.from,
+        height: row.bottom - row.top + 20,
+      });
       return svg("clipPath", { id: this.clipName(i) }, rectangle);
     });
   }
@@ -39,7 +51,11 @@ export class Drawing {
 
   allWires() {
     const shown = this.view.wires.filter((wire) => this.geometry.wires.has(wire.key) && this.isShown(wire));
-    return svg("g", {}, shown.map((wire) => this.wire(wire)));
+    return svg(
+      "g",
+      {},
+      shown.map((wire) => this.wire(wire)),
+    );
   }
 
   isShown(wire) {
@@ -97,7 +113,11 @@ export class Drawing {
   }
 
   allItems() {
-    return svg("g", {}, [...this.view.items.values()].filter((item) => this.reached(item)).map((item) => this.item(item)));
+    return svg(
+      "g",
+      {},
+      [...this.view.items.values()].filter((item) => this.reached(item)).map((item) => this.item(item)),
+    );
   }
 
   reached(item) {
@@ -192,7 +212,12 @@ function line(path) {
 function clusterElement({ group, pieces }) {
   const label = `Module ${group.label}, open. Press Enter to close it.`;
   const attributes = { class: "cluster", "data-group": group.key, tabindex: 0, role: "button", "aria-label": label };
-  return svg("g", attributes, svg("title", {}, `Close ${group.label}`), pieces.map((piece) => frame(piece, group.label)));
+  return svg(
+    "g",
+    attributes,
+    svg("title", {}, `Close ${group.label}`),
+    pieces.map((piece) => frame(piece, group.label)),
+  );
 }
 
 function frame({ x, y, width, height, last }, label) {
@@ -217,7 +242,14 @@ function itemElement(item, box, replacement, hint) {
   const drawn = replacement ?? box;
   const kind = item.group ? "group" : item.node.kind;
   const base = `item ${kind} ${box.shape}`;
-  const attributes = { class: base, "data-base": base, "data-key": item.key, tabindex: 0, role: "button", "aria-label": sentence(item) };
+  const attributes = {
+    class: base,
+    "data-base": base,
+    "data-key": item.key,
+    tabindex: 0,
+    role: "button",
+    "aria-label": sentence(item),
+  };
   return svg("g", attributes, svg("title", {}, hint), outline(drawn), texts(drawn, !replacement));
 }
 
@@ -237,7 +269,9 @@ function outline(box) {
 }
 
 function texts({ x, y, height, title, subtitle, caption, shape }, captioned) {
-  const lines = [svg("text", { class: shape === "number" ? "number" : "title", x, y: subtitle ? y - 3 : y + 5 }, title)];
+  const lines = [
+    svg("text", { class: shape === "number" ? "number" : "title", x, y: subtitle ? y - 3 : y + 5 }, title),
+  ];
   if (subtitle) lines.push(svg("text", { class: "subtitle", x, y: y + 13 }, subtitle));
   if (caption && captioned) lines.push(svg("text", { class: "caption", x, y: y + height / 2 - 4 }, caption));
   return lines;

@@ -4,20 +4,61 @@
 import { map, tensor } from "./tensors.js";
 
 const FUNCTIONS = {
-  add: (x, y) => x + y, sub: (x, y) => x - y, mul: (x, y) => x * y, div: (x, y) => x / y, neg: (x) => -x,
-  pow: (x, y) => x ** y, abs: Math.abs, exp: Math.exp, exp2: (x) => 2 ** x, expm1: Math.expm1, log: Math.log,
-  log1p: Math.log1p, log2: Math.log2, log10: Math.log10, sqrt: Math.sqrt, square: (x) => x * x,
-  sin: Math.sin, cos: Math.cos, tan: Math.tan, asin: Math.asin, acos: Math.acos, atan: Math.atan,
-  sinh: Math.sinh, cosh: Math.cosh, tanh: Math.tanh, asinh: Math.asinh, acosh: Math.acosh, atanh: Math.atanh,
-  floor: Math.floor, ceil: Math.ceil, trunc: Math.trunc, round: halfToEven, sign: Math.sign,
+  add: (x, y) => x + y,
+  sub: (x, y) => x - y,
+  mul: (x, y) => x * y,
+  div: (x, y) => x / y,
+  neg: (x) => -x,
+  pow: (x, y) => x ** y,
+  abs: Math.abs,
+  exp: Math.exp,
+  exp2: (x) => 2 ** x,
+  expm1: Math.expm1,
+  log: Math.log,
+  log1p: Math.log1p,
+  log2: Math.log2,
+  log10: Math.log10,
+  sqrt: Math.sqrt,
+  square: (x) => x * x,
+  sin: Math.sin,
+  cos: Math.cos,
+  tan: Math.tan,
+  asin: Math.asin,
+  acos: Math.acos,
+  atan: Math.atan,
+  sinh: Math.sinh,
+  cosh: Math.cosh,
+  tanh: Math.tanh,
+  asinh: Math.asinh,
+  acosh: Math.acosh,
+  atanh: Math.atanh,
+  floor: Math.floor,
+  ceil: Math.ceil,
+  trunc: Math.trunc,
+  round: halfToEven,
+  sign: Math.sign,
   maximum: (x, y) => (Number.isNaN(x) || Number.isNaN(y) ? NaN : Math.max(x, y)),
   minimum: (x, y) => (Number.isNaN(x) || Number.isNaN(y) ? NaN : Math.min(x, y)),
-  atan2: Math.atan2, hypot: Math.hypot, remainder: (x, y) => x - Math.floor(x / y) * y, fmod: (x, y) => x % y,
-  logaddexp, erf, erfc: (x) => (x > 1 ? farErfc(x) : 1 - erf(x)), sinc: (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)),
-  where: (condition, x, y) => (condition ? x : y), gated: (g, slope) => (g === 0 ? 0 : g * slope),
-  isnan: (x) => Number(Number.isNaN(x)), logical_and: (x, y) => Number(Boolean(x && y)), logical_or: (x, y) => Number(Boolean(x || y)),
-  logical_not: (x) => Number(!x), gt: (x, y) => Number(x > y), ge: (x, y) => Number(x >= y), lt: (x, y) => Number(x < y),
-  le: (x, y) => Number(x <= y), eq: (x, y) => Number(x === y), ne: (x, y) => Number(x !== y),
+  atan2: Math.atan2,
+  hypot: Math.hypot,
+  remainder: (x, y) => x - Math.floor(x / y) * y,
+  fmod: (x, y) => x % y,
+  logaddexp,
+  erf,
+  erfc: (x) => (x > 1 ? farErfc(x) : 1 - erf(x)),
+  sinc: (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)),
+  where: (condition, x, y) => (condition ? x : y),
+  gated: (g, slope) => (g === 0 ? 0 : g * slope),
+  isnan: (x) => Number(Number.isNaN(x)),
+  logical_and: (x, y) => Number(Boolean(x && y)),
+  logical_or: (x, y) => Number(Boolean(x || y)),
+  logical_not: (x) => Number(!x),
+  gt: (x, y) => Number(x > y),
+  ge: (x, y) => Number(x >= y),
+  lt: (x, y) => Number(x < y),
+  le: (x, y) => Number(x <= y),
+  eq: (x, y) => Number(x === y),
+  ne: (x, y) => Number(x !== y),
 };
 
 /** The value of a tree, given tensors by name. Throws an Error for a function or a name that there is not. */
@@ -35,7 +76,11 @@ function lookUp(name, named) {
   return named[name];
 }
 
-const CONSTANTS = new Map([["inf", Infinity], ["-inf", -Infinity], ["nan", NaN]]);
+const CONSTANTS = new Map([
+  ["inf", Infinity],
+  ["-inf", -Infinity],
+  ["nan", NaN],
+]);
 
 function halfToEven(x) {
   const rounded = Math.round(x);

@@ -19,5 +19,9 @@ const PATHS = {
 /** A small picture by name, in the colour of the text. */
 export function icon(name) {
   const path = svg("path", { d: PATHS[name], "fill-rule": "evenodd" });
-  return svg("svg", { class: "icon-picture", viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" }, path);
+  return svg(
+    "svg",
+    { class: "icon-picture", viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },
+    path,
+  );
 }

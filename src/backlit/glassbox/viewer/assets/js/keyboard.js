@@ -20,9 +20,27 @@ const KEYS = [
 
 /** The overlay; it is shown and hidden by its `hidden` attribute. */
 export function helpOverlay(close) {
-  const list = KEYS.map(([key, text]) => [html("dt", {}, key.split(" ").map((part) => html("kbd", {}, part))), html("dd", {}, text)]);
-  const content = html("div", { class: "sheet" }, html("h2", {}, "Keys"), html("dl", {}, list), MOUSE, button("Close", "Close the help", close));
-  return html("div", { class: "help", role: "dialog", "aria-modal": "true", "aria-label": "Help", hidden: true, onclick: close }, content);
+  const list = KEYS.map(([key, text]) => [
+    html(
+      "dt",
+      {},
+      key.split(" ").map((part) => html("kbd", {}, part)),
+    ),
+    html("dd", {}, text),
+  ]);
+  const content = html(
+    "div",
+    { class: "sheet" },
+    html("h2", {}, "Keys"),
+    html("dl", {}, list),
+    MOUSE,
+    button("Close", "Close the help", close),
+  );
+  return html(
+    "div",
+    { class: "help", role: "dialog", "aria-modal": "true", "aria-label": "Help", hidden: true, onclick: close },
+    content,
+  );
 }
 
 const MOUSE = "Drag to move, wheel or pinch to zoom, click for details, double-click a module to open or close it.";

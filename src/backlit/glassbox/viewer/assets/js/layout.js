@@ -31,7 +31,10 @@ export class Layouts {
    * window of a size: what is much wider is set in rows.
    */
   of(view, window) {
-    const key = [...view.clusters].map((group) => group.key).sort().join("|");
+    const key = [...view.clusters]
+      .map((group) => group.key)
+      .sort()
+      .join("|");
     if (!this.known.has(key)) this.known.set(key, layOut(view, this.numbers));
     const whole = this.known.get(key);
     return whole.width > WIDE * window.width ? inRows(whole, window) : oneRow(whole);
@@ -173,6 +176,8 @@ class Reading {
   /** The box of one of Graphviz's nodes; null for a label. */
   boxNamed(place) {
     const key = this.keys.get(this.answer.objects[place].name);
-    return key === undefined ? null : { ...this.plan.items.get(key).box, ...this.centre(this.answer.objects[place].name) };
+    return key === undefined
+      ? null
+      : { ...this.plan.items.get(key).box, ...this.centre(this.answer.objects[place].name) };
   }
 }

@@ -3,8 +3,22 @@
 import { buildTree } from "./tree.js";
 
 const SYMBOLS = {
-  add: "+", sub: "−", mul: "×", div: "÷", neg: "−x", pow: "xʸ", square: "x²", sqrt: "√", matmul: "@", sigmoid: "σ",
-  relu: "ReLU", maximum: "max", minimum: "min", reciprocal: "1/x", abs: "|x|", gelu: "GELU",
+  add: "+",
+  sub: "−",
+  mul: "×",
+  div: "÷",
+  neg: "−x",
+  pow: "xʸ",
+  square: "x²",
+  sqrt: "√",
+  matmul: "@",
+  sigmoid: "σ",
+  relu: "ReLU",
+  maximum: "max",
+  minimum: "min",
+  reciprocal: "1/x",
+  abs: "|x|",
+  gelu: "GELU",
 };
 
 /** What is written in an operation's circle. */
@@ -62,7 +76,8 @@ function connect(entry, target, byId, edges) {
 /** Leaves belong to the innermost module that holds all their users: a weight lies inside its layer. */
 function placeInModules(nodes) {
   for (const node of nodes) if (node.kind === "operation") node.path = node.module ? node.module.split(".") : [];
-  for (const node of nodes) if (node.kind !== "operation") node.path = sharedPath(node.users.map((edge) => edge.target.path));
+  for (const node of nodes)
+    if (node.kind !== "operation") node.path = sharedPath(node.users.map((edge) => edge.target.path));
 }
 
 function sharedPath(paths) {

@@ -7,7 +7,7 @@ import { bytes, format, gradientLabel, percent, shapeText, sizeOf, toNumber } fr
 import { summary } from "./view.js";
 import { derivative, product, summed } from "./words.js";
 
-/** The panel's children for an item; `act` holds what its buttons do: select, runTo, editValue, editGradient, toggle. */
+/** The panel's children for an item; `act` is what its buttons do: select, runTo, editValue, editGradient, toggle. */
 export function describeItem(item, values, act) {
   return item.group ? groupPanel(item.group, values, act) : nodePanel(item.node, values, act);
 }
@@ -18,9 +18,20 @@ function groupPanel(group, values, act) {
   return [
     html("h2", {}, group.label),
     html("p", { class: "muted" }, `Module ${group.key} · ${summary(group)}`),
-    html("div", { class: "actions" }, button("Open or close", "Open or close this module", () => act.toggle(group))),
+    html(
+      "div",
+      { class: "actions" },
+      button("Open or close", "Open or close this module", () => act.toggle(group)),
+    ),
     parameters.length ? section("Parameters", rows(parameters.map((node) => parameterRow(node, values, act)))) : null,
-    section("Operations", html("ol", { class: "list" }, operations.slice(0, 200).map((node) => html("li", {}, link(node, act), ` ${node.op}`)))),
+    section(
+      "Operations",
+      html(
+        "ol",
+        { class: "list" },
+        operations.slice(0, 200).map((node) => html("li", {}, link(node, act), ` ${node.op}`)),
+      ),
+    ),
   ];
 }
 
@@ -48,7 +59,8 @@ function nodePanel(node, values, act) {
 }
 
 const UNKNOWN =
-  "This number depends on an edit and cannot be recomputed in the page (the record does not hold what it takes); what is shown is what was recorded. rec.debugger() in Python recomputes everything.";
+  "This number depends on an edit and cannot be recomputed in the page: the record does not hold what it takes. " +
+  "What is shown is what was recorded. In Python, rec.debugger() recomputes everything.";
 
 function kindLine(node) {
   const where = node.module ? ` · in ${node.module}` : "";
@@ -62,7 +74,9 @@ function actions(node, values, act) {
     made.push(button("Run forward to here", "Run the forward pass up to this node", () => act.runTo(node, "forward")));
   }
   if (values.upstream(node)) {
-    made.push(button("Run backward to here", "Run the backward pass up to this node", () => act.runTo(node, "backward")));
+    made.push(
+      button("Run backward to here", "Run the backward pass up to this node", () => act.runTo(node, "backward")),
+    );
   }
   return made.length ? html("div", { class: "actions" }, made) : null;
 }
@@ -70,13 +84,18 @@ function actions(node, values, act) {
 function rule(node) {
   if (node.kind !== "operation") return null;
   const parameters = Object.entries(node.params ?? {}).map(([name, value]) => `${name} = ${value}`);
-  return section("Rule", rows([
-    ["formula", node.formula],
-    ["gate", node.gate],
-    ["domain", node.domain],
-    ["written as", node.expression],
-    ["settings", parameters.join(", ")],
-  ].filter(([, text]) => text)));
+  return section(
+    "Rule",
+    rows(
+      [
+        ["formula", node.formula],
+        ["gate", node.gate],
+        ["domain", node.domain],
+        ["written as", node.expression],
+        ["settings", parameters.join(", ")],
+      ].filter(([, text]) => text),
+    ),
+  );
 }
 
 function source(node) {
@@ -84,7 +103,11 @@ function source(node) {
   const { file, line, text } = node.source;
   const short = file.split(/[\\/]/).slice(-2).join("/");
   const where = `${short}:${line}${node.source.function ? ` in ${node.source.function}` : ""}`;
-  return section("Source", html("pre", { class: "source" }, html("code", {}, text || "")), html("p", { class: "muted", title: file }, where));
+  return section(
+    "Source",
+    html("pre", { class: "source" }, html("code", {}, text || "")),
+    html("p", { class: "muted", title: file }, where),
+  );
 }
 
 function numbersSection(title, numbers, node, edit) {
@@ -101,12 +124,18 @@ function numbersSection(title, numbers, node, edit) {
 }
 
 function statistics(stats) {
-  const found = ["min", "max", "mean", "std", "norm", "absmax"].filter((name) => stats[name] !== undefined && stats[name] !== null);
+  const found = ["min", "max", "mean", "std", "norm", "absmax"].filter(
+    (name) => stats[name] !== undefined && stats[name] !== null,
+  );
   const pairs = found.map((name) => [NAMES[name] ?? name, format(stats[name])]);
   if (stats.zeros) pairs.push(["zeros", percent(toNumber(stats.zeros))]);
   if (stats.nans) pairs.push(["NaN", String(stats.nans)]);
   if (stats.infs) pairs.push(["∞", String(stats.infs)]);
-  return html("dl", { class: "statistics" }, pairs.map(([name, text]) => html("div", {}, html("dt", {}, name), html("dd", {}, text))));
+  return html(
+    "dl",
+    { class: "statistics" },
+    pairs.map(([name, text]) => html("div", {}, html("dt", {}, name), html("dd", {}, text))),
+  );
 }
 
 const NAMES = { norm: "norm (L2)", absmax: "largest size", std: "std" };
@@ -114,19 +143,39 @@ const NAMES = { norm: "norm (L2)", absmax: "largest size", std: "std" };
 function joins(node, values, act) {
   const terms = values.terms(node);
   if (terms.length < 2) return null;
-  const lines = terms.map((edge) => [html("span", {}, "from ", link(edge.target, act)), gradientLabel(values.downstream(edge))]);
+  const lines = terms.map((edge) => [
+    html("span", {}, "from ", link(edge.target, act)),
+    gradientLabel(values.downstream(edge)),
+  ]);
   const total = gradientLabel(values.upstream(node));
-  return section(`Sum of ${terms.length} paths`, rows([...lines, [html("strong", {}, "sum"), html("strong", {}, total)]]));
+  return section(
+    `Sum of ${terms.length} paths`,
+    rows([...lines, [html("strong", {}, "sum"), html("strong", {}, total)]]),
+  );
 }
 
 function inputs(node, values, act) {
   if (!node.inputs.length) return null;
-  return section("Inputs and local gradients", html("ul", { class: "edges" }, node.inputs.map((edge) => inputEntry(edge, values, act))));
+  return section(
+    "Inputs and local gradients",
+    html(
+      "ul",
+      { class: "edges" },
+      node.inputs.map((edge) => inputEntry(edge, values, act)),
+    ),
+  );
 }
 
 function inputEntry(edge, values, act) {
   const here = values.local(edge);
-  const name = html("p", {}, html("code", {}, edge.argument), " ← ", link(edge.source, act), ` ${shapeText(edge.source.shape)}`);
+  const name = html(
+    "p",
+    {},
+    html("code", {}, edge.argument),
+    " ← ",
+    link(edge.source, act),
+    ` ${shapeText(edge.source.shape)}`,
+  );
   if (!values.flows(edge)) return html("li", {}, name, html("p", { class: "muted" }, "no gradient goes here"));
   const broadcasting = summed(edge, values);
   return html(
@@ -143,14 +192,28 @@ function inputEntry(edge, values, act) {
 function users(node, values, act) {
   if (!node.users.length) return null;
   const seen = [...new Set(node.users.map((edge) => edge.target))];
-  return section("Used by", html("p", {}, seen.slice(0, 40).flatMap((user, i) => [i ? ", " : "", link(user, act)])));
+  return section(
+    "Used by",
+    html(
+      "p",
+      {},
+      seen.slice(0, 40).flatMap((user, i) => [i ? ", " : "", link(user, act)]),
+    ),
+  );
 }
 
 function leaf(node, values) {
   const found = values.leaf(node);
   if (!found) return null;
   const before = found.before ? gradientLabel(found.before) : "nothing";
-  return section(".grad", rows([["before", before], ["added", gradientLabel(values.upstream(node))], ["after", gradientLabel(found.after)]]));
+  return section(
+    ".grad",
+    rows([
+      ["before", before],
+      ["added", gradientLabel(values.upstream(node))],
+      ["after", gradientLabel(found.after)],
+    ]),
+  );
 }
 
 function memory(node) {
@@ -164,7 +227,17 @@ function section(title, ...children) {
 }
 
 function rows(pairs) {
-  return html("table", { class: "rows" }, pairs.map((cells) => html("tr", {}, cells.map((cell, i) => html(i ? "td" : "th", i ? {} : { scope: "row" }, cell ?? "")))));
+  return html(
+    "table",
+    { class: "rows" },
+    pairs.map((cells) =>
+      html(
+        "tr",
+        {},
+        cells.map((cell, i) => html(i ? "td" : "th", i ? {} : { scope: "row" }, cell ?? "")),
+      ),
+    ),
+  );
 }
 
 function link(node, act) {

@@ -49,6 +49,10 @@ function triangle(tip, from) {
   const [dx, dy] = [(tip.x - from.x) / length, (tip.y - from.y) / length];
   const base = { x: tip.x - dx * HEAD, y: tip.y - dy * HEAD };
   const side = HEAD * 0.42;
-  const corners = [tip, { x: base.x - dy * side, y: base.y + dx * side }, { x: base.x + dy * side, y: base.y - dx * side }];
+  const corners = [
+    tip,
+    { x: base.x - dy * side, y: base.y + dx * side },
+    { x: base.x + dy * side, y: base.y - dx * side },
+  ];
   return { points: corners.map(at).join(" "), x: tip.x };
 }

@@ -5,7 +5,16 @@ const SECONDS_A_STEP = 1.1;
 /** Holds the position in a timeline; calls `onchange(position, why)` whenever it moves. */
 export class Player {
   constructor(timeline, placeOf, onchange) {
-    Object.assign(this, { timeline, placeOf, onchange, breaks: [], speed: 1, timer: null, position: timeline.length, moved: false });
+    Object.assign(this, {
+      timeline,
+      placeOf,
+      onchange,
+      breaks: [],
+      speed: 1,
+      timer: null,
+      position: timeline.length,
+      moved: false,
+    });
   }
 
   get playing() {

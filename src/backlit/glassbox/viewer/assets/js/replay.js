@@ -6,8 +6,8 @@ import { add, fromNumbers, map, matmul, tensor, toNumbers, unbroadcast } from ".
 
 /**
  * {changed: {values, upstream, downstream}, unknown}: Numbers by node id or edge key, and the ids of nodes that depend
- * on the edits but cannot be recomputed from what the record holds. `edits` has maps `values` and `gradients`, node id →
- * tensor.
+ * on the edits but cannot be recomputed from what the record holds. `edits` has maps `values` and `gradients` from node
+ * ids to tensors.
  */
 export function replay(model, values, edits) {
   const run = new Replay(model, values, edits);
@@ -114,10 +114,19 @@ class Replay {
 
 /** Upstream times the recorded local gradient, which still holds while no value changed. */
 function fromLocal(local, upstream, edge) {
-  const factor = local && fromNumbers(typeof local.value === "number" ? { shape: [], values: local.value } : local.value);
+  const factor =
+    local && fromNumbers(typeof local.value === "number" ? { shape: [], values: local.value } : local.value);
   if (!factor) return null;
-  if (local.kind === "scalar") return unbroadcast(map((g, f) => g * f, upstream, tensor([], [factor.data[0]])), edge.source.shape);
-  if (local.kind === "diagonal") return unbroadcast(map((g, f) => g * f, upstream, factor), edge.source.shape);
+  if (local.kind === "scalar")
+    return unbroadcast(
+      map((g, f) => g * f, upstream, tensor([], [factor.data[0]])),
+      edge.source.shape,
+    );
+  if (local.kind === "diagonal")
+    return unbroadcast(
+      map((g, f) => g * f, upstream, factor),
+      edge.source.shape,
+    );
   if (local.kind !== "matrix") return null;
   const [rows, columns] = [edge.target, edge.source].map((node) => sizeOf(node.shape));
   const row = matmul(tensor([1, rows], upstream.data), tensor([rows, columns], factor.data));

@@ -1,5 +1,5 @@
-// Long networks in rows: a layout that is much wider than the window is cut where few wires pass, and the pieces are set
-// below one another, as lines of a text are.
+// Long networks in rows: a layout that is much wider than the window is cut where few wires pass, and the pieces are
+// set below one another, as lines of a text are.
 
 const COUNTS = [1, 2, 3, 4, 6, 9, 12];
 const GAP = 34;
@@ -76,8 +76,15 @@ function arranged(geometry, borders) {
   for (const row of rows) measure(geometry, row);
   stack(rows);
   const move = (thing) => shifted(thing, rowAt(rows, thing.x));
-  const wires = mapValues(geometry.wires, (wire) => ({ ...wire, label: wire.label && move(wire.label), pieces: wirePieces(wire, rows) }));
-  const clusters = mapValues(geometry.clusters, (cluster) => ({ group: cluster.group, pieces: clusterPieces(cluster, rows) }));
+  const wires = mapValues(geometry.wires, (wire) => ({
+    ...wire,
+    label: wire.label && move(wire.label),
+    pieces: wirePieces(wire, rows),
+  }));
+  const clusters = mapValues(geometry.clusters, (cluster) => ({
+    group: cluster.group,
+    pieces: clusterPieces(cluster, rows),
+  }));
   const last = rows[rows.length - 1];
   const width = Math.max(...rows.map((row) => row.to - row.from));
   return { width, height: last.dy + last.bottom, rows, boxes: mapValues(geometry.boxes, move), wires, clusters };
@@ -144,12 +151,20 @@ function wirePieces(wire, rows) {
 
 /** A module's frame in each row that it reaches into. */
 function clusterPieces({ group, x, width }, rows) {
-  return rows.filter((row) => row.frames.has(group)).map((row) => {
-    const { top, bottom } = row.frames.get(group);
-    const left = Math.max(x, row.from);
-    const right = Math.min(x + width, row.to);
-    return { x: left + row.dx, y: top + row.dy, width: right - left, height: bottom - top, last: right === x + width };
-  });
+  return rows
+    .filter((row) => row.frames.has(group))
+    .map((row) => {
+      const { top, bottom } = row.frames.get(group);
+      const left = Math.max(x, row.from);
+      const right = Math.min(x + width, row.to);
+      return {
+        x: left + row.dx,
+        y: top + row.dy,
+        width: right - left,
+        height: bottom - top,
+        last: right === x + width,
+      };
+    });
 }
 
 /** The row in which a place of the layout lies. */

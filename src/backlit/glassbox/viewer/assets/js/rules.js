@@ -10,7 +10,11 @@ const asMatrix = (x, rows) => tensor(rows ? [1, x.shape[0]] : [x.shape[0], 1], x
 
 /** How a rule is written: forward(inputs, node) and backward(g, inputs, position, node), all on tensors. */
 const RULES = {
-  matmul: { forward: ([a, b]) => matmul(a, b), backward: matmulBackward, fits: (inputs) => inputs.every((x) => x.shape.length <= 2) },
+  matmul: {
+    forward: ([a, b]) => matmul(a, b),
+    backward: matmulBackward,
+    fits: (inputs) => inputs.every((x) => x.shape.length <= 2),
+  },
   linear: { forward: linear, backward: linearBackward, fits: ([x]) => x.shape.length === 2 },
   sum: {
     forward: ([x], node) => reshaped(unbroadcast(x, keptShape(x.shape, node.params.axis)), node.shape),
@@ -21,7 +25,10 @@ const RULES = {
     backward: (g, [x], _, node) => scaled(RULES.sum.backward(g, [x], 0, node), sizeOf(node.shape) / x.data.length),
   },
   reshape: { forward: ([x], node) => reshaped(x, node.shape), backward: (g, [x]) => reshaped(g, x.shape) },
-  permute: { forward: ([x], node) => permute(x, node.params.dims), backward: (g, _, __, node) => permute(g, inverse(node.params.dims)) },
+  permute: {
+    forward: ([x], node) => permute(x, node.params.dims),
+    backward: (g, _, __, node) => permute(g, inverse(node.params.dims)),
+  },
   expand: { forward: ([x], node) => expand(x, node.shape), backward: (g, [x]) => unbroadcast(g, x.shape) },
   clone: { forward: ([x]) => x, backward: (g) => g },
   cast: { forward: ([x]) => x, backward: (g) => g, fits: (_, node) => node.dtype.startsWith("float") },

@@ -21,7 +21,9 @@ function startsWith(node, word) {
 
 function haystack(node) {
   node.haystack ??= [node.name, node.op, node.module, node.expression, node.source?.text, shapeText(node.shape)]
-    .filter(Boolean).join(" ").toLowerCase();
+    .filter(Boolean)
+    .join(" ")
+    .toLowerCase();
   return node.haystack;
 }
 
@@ -31,8 +33,14 @@ export class Search {
     Object.assign(this, { model, choose, found: [], at: 0 });
     this.list = html("ul", { class: "found", role: "listbox", id: "backlit-found", "aria-label": "Found nodes" });
     this.field = html("input", {
-      type: "search", placeholder: "Search  ( / )", "aria-label": "Search nodes", "aria-controls": "backlit-found",
-      autocomplete: "off", spellcheck: "false", oninput: () => this.update(), onkeydown: (event) => this.key(event),
+      type: "search",
+      placeholder: "Search  ( / )",
+      "aria-label": "Search nodes",
+      "aria-controls": "backlit-found",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => this.update(),
+      onkeydown: (event) => this.key(event),
       onblur: () => setTimeout(() => this.close(), 150),
     });
     this.element = html("div", { class: "search" }, this.field, this.list);

@@ -68,7 +68,12 @@ export class Timeline {
     let at = position + direction;
     if (at < 0 || at > this.length) return position;
     const place = this.placeAt(at, placeOf);
-    while (place && at + direction > 0 && at + direction <= this.length && this.placeAt(at + direction, placeOf) === place) {
+    while (
+      place &&
+      at + direction > 0 &&
+      at + direction <= this.length &&
+      this.placeAt(at + direction, placeOf) === place
+    ) {
       at += direction;
     }
     return direction < 0 && place ? Math.max(at - 1, 0) : at;

@@ -29,11 +29,15 @@ function statistics(data) {
   const finite = data.filter(Number.isFinite);
   const mean = finite.reduce((sum, x) => sum + x, 0) / (finite.length || 1);
   return {
-    min: Math.min(...data), max: Math.max(...data), mean,
+    min: Math.min(...data),
+    max: Math.max(...data),
+    mean,
     std: Math.sqrt(finite.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (finite.length || 1)),
-    norm: Math.hypot(...data), absmax: Math.max(...data.map(Math.abs)),
+    norm: Math.hypot(...data),
+    absmax: Math.max(...data.map(Math.abs)),
     zeros: data.filter((x) => x === 0).length / (data.length || 1),
-    nans: data.filter(Number.isNaN).length, infs: data.filter((x) => Math.abs(x) === Infinity).length,
+    nans: data.filter(Number.isNaN).length,
+    infs: data.filter((x) => Math.abs(x) === Infinity).length,
   };
 }
 
@@ -67,13 +71,18 @@ export function places(shape, onto) {
 export function map(compute, ...operands) {
   const shape = broadcastShape(operands.map((operand) => operand.shape));
   const at = operands.map((operand) => places(operand.shape, shape));
-  const data = Array.from({ length: sizeOf(shape) }, (_, i) => compute(...operands.map((operand, k) => operand.data[at[k][i]])));
+  const data = Array.from({ length: sizeOf(shape) }, (_, i) =>
+    compute(...operands.map((operand, k) => operand.data[at[k][i]])),
+  );
   return tensor(shape, data);
 }
 
 /** A tensor stretched to a shape. */
 export function expand(x, shape) {
-  return tensor(shape, places(x.shape, shape).map((place) => x.data[place]));
+  return tensor(
+    shape,
+    places(x.shape, shape).map((place) => x.data[place]),
+  );
 }
 
 /** A gradient summed over the axes along which its input was broadcast. */
@@ -105,17 +114,26 @@ export function matmul(a, b) {
 /** The axes of a tensor in another order. */
 export function permute(x, order) {
   const shape = order.map((axis) => x.shape[axis]);
-  const own = strides(x.shape.map((n) => n), x.shape);
+  const own = strides(
+    x.shape.map((n) => n),
+    x.shape,
+  );
   let found = [0];
   order.forEach((axis) => {
     const step = x.shape[axis] === 1 ? 0 : own[axis];
     found = found.flatMap((place) => Array.from({ length: x.shape[axis] }, (_, i) => place + i * step));
   });
-  return tensor(shape, found.map((place) => x.data[place]));
+  return tensor(
+    shape,
+    found.map((place) => x.data[place]),
+  );
 }
 
 /** A shape with the reduced axes (null: all) as ones. */
 export function keptShape(shape, axes) {
-  const reduced = axes === null || axes === undefined ? shape.map((_, i) => i) : [axes].flat().map((axis) => (axis + shape.length) % shape.length);
+  const reduced =
+    axes === null || axes === undefined
+      ? shape.map((_, i) => i)
+      : [axes].flat().map((axis) => (axis + shape.length) % shape.length);
   return shape.map((n, i) => (reduced.includes(i) ? 1 : n));
 }

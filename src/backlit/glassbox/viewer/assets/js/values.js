@@ -6,7 +6,14 @@ export class Values {
   /** Numbers of a model and one of its passes (null where nothing went backward). */
   constructor(model, pass) {
     this.model = model;
-    this.pass = pass ?? { upstream: new Map(), seeds: new Map(), flows: new Map(), leaves: new Map(), walk: [], terms: new Map() };
+    this.pass = pass ?? {
+      upstream: new Map(),
+      seeds: new Map(),
+      flows: new Map(),
+      leaves: new Map(),
+      walk: [],
+      terms: new Map(),
+    };
     this.clear();
   }
 

@@ -3,16 +3,28 @@
 const CLOSEST = 3;
 const MARGIN = 28;
 const LEGEND = 44;
+const FAR = 0.2; // from here on small texts cannot be read, and are left out
 
 export class Viewport {
   /** Moves `content` inside the SVG element `frame`. */
   constructor(frame, content) {
-    Object.assign(this, { frame, content, scale: 1, x: 0, y: 0, size: { width: 1, height: 1 }, fitted: false, pointers: new Map(), moved: 0 });
+    Object.assign(this, {
+      frame,
+      content,
+      scale: 1,
+      x: 0,
+      y: 0,
+      size: { width: 1, height: 1 },
+      fitted: false,
+      pointers: new Map(),
+      moved: 0,
+    });
     frame.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     frame.addEventListener("pointerdown", (event) => this.down(event));
     frame.addEventListener("pointermove", (event) => this.drag(event));
     new ResizeObserver(() => this.resized()).observe(frame);
-    for (const end of ["pointerup", "pointercancel", "pointerleave"]) frame.addEventListener(end, (event) => this.up(event));
+    for (const end of ["pointerup", "pointercancel", "pointerleave"])
+      frame.addEventListener(end, (event) => this.up(event));
   }
 
   get box() {
@@ -25,6 +37,7 @@ export class Viewport {
   }
 
   apply() {
+    this.frame.classList.toggle("far", this.scale < FAR);
     this.content.setAttribute("transform", `translate(${this.x} ${this.y}) scale(${this.scale})`);
   }
 
@@ -68,7 +81,8 @@ export class Viewport {
 
   wheel(event) {
     event.preventDefault();
-    if (event.ctrlKey || event.metaKey || !event.shiftKey) this.zoom(Math.exp(-event.deltaY * 0.0015), this.inFrame(event));
+    if (event.ctrlKey || event.metaKey || !event.shiftKey)
+      this.zoom(Math.exp(-event.deltaY * 0.0015), this.inFrame(event));
     else this.pan(-event.deltaY, 0);
   }
 

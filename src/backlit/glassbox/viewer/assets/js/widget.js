@@ -1,4 +1,4 @@
-// The viewer in a notebook: the same, inside a shadow root, so that its style and the notebook's leave each other alone.
+// The viewer in a notebook: inside a shadow root, so that its style and the notebook's leave each other alone.
 // STYLE, the style sheet in base64, stands before this module.
 
 import { App } from "./app.js";

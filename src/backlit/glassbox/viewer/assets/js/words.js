@@ -4,6 +4,8 @@ import { carried } from "./boxes.js";
 import { spoken } from "./model.js";
 import { format, gradientLabel, shapeText, sizeOf, valueText } from "./numbers.js";
 
+const MOST_TERMS = 5;
+
 /** {heading, symbols, numbers, gate}: what a step does; parts that say nothing are null. */
 export function describe(step, values) {
   return SENTENCES[step.kind](step, values);
@@ -43,7 +45,10 @@ function forwardNumbers(node, values) {
 function substituted(node, inputs) {
   const numbers = new Map(node.inputs.map((edge, i) => [edge.argument, valueText(inputs[i])]));
   const right = node.formula.slice(node.formula.indexOf("=") + 1).trim();
-  return right.replace(/(?<![\p{L}\p{N}_])[\p{L}_]+(?![\p{L}\p{N}_(])/gu, (name) => bracketed(numbers.get(name)) ?? name);
+  return right.replace(
+    /(?<![\p{L}\p{N}_])[\p{L}_]+(?![\p{L}\p{N}_(])/gu,
+    (name) => bracketed(numbers.get(name)) ?? name,
+  );
 }
 
 function bracketed(number) {
@@ -61,22 +66,36 @@ function seed({ node }, values) {
 
 function join({ node, terms }, values) {
   const parts = terms.map((edge) => gradientLabel(values.downstream(edge)));
-  if (values.seed(node)) parts.unshift(gradientLabel(values.seed(node)));
-  const sum = terms.map((edge) => `from ${spoken(edge.target)}`).join(" + ");
+  const products = terms.map((edge) => chainProduct(edge, values));
+  if (values.seed(node)) {
+    parts.unshift(gradientLabel(values.seed(node)));
+    products.unshift("seed");
+  }
+  const signed = parts.map((part, i) => (i ? bracketed(part) : part));
   return {
     heading: `Sum at ${spoken(node)}: ${parts.length} paths meet`,
-    symbols: `${derivative(node, values)} = ${sum}`,
-    numbers: `= ${parts.map((part, i) => (i ? bracketed(part) : part)).join(" + ")} = ${gradientLabel(values.upstream(node))}`,
+    symbols: `${derivative(node, values)} = ${added(products)}`,
+    numbers: `= ${added(signed)} = ${gradientLabel(values.upstream(node))}`,
     gate: "A value that is used more than once receives the sum of what its uses send back.",
   };
 }
 
+/** A sum of at most a few terms; more are counted. */
+function added(terms) {
+  const rest = terms.length - MOST_TERMS;
+  return terms.slice(0, MOST_TERMS).join(" + ") + (rest > 0 ? ` + … (${rest} more)` : "");
+}
+
+/** "∂f/∂q · ∂q/∂x": the upstream gradient of an edge times its local one. */
+function chainProduct({ source, target }, values) {
+  return `${derivative(target, values)} · ∂${spoken(target)}/∂${spoken(source)}`;
+}
+
 function local({ node, edge }, values) {
   const here = values.local(edge);
-  const into = `∂${spoken(node)}/∂${spoken(edge.source)}`;
   return {
     heading: `Backward: ${node.op} to ${spoken(edge.source)}`,
-    symbols: `${derivative(edge.source, values)} = ${derivative(node, values)} · ${into}${share(edge, values)}`,
+    symbols: `${derivative(edge.source, values)} = ${chainProduct(edge, values)}${share(edge, values)}`,
     numbers: `= ${product(edge, here, values)}`,
     gate: [rule(node, here), summed(edge, values)].filter(Boolean).join(". ") || null,
   };
@@ -117,8 +136,12 @@ function leaf({ node }, values) {
   const own = gradientLabel(values.upstream(node));
   return {
     heading: `${spoken(node)}.grad`,
-    symbols: before ? `${spoken(node)}.grad = what was there + ${derivative(node, values)}` : `${spoken(node)}.grad = ${derivative(node, values)}`,
-    numbers: before ? `= ${gradientLabel(before)} + ${own} = ${gradientLabel(after) ?? own}` : `= ${gradientLabel(after) ?? own}`,
+    symbols: before
+      ? `${spoken(node)}.grad = what was there + ${derivative(node, values)}`
+      : `${spoken(node)}.grad = ${derivative(node, values)}`,
+    numbers: before
+      ? `= ${gradientLabel(before)} + ${own} = ${gradientLabel(after) ?? own}`
+      : `= ${gradientLabel(after) ?? own}`,
     gate: before ? "Gradients accumulate until they are set to zero." : null,
   };
 }
