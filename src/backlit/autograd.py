@@ -81,8 +81,8 @@ def backward(
             _walk(roots, create_graph=create_graph, keep=keep)
         else:
             for tensor, gradient in zip(wanted, _gradients(roots, wanted, keep, create_graph), strict=True):
-                if gradient is not None:
-                    tensor.accumulate(gradient)
+                if gradient is not None and not tensor.retains_grad:  # one that does has kept it already
+                    tensor.collect(gradient if create_graph else gradient._data)
     except BacklitError as error:
         failed(error)
         raise
@@ -221,4 +221,5 @@ def _seed(tensor: Tensor, seed: Any, create_graph: bool) -> Any:
         raise OperationError(
             f"backward: the upstream gradient has shape {seed.shape}, the tensor {tensor.shape}; they must agree."
         )
-    return seed if create_graph else seed._data
+    # A copy: the seed may be the .grad of a leaf, to which this walk adds in place.
+    return seed if create_graph else seed._data.copy()

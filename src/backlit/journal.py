@@ -75,6 +75,11 @@ def cleared(optimizer: Any) -> None:
     optimizer._cleared = mark(), last_id()
 
 
+def walk_started() -> Mark | None:
+    """The line that started the walk that is going on."""
+    return journal.notes[-1][1] if journal.notes else None
+
+
 def started(kind: str, roots: Sequence[Any], wanted: Sequence[Any] | None) -> None:
     """Note that a walk starts from ``roots``, tensors, limited to ``wanted`` (None: every leaf)."""
     if len(roots) == 1 and wanted is None and roots[0]._requires_grad:

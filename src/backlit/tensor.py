@@ -20,9 +20,9 @@ from .devices import device as device
 from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
 from .hooks import HookHandle, Keeper, on_tensors
-from .journal import changed, grad_switched
+from .journal import changed, grad_switched, walk_started
 from .printing import tensor_repr
-from .source import mark
+from .source import describe, mark
 from .storage import Storage
 
 if TYPE_CHECKING:
@@ -240,13 +240,28 @@ class Tensor(TensorMethods):
             gradient = run_hooks(hooks, gradient)
             if not mode.recording:
                 gradient, owned = gradient._data, False
-        recorded = isinstance(gradient, Tensor)
-        if self._grad is None:
-            self._grad = gradient if recorded else Tensor(_own(gradient, self._data, owned))
-        elif recorded:
-            self._grad = self._grad + gradient
+        if self._grad is None and not isinstance(gradient, Tensor):
+            self._grad = Tensor(_own(gradient, self._data, owned))
         else:
-            self._grad = Tensor(np.asarray(self._grad._data + gradient))
+            self.collect(gradient)
+
+    def collect(self, gradient: Any) -> None:
+        """Add to ``.grad``: in place, or, where the walk is recorded (``gradient`` is a tensor), as a new tensor.
+
+        Raises:
+            OperationError: the old gradient has another shape.
+        """
+        held = self._grad
+        recorded = isinstance(gradient, Tensor)
+        if held is None:
+            if recorded:  # a copy, for what else the walk made may be the same tensor, and later walks write to .grad
+                self._grad = gradient if mode.tracer is not None else gradient.clone()
+            else:
+                self._grad = Tensor(_own(gradient, self._data, False))
+        elif recorded:
+            self._grad = held + gradient
+        else:
+            self._grad = _added(held, gradient)
 
     def register_hook(self, hook: Hook) -> Callable[[], None]:
         """Call ``hook(grad)`` when this tensor's gradient is computed; a returned tensor replaces it.
@@ -381,6 +396,23 @@ def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool) -> Tensor:
     Tensor.__init__(out, data)
     out._requires_grad = requires_grad
     return out
+
+
+def _added(held: Tensor, gradient: Array) -> Tensor:
+    """A gradient with a contribution added to it, in place where its memory allows."""
+    array = held._data
+    if array.shape != gradient.shape:
+        raise OperationError(
+            f"backward at {describe(mark())}: .grad has shape {array.shape}, left from before the tensor's data was "
+            f"replaced, and the new gradient {gradient.shape}; call zero_grad(), or set .grad = None."
+        )
+    if array.dtype != gradient.dtype or not array.flags.writeable:
+        return Tensor(np.asarray(array + gradient))
+    np.add(array, gradient, out=array)
+    storage = held._storage or held.storage()
+    storage.version += 1
+    storage.writer, storage.fingerprint = walk_started(), None
+    return held
 
 
 def _own(gradient: Array, like: Array, owned: bool) -> Array:

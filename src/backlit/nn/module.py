@@ -377,7 +377,7 @@ class Module(Hookable):
                 if _mode.tracer is not None:
                     _mode.tracer.cleared(parameter)
             else:
-                parameter._grad = overwrite(parameter._grad.detach(), 0.0)
+                overwrite(parameter._grad.detach_(), 0.0)
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
         """Convert floating parameters and buffers to a dtype, in place: the parameter objects stay the same.
