@@ -337,3 +337,37 @@ def test_several_together_repeat_nothing():
     rec = perceptron()
     lines = rec.derivation(["W1", "b1", "W2"]).splitlines()
     assert len(lines) == len(set(lines)) and sum(line.startswith("∂loss/∂") for line in lines) == 3
+
+
+def test_gates_of_the_lecture():
+    x, y = leaf(3.0), leaf(-4.0)
+    z = bl.maximum(x, y)
+    f = 2 * z
+    rec = bl.explain(f)
+    assert rec.derivation(x).startswith("∂f/∂x = ∂f/∂z · ∂z/∂x = 2 · 1 = 2")
+    assert rec.derivation(y).startswith("∂f/∂y = ∂f/∂z · ∂z/∂y = 2 · 0 = 0")
+    assert "routes the upstream gradient to the larger input" in rec.explain("z")
+    for at in (-3.0, 0.5):
+        x = leaf(at)
+        y = (x + 2) ** 2
+        assert bl.explain(y).derivation(x).splitlines()[0].endswith(f" = {digits(2 * (at + 2))}")
+
+
+def test_a_long_relu_never_builds_its_jacobian():
+    n = 200_000
+    x = bl.tensor(np.linspace(-1, 1, n), requires_grad=True)
+    h = bl.relu(x)
+    rec = bl.explain(h.sum())
+    assert f"diagonal: {n} slopes between 0 and 1; 50 % of them are 0" in rec.jacobian("h", "x").words
+    assert "passed 50 % of the gradient and blocked 50 %" in rec.explain("h")
+    assert "relu′(x) = [h > 0]" in rec.derivation(x)
+
+
+def test_product_of_matrices():
+    X, W = leaf(np.ones((2, 3))), leaf(np.ones((3, 4)))
+    with bl.record() as rec:
+        Y = X @ W
+        Y.backward(gradient=constant(np.arange(8.0).reshape(2, 4)))
+    assert rec.derivation(X).splitlines()[0].startswith("∂Y/∂X = g Wᵀ = ")
+    assert rec.derivation(W).splitlines()[0].startswith("∂Y/∂W = Xᵀ g = ")
+    assert rec.derivation(X).splitlines()[0].endswith("(2×3) = (2×4)(4×3)")
