@@ -21,11 +21,13 @@ class Question:
 
     ``loss`` is where the gradient comes from: the one given, or where the last backward pass started that is still in
     memory (None: there is none). ``root`` is its place in the graph, a node or a leaf; None where it is in no graph.
+    ``given`` says that the loss was given.
     """
 
     tensor: Tensor
     loss: Tensor | None
     root: Any
+    given: bool = False
 
     @cached_property
     def place(self) -> Any:
@@ -132,7 +134,7 @@ def _failed(call: Call, after: Call | None) -> bool:
 def ask(tensor: Tensor, loss: Tensor | None) -> Question:
     """The question about a tensor, with the loss given or the start of the last backward pass that is in memory."""
     if loss is not None:
-        return _about(tensor, loss)
+        return _about(tensor, loss, given=True)
     walks = [call for call in reversed(journal.calls()) if call.kind in ("backward", "grad")]
     questions = [_about(tensor, start) for call in walks for start in _alive(call)]
     reaching = [question for question in questions if question.reached]
@@ -140,5 +142,5 @@ def ask(tensor: Tensor, loss: Tensor | None) -> Question:
     return next(iter(reaching or last), Question(tensor, None, None))
 
 
-def _about(tensor: Tensor, loss: Tensor) -> Question:
-    return Question(tensor, loss, (loss.grad_fn or loss) if loss.requires_grad else None)
+def _about(tensor: Tensor, loss: Tensor, given: bool = False) -> Question:
+    return Question(tensor, loss, (loss.grad_fn or loss) if loss.requires_grad else None, given)

@@ -118,4 +118,5 @@ def _unused(question: Question, nearby: list[Found], last: Call | None) -> Verdi
         "Call the layer or use the tensor on the way to the loss; if that is intended, leave it out of the optimizer.",
         mark,
         evidence=tuple(facts),
+        others=() if question.given else ("backward() has not been called yet on what was computed from it",),
     )
