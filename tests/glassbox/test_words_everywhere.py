@@ -69,6 +69,7 @@ def test_statistics_alone_are_enough_for_layers_but_not_for_products():
     y = bl.relu(w @ w)
     rec = bl.explain(y.sum(), keep="stats")
     assert "relu′" in rec.derivation("w") and "numbers that the record does not keep" in rec.explain("y")
+    assert "It was the first to be put into .grad." in rec.explain("w") and ".grad" in str(rec)
     assert "The backward pass starts here, with numbers of which only statistics" in rec.explain("sum")
     with pytest.raises(RecordError, match="keep='all'"):
         rec.contributions("w")

@@ -60,7 +60,7 @@ def _identity(node: RecordNode) -> Iterator[str]:
 
 def _described(value: Array | None, shape: tuple[int, ...]) -> str:
     if value is None:
-        return f"{figures.shape(shape)} numbers that the record does not keep"
+        return f"{figures.shape(shape)} numbers that the record does not keep" if shape else "a number that is not kept"
     if value.size <= figures.SHOWN:
         return figures.array(value)
     finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value
@@ -121,9 +121,10 @@ def _signed(numbers: list[float]) -> str:
 
 
 def _accumulated(node: RecordNode) -> str:
-    if node.grad is None:
+    walked = node._record._pass
+    if walked is None or walked.after.get(node.id) is None:
         return "It was not put into .grad."
-    if node.grad_before is None:
+    if walked.before.get(node.id) is None:
         return "It was the first to be put into .grad."
     return f"It was added to {_amount(node.grad_before)} that .grad held before."
 

@@ -89,7 +89,12 @@ def _inside(path: str, module: str) -> bool:
 def _head(rec: Record, operations: list[RecordNode]) -> str:
     title = rec.title or ", ".join(f"{root.name} = {_value(root)}" for root in rec.roots)
     passes = f"; pass {rec._shown % len(rec.passes) + 1} of {len(rec.passes)}" if len(rec.passes) > 1 else ""
-    return f"{title}: {len(operations)} operations, {len(rec.leaves)} leaves{passes}"
+    counts = _count(len(operations), "operation"), "1 leaf" if len(rec.leaves) == 1 else f"{len(rec.leaves)} leaves"
+    return f"{title}: {', '.join(counts)}{passes}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -188,9 +193,10 @@ def _down(edge: Edge) -> str:
 
 
 def _into_grad(leaf: RecordNode) -> str:
-    if leaf.grad is None:
+    walked = leaf._record._pass
+    if walked is None or walked.after.get(leaf.id) is None:
         return ""
-    return ".grad" if leaf.grad_before is None else f".grad, which held {_brief(leaf.grad_before)}"
+    return ".grad" if walked.before.get(leaf.id) is None else f".grad, which held {_brief(leaf.grad_before)}"
 
 
 # -- module by module ------------------------------------------------------------------------------------------------
