@@ -8,6 +8,7 @@ from ..creation import ones, zeros
 from ..creation import tensor as new_tensor
 from ..dtypes import get_default_dtype
 from ..errors import OperationError
+from ..graph import no_grad
 from ..source import describe, mark
 from ..tensor import Tensor
 from . import functional as F
@@ -94,7 +95,8 @@ class _BatchNorm(Module):
 
     def _count_batch(self) -> float:
         """Count a training batch; the share it gets in the running statistics (1/n for ``momentum=None``)."""
-        overwrite(self.num_batches_tracked, self.num_batches_tracked._data + 1)
+        with no_grad():
+            self.num_batches_tracked.add_(1)
         return 1.0 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
 
     def extra_repr(self) -> str:

@@ -6,9 +6,17 @@ from ..ir.program import Program
 from .common_subexpressions import without_repetitions
 from .constant_folding import with_folded_constants
 from .dead_code import without_dead_code
+from .pooled_convolutions import with_pooled_convolutions
 from .simplify import simplified
 
-PASSES = (without_dead_code, with_folded_constants, simplified, without_repetitions, without_dead_code)
+PASSES = (
+    without_dead_code,
+    with_folded_constants,
+    simplified,
+    without_repetitions,
+    without_dead_code,
+    with_pooled_convolutions,
+)
 
 
 def optimised(program: Program) -> Program:

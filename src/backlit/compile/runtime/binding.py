@@ -16,12 +16,12 @@ import numpy as np
 
 from ...storage import wrote_all
 from ...tensor import Tensor
+from ..consumed import Consumed
 from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
 from ..trace.sources import Argument, ByReference, Cell, Fixed, Gradient, Number, Variable
 from .executable import Executable
-from .stale import Consumed
 
 Array = np.ndarray
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...source import inside
 from ...tensor import Tensor
+from ..consumed import Consumed
 from .memory import memory_key
 
 Array = np.ndarray
@@ -154,16 +155,16 @@ class Surroundings:
                 return x
         return None
 
-    def leaves(self) -> Iterator[Tensor]:
-        """Every tensor in sight that may collect a gradient."""
-        for x, _ in list(self._sources.values()):
-            if isinstance(x, Tensor) and x._requires_grad and x._node is None:
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor in sight."""
+        for x, _ in self._sources.values():
+            if isinstance(x, Tensor):
                 yield x
 
     def _add(self, x: Any, source: Source) -> None:
         self._sources.setdefault(id(x), (x, source))
         gradient = x._grad if isinstance(x, Tensor) else None
-        if gradient is not None:
+        if gradient is not None and not isinstance(gradient, Consumed):
             self._sources.setdefault(id(gradient), (gradient, Gradient(x, source.name)))
 
     def _function(self, function: Any) -> None:

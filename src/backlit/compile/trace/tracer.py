@@ -65,6 +65,8 @@ class Tracer:
         self.applications: dict[Any, Application] = {}
         self.targets: dict[Value, Array] = {}
         self.versions: dict[int, list[Any]] = {}
+        for x in surroundings.tensors():
+            self._watch_version(x)
         self.gradients: dict[int, Tensor] = {}
         self.entry_gradients: dict[int, Tensor] = {}
         self.updates: list[Any] = []
@@ -279,9 +281,8 @@ class Tracer:
     def _known_write(self, target: Tensor) -> None:
         """Count a write that was written down, to a tensor that is known as an input if it is one."""
         held = self.versions.get(id(target.storage()))
-        if held is None:
-            self.value_of(target)
-        else:
+        self.value_of(target)
+        if held is not None:
             held[1] += 1
 
     def optimized(self, param: Tensor, value: Value) -> None:

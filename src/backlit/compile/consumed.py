@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import GradientError
-from ...tensor import Tensor
+from ..errors import GradientError
+from ..tensor import Tensor
 
 
 class Consumed(Tensor):

@@ -1,0 +1,45 @@
+"""Convolution, ReLU and max pooling in one, and all its gradients from what the max gate routes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..codegen.dense_pooled_convolution import PooledConvolution, emit_backward, emit_forward, workspace_size
+from ..codegen.target import Target
+from .leaf import Leaf
+
+
+@dataclass(frozen=True)
+class _Pooled(Leaf):
+    spec: PooledConvolution
+
+    def workspace(self, target: Target) -> int:
+        return workspace_size(self.spec, target)
+
+
+@dataclass(frozen=True)
+class ConvolveAndPool(_Pooled):
+    """``x, weight, bias → y, winners``."""
+
+    def emit(self, module: Any, name: str, target: Target) -> Any:
+        return emit_forward(module, name, self.spec, target)
+
+    def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
+        return [*operands, *results, workspace]
+
+
+@dataclass(frozen=True)
+class ConvolveAndPoolBack(_Pooled):
+    """``x, weight, bias, g, winners → dx, dw, dbias``; dx is left alone where nobody wants it."""
+
+    wants_dx: bool
+
+    def emit(self, module: Any, name: str, target: Target) -> Any:
+        return emit_backward(module, name, self.spec, target, self.wants_dx)
+
+    def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
+        x, weight, _, g, winners = operands
+        dx = results[0] if self.wants_dx else None
+        return [x, weight, g, winners, dx, *results[-2:], workspace]
