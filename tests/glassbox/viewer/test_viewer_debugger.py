@@ -67,6 +67,27 @@ def test_network_with_an_edited_weight_equals_the_library(view):
     assert page.evaluate("backlitViewer.values.unknown.size") == 0
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("loss", ["mse_loss", "cross_entropy"])
+def test_losses_with_an_edited_prediction(view, loss, reduction):
+    start, changed = [[0.5, -1.0, 2.0], [1.0, 0.0, -0.5]], [[0.25, 1.0, 2.0], [3.0, 0.0, -1.5]]
+    target = bl.tensor([2, 0]) if loss == "cross_entropy" else bl.tensor([[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]])
+    function = getattr(bl.nn.functional, loss)
+
+    def explained(values):
+        x = bl.tensor(values, dtype=bl.float64, requires_grad=True)
+        return bl.explain(
+            (function(x, target.to(bl.float64) if loss == "mse_loss" else target, reduction=reduction) * 2).sum(),
+            names={"x": x},
+        )
+
+    page = view(explained(start))
+    edit(page, "x", "value", *[str(value) for row in changed for value in row])
+    wanted = explained(changed)
+    np.testing.assert_allclose(numbers(page, f"a.values.upstream({named('x')})"), wanted.node("x").upstream, rtol=1e-12)
+    assert page.evaluate("backlitViewer.values.unknown.size") == 0
+
+
 def test_sum_at_a_join_is_made_anew(view):
     rec = join()
     page = view(rec)

@@ -30,7 +30,7 @@ def elementwise():
 def test_formula():
     made = program(REGISTRY["mul"].definition, {})
     assert made["inputs"] == ["x", "y"] and made["value"] == ["mul", "x", "y"]
-    assert made["pulls"] == {"x": ["gated", "$g", "y"], "y": ["gated", "$g", "x"]}
+    assert made["reduction"] == "none" and made["pulls"] == {"x": ["gated", "$g", "y"], "y": ["gated", "$g", "x"]}
 
 
 def test_equal_operations_share_a_formula_and_settings_are_kept():

@@ -13,13 +13,14 @@ from functools import partialmethod
 from typing import Any, NamedTuple
 
 from ...ops.elementwise import Elementwise, pull_rule
+from ...ops.pointwise import Pointwise
 from ...ops.registry import REGISTRY
 
 Tree = Any
 """A number, a name, or a list of a function's name and its operands."""
 
 
-RULES = frozenset({"sum", "mean", "permute", "softmax", "log_softmax"})
+RULES = frozenset({"sum", "mean", "permute", "softmax", "log_softmax", "cross_entropy"})
 """What the page computes by rules of its own that need settings (assets/js/rules.js)."""
 
 
@@ -85,19 +86,20 @@ def _tree(x: Any) -> Tree:
     return number if math.isfinite(number) else str(number)
 
 
-def program(op: type[Elementwise], params: dict[str, Any]) -> dict[str, Any] | None:
-    """``{"inputs": names, "value": tree, "pulls": {name: tree}}`` of an operation; None where a rule cannot be written
-    as a formula."""
+def program(op: type[Elementwise] | type[Pointwise], params: dict[str, Any]) -> dict[str, Any] | None:
+    """``{"inputs": names, "value": tree, "pulls": {name: tree}, "reduction": …}`` of an elementwise operation or a
+    pointwise loss; None where a rule cannot be written as a formula."""
+    settings = {name: value for name, value in params.items() if name != "reduction"}
     try:
-        value = _tree(op.value(_Writer(), *map(Symbol, op.inputs), **params))
-        pulls = {name: pull for name in op.inputs if (pull := _pull(op, name, params)) is not None}
+        value = _tree(op.value(_Writer(), *map(Symbol, op.inputs), **settings))
+        pulls = {name: pull for name in op.inputs if (pull := _pull(op, name, settings)) is not None}
     except (TypeError, AttributeError, ValueError):
         return None
-    return {"inputs": list(op.inputs), "value": value, "pulls": pulls}
+    return {"inputs": list(op.inputs), "value": value, "pulls": pulls, "reduction": params.get("reduction", "none")}
 
 
-def _pull(op: type[Elementwise], name: str, params: dict[str, Any]) -> Tree | None:
-    rule = pull_rule(op, name)
+def _pull(op: type[Elementwise] | type[Pointwise], name: str, params: dict[str, Any]) -> Tree | None:
+    rule = pull_rule(op, name)  # type: ignore[arg-type]  # pointwise losses name their rules in the same way
     if rule is None:
         return None
     pull, names = rule
@@ -128,7 +130,7 @@ def programs_of(nodes: Iterable[Operator]) -> dict[str, Any]:
 def _program_of(node: Operator) -> dict[str, Any] | None:
     entry = REGISTRY.get(node.op)
     op = entry.definition if entry is not None else None
-    return program(op, node.params) if op is not None and issubclass(op, Elementwise) else None
+    return program(op, node.params) if op is not None and issubclass(op, Elementwise | Pointwise) else None
 
 
 def _plain(value: Any) -> Any:

@@ -33,8 +33,19 @@ const RULES = {
   clone: { forward: ([x]) => x, backward: (g) => g },
   cast: { forward: ([x]) => x, backward: (g) => g, fits: (_, node) => node.dtype.startsWith("float") },
   softmax: { forward: ([x], node) => softmax(x, node), backward: softmaxBackward },
+  cross_entropy: {
+    forward: ([x, target], { params }) =>
+      reduced(
+        map((p) => -Math.log(p), ofClasses(softmax(x, ROWS), target)),
+        params.reduction,
+      ),
+    backward: crossEntropyBackward,
+    fits: ([x, target, weight], { params }) => !weight && params.smoothing === 0 && areClasses(x, target),
+  },
   log_softmax: { forward: ([x], node) => map(Math.log, softmax(x, node)), backward: logSoftmaxBackward },
 };
+
+const ROWS = { params: { axis: 1 } };
 
 /** The rule of a node for given inputs, or null where the page has none. */
 export function ruleFor(node, inputs, programs) {
@@ -42,24 +53,39 @@ export function ruleFor(node, inputs, programs) {
   if (program) return elementwise(program);
   const rule = Object.hasOwn(RULES, node.op) ? RULES[node.op] : null;
   const set = { op: node.op, shape: node.shape, dtype: node.dtype, params: programs.settings?.[node.id] ?? {} };
-  if (!rule || (rule.fits && !rule.fits(inputs, node))) return null;
+  if (!rule || (rule.fits && !rule.fits(inputs, set))) return null;
   return {
     forward: (operands) => rule.forward(operands, set),
     backward: (g, operands, position) => rule.backward(g, operands, position, set),
   };
 }
 
-function elementwise({ inputs, value, pulls }) {
+/** An operation from its formulas; a loss may add up the entries, or take their mean (`reduction`). */
+function elementwise({ inputs, value, pulls, reduction }) {
   const named = (operands) => Object.fromEntries(inputs.map((name, i) => [name, operands[i]]));
   return {
-    forward: (operands) => evaluate(value, named(operands)),
+    forward: (operands) => reduced(evaluate(value, named(operands)), reduction),
     backward: (g, operands, position) => {
       const pull = pulls[inputs[position]];
       if (!pull) throw new Error("no rule for this input");
-      const known = { ...named(operands), $g: g, $out: evaluate(value, named(operands)) };
-      return unbroadcast(expand(evaluate(pull, known), g.shape), operands[position].shape);
+      const out = evaluate(value, named(operands));
+      const upstream = shared(g, out, reduction);
+      const found = evaluate(pull, { ...named(operands), $g: upstream, $out: out });
+      return unbroadcast(expand(found, upstream.shape), operands[position].shape);
     },
   };
+}
+
+function reduced(entries, reduction) {
+  if (reduction === "none") return entries;
+  const total = unbroadcast(entries, []);
+  return reduction === "mean" ? scaled(total, 1 / entries.data.length) : total;
+}
+
+/** What each entry receives of the gradient of their sum or mean. */
+function shared(g, entries, reduction) {
+  if (reduction === "none") return g;
+  return scaled(expand(g, entries.shape), reduction === "mean" ? 1 / entries.data.length : 1);
 }
 
 function reshaped(x, shape) {
@@ -113,4 +139,32 @@ function softmaxBackward(g, [x], _, node) {
 function logSoftmaxBackward(g, [x], _, node) {
   const sums = unbroadcast(g, keptShape(x.shape, node.params.axis));
   return map((a, p, sum) => a - p * sum, g, softmax(x, node), sums);
+}
+
+/** Whether a target names a class for each row; rows that are left out have none. */
+function areClasses(x, target) {
+  return x.shape.length === 2 && target.data.every((label) => label >= 0 && label < x.shape[1]);
+}
+
+/** The entry of each row that its class says. */
+function ofClasses(x, target) {
+  return tensor(
+    target.shape,
+    target.data.map((label, i) => x.data[i * x.shape[1] + label]),
+  );
+}
+
+/** p − y, times what each row receives of the upstream gradient. */
+function crossEntropyBackward(g, [x, target], position, { params }) {
+  if (position !== 0) throw new Error("classes have no gradient");
+  const share = shared(g, target, params.reduction).data;
+  const [, columns] = x.shape;
+  const p = softmax(x, ROWS).data;
+  return tensor(
+    x.shape,
+    p.map((each, i) => {
+      const row = Math.floor(i / columns);
+      return share[row] * (each - Number(i % columns === target.data[row]));
+    }),
+  );
 }
