@@ -246,6 +246,22 @@ def test_paths_and_finding():
         rec.of_pass(4)
 
 
+def test_a_tensor_finds_its_node():
+    w = leaf([1.0, 2.0])
+    h = w * 2
+    loss = h.sum()
+    rec = bl.explain(loss)
+    assert [rec.node(t).name for t in (w, h, loss)] == ["w", "h", "loss"]
+    assert rec.of_pass(0).node(h).name == "h"
+    with bl.record() as rec:
+        h = w * 3
+        loss = h.sum()
+        loss.backward()
+    assert [rec.node(t).op for t in (w, h, loss)] == [None, "mul", "sum"]
+    with pytest.raises(RecordError, match="does not occur"):
+        rec.node(leaf(1.0))
+
+
 def test_names_from_the_code():
     w, unnamed = leaf(2.0), [leaf(1.5)]
     scale = 3.0

@@ -233,6 +233,19 @@ class Capture(WalkObserver):
         """Let a node stand for an entry."""
         self._by_node[node.id] = index
 
+    def finder(self) -> Callable[[Any], int | None]:
+        """Tells the number of the entry that a tensor stands for, None for one not seen; it holds no tensor."""
+        by_node, by_tensor = self._by_node, self._by_tensor
+
+        def number_of(tensor: Any) -> int | None:
+            node = getattr(tensor, "_node", None)
+            if node is not None and node.id in by_node:
+                return by_node[node.id]
+            known = by_tensor.get(id(tensor))
+            return known[2] if known is not None and known[0]() is tensor else None
+
+        return number_of
+
     def noted(self) -> Iterable[tuple[int, tuple[weakref.ref[Tensor], int, int]]]:
         """Ids of tensors, each with a reference, the version seen and the number of the entry."""
         return self._by_tensor.items()

@@ -187,7 +187,7 @@ def finished(capture: Capture, found: Mapping[int, str], title: str) -> Record:
     held = {number: found[key] for key, (ref, _, number) in capture.noted() if key in found and ref() is not None}
     name_entries(capture.entries, found, held)
     rec = Record(capture.entries, capture.passes, _word(capture.keep), title)
-    rec._results = {key: number for key, (ref, _, number) in capture.noted() if ref() is not None}
+    rec._number_of = capture.finder()
     return rec
 
 

@@ -69,7 +69,9 @@ class Record(Views):
         """
         if not -len(self._all) <= number < len(self._all):
             raise RecordError(f"pass {number}: the record has {len(self._all)} backward passes, counted from 0.")
-        return type(self)(self._entries, self._all, self.keep, self.title, number)
+        other = type(self)(self._entries, self._all, self.keep, self.title, number)
+        other._number_of = self._number_of
+        return other
 
     @property
     def roots(self) -> tuple[RecordNode, ...]:
@@ -109,16 +111,15 @@ class Record(Views):
             return self.nodes[which]
         if isinstance(which, str):
             return self._named(which)
-        found = next((n for n in self.nodes if n._entry.tensor is which), None) or self._by_tensor(which)
-        if found is None:
+        number = None if self._number_of is None else self._number_of(which)
+        if number is None:
+            number = next((n.id for n in self.nodes if n._entry.tensor is which), None)
+        if number is None:
             raise RecordError("this tensor does not occur in the record.")
-        return found
+        return self.nodes[number]
 
-    def _by_tensor(self, tensor: Any) -> RecordNode | None:
-        number = self._results.get(id(tensor)) if self._results else None
-        return None if number is None else self.nodes[number]
-
-    _results: dict[int, int] | None = None
+    _number_of: Callable[[Any], int | None] | None = None
+    """Finds the tensors of the program that was recorded; records from files know none, reruns the leaves."""
 
     def _named(self, name: str) -> RecordNode:
         found = self._names.get(name)
