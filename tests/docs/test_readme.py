@@ -21,7 +21,7 @@ def test_program_runs(number, tmp_path):
     prelude = "import backlit as bl\n" if "import backlit" not in BLOCKS[number] else ""
     program = tmp_path / "program.py"
     program.write_text(prelude + BLOCKS[number], encoding="utf-8")
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for line in BLOCKS[number].splitlines():
         printed = re.match(r"print\(.*\) +# (tensor\(.*)", line)

@@ -199,9 +199,11 @@ class Elementwise(Op):
 
 
 def pull_rule(cls: type[Elementwise], name: str) -> tuple[Any, tuple[str, ...]] | None:
-    """The gradient rule of an input as ``pull(s, g, *values, **params)`` for any namespace ``s``, before broadcasting is
-    undone, with the names of the values that it takes; None where there is none. From ``slope_<name>``, or
-    ``pull_<name>``, which includes the product."""
+    """The gradient rule of an input for any namespace, with the names of the values that it takes; None if there is none.
+
+    The rule is ``pull(s, g, *values, **params)``, before broadcasting is undone. It comes from ``slope_<name>``, or from
+    ``pull_<name>``, which includes the product.
+    """
     pull = cls.__dict__.get(f"pull_{name}") or _pull_from_slope(cls, cls.__dict__.get(f"slope_{name}"))
     if pull is None:
         return None
