@@ -199,10 +199,10 @@ class Elementwise(Op):
 
 
 def pull_rule(cls: type[Elementwise], name: str) -> tuple[Any, tuple[str, ...]] | None:
-    """The gradient rule of an input for any namespace, with the names of the values that it takes; None if there is none.
+    """The gradient rule of an input for any namespace and the values it takes; None if there is none.
 
-    The rule is ``pull(s, g, *values, **params)``, before broadcasting is undone. It comes from ``slope_<name>``, or from
-    ``pull_<name>``, which includes the product.
+    The rule is ``pull(s, g, *values, **params)``, before broadcasting is undone. It comes from ``slope_<name>``, or
+    from ``pull_<name>``, which includes the product.
     """
     pull = cls.__dict__.get(f"pull_{name}") or _pull_from_slope(cls, cls.__dict__.get(f"slope_{name}"))
     if pull is None:
