@@ -19,6 +19,9 @@ from backlit.compile.codegen.engine import load
 NARROWEST = 32  # tiles are tested at all widths in test_gemm and test_convolution
 
 CASES = {
+    "by Winograd": DenseConvolution(2, 17, 9, 8, 19, (3, 3), padding=(1, 0)),
+    "not by Winograd": DenseConvolution(2, 17, 9, 8, 19, (3, 3), padding=(3, 1)),
+    "nor here": DenseConvolution(2, 17, 9, 8, 19, (3, 3), winograd=False),
     "plain": DenseConvolution(3, 3, 8, 17, 20, (3, 3), padding=(1, 1)),
     "strided, dilated, grouped": DenseConvolution(2, 6, 11, 13, 10, (3, 2), (2, 1), (1, 2), (1, 3), 2),
     "float64": DenseConvolution(2, 4, 7, 7, 9, (3, 3), dtype="float64"),
@@ -57,6 +60,10 @@ def test_as_eager(target, name, bias):
     tolerance = 300 * float(np.finfo(spec.dtype).eps)
     for found, right in ((y, ty), (dx, tx.grad), (dw, tw.grad)):
         np.testing.assert_allclose(found, right.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+def test_winograd_is_taken_where_it_pays_and_is_allowed():
+    assert [name for name, spec in CASES.items() if spec.by_winograd] == ["by Winograd"]
 
 
 def test_what_does_not_fit_is_refused():

@@ -11,7 +11,7 @@ The floors of this folder, from the ground:
 - `images`, `layouts`, `convolution_plan`, `correlation`, `convolution`, `backward_weights`: direct convolutions;
 - `pooled_convolution`, `routed_convolution`: with ReLU and max pooling, and backwards over routed entries only;
 - `winograd`, `winograd_convolution`: 3×3 kernels with 2.25 times fewer multiplications;
-- `dense_convolution`, `dense_pooled_convolution`: the same for arrays in the library's own order, image by image.
+- `composed`, `dense_convolution`, `dense_pooled_convolution`: the same for arrays in the library's own order.
 
 A kernel is a frozen specification of shapes and places, and `emit_…(module, name, specification, …)`, which defines a
 function of pointers in an LLVM module. Scratch memory is the caller's: `workspace_size` and the like say how much.

@@ -12,7 +12,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from . import winograd_convolution as winograd
 from .backward_weights import WeightGradient, workspace_size_weights
+from .composed import Composed, call, clear, places, total_size
 from .convolution import (
     emit_backward_data,
     emit_convolution,
@@ -28,12 +30,14 @@ from .target import Target, host_target
 from .values import Pointer
 from .vector import VectorBuilder, function
 
-_LINE = 16  # pieces of the workspace begin at multiples of so many elements
-
 
 @dataclass(frozen=True)
 class DenseConvolution:
-    """Shapes of ``y (N, O, *output) = x (N, C, height, width) ∗ w (O, C / groups, *kernel)``; settings are pairs."""
+    """Shapes of ``y (N, O, *output) = x (N, C, height, width) ∗ w (O, C / groups, *kernel)``; settings are pairs.
+
+    ``winograd`` allows 3×3 kernels to be done Winograd's way where that is quicker (see :mod:`.winograd`: a non-finite
+    input then reaches up to four pixels beside those whose windows contain it).
+    """
 
     batch: int
     channels: int
@@ -46,6 +50,12 @@ class DenseConvolution:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     dtype: str = "float32"
+    winograd: bool = True
+
+    @property
+    def by_winograd(self) -> bool:
+        """Whether Winograd's way is taken."""
+        return self.winograd and winograd.pays(self.one)
 
     @property
     def one(self) -> Convolution:
@@ -61,49 +71,36 @@ class DenseConvolution:
         return self.channels * self.height * self.width, self.out_channels * height * width
 
 
+def _pieces(spec: DenseConvolution, target: Target) -> dict[str, int]:
+    """The workspace of all three functions; the images first, which begin as zeros."""
+    one = spec.one
+    pieces = {"x": one.x.size, "y": one.y().size, "packed": packed_size(one, target)}
+    pieces["packed"] = max(pieces["packed"], packed_back_size(one, target), workspace_size_weights(one, target))
+    if spec.by_winograd:
+        sides = [winograd.transformed_size(one, back, target) for back in (False, True)]
+        pieces |= {"transformed": max(sides), "blocks": winograd.workspace_size(one, target)}
+    return pieces
+
+
 def workspace_size(spec: DenseConvolution, target: Target | None = None) -> int:
     """Elements of scratch memory that any of the three functions needs."""
-    one, target = spec.one, target or host_target()
-    weights = max(packed_size(one, target), packed_back_size(one, target), workspace_size_weights(one, target))
-    return _whole(weights) + _whole(one.x.size) + _whole(one.y().size)
+    return total_size(_pieces(spec, target or host_target()))
 
 
-def _whole(size: int) -> int:
-    return -(-size // _LINE) * _LINE
-
-
-class _Kernel:
-    """What the three functions share: pieces of the workspace, and functions for one image that they call."""
+class _Kernel(Composed):
+    """What the three functions share."""
 
     def __init__(self, module: ir.Module, name: str, spec: DenseConvolution, target: Target | None) -> None:
-        self.module, self.name, self.spec, self.one = module, name, spec, spec.one
-        self.target = target or host_target()
-        self.y = self.one.y()
+        super().__init__(module, name, spec.dtype, target)
+        self.spec, self.one, self.y = spec, spec.one, spec.one.y()
+        self.pieces = _pieces(spec, self.target)
 
-    def internal(self, emit: Any, *arguments: Any, **options: Any) -> ir.Function:
-        """One of the emitters' functions, for this kernel alone."""
-        name = f"{self.name}.{emit.__name__.removeprefix('emit_')}.{len(self.module.globals)}"
-        made = emit(self.module, name, *arguments, target=self.target, **options)
-        made.linkage = "internal"
-        return made
-
-    def pieces(self, b: VectorBuilder, workspace: Pointer) -> tuple[Pointer, Pointer, Pointer]:
-        """Room for weights, for an image of x and for one of y, the latter two filled with zeros."""
-        room_x, room_y = _whole(self.one.x.size), _whole(self.y.size)
-        images = workspace + (workspace_size(self.spec, self.target) - room_x - room_y)
-        zero = b.number(0.0)
-        b.loop(0, room_x + room_y, b.lanes, lambda i: images.store(zero, i))
-        return workspace, images, images + room_x
-
-    def to_images(self, images: Images) -> ir.Function:
-        return self.internal(emit_to_images, images, dtype=self.spec.dtype)
-
-    def from_images(self, images: Images) -> ir.Function:
-        return self.internal(emit_from_images, images, dtype=self.spec.dtype)
-
-
-def _call(b: VectorBuilder, called: ir.Function, *pointers: Pointer) -> None:
-    b.ir.call(called, [p.ir for p in pointers])
+    def begin(self, b: VectorBuilder, workspace: Pointer) -> dict[str, Pointer]:
+        """The pieces of the workspace, the margins of its images cleared."""
+        at = places(workspace, self.pieces)
+        clear(b, at["x"], self.one.x.size)
+        clear(b, at["y"], self.y.size)
+        return at
 
 
 def emit_forward(
@@ -111,20 +108,13 @@ def emit_forward(
 ) -> ir.Function:
     """Define ``void name(x, weights, bias, y, workspace)``; the bias pointer is read only with ``bias``."""
     kernel = _Kernel(module, name, spec, target)
-    pack = kernel.internal(emit_pack, kernel.one)
-    take, give = kernel.to_images(kernel.one.x), kernel.from_images(kernel.y)
-    convolve = kernel.internal(emit_convolution, kernel.one, kernel.y, bias=bias)
-    size_x, size_y = spec.sizes
+    prepare = _weights(kernel, back=False)
+    emit = winograd.emit_convolution if spec.by_winograd else emit_convolution
+    convolve = kernel.internal(emit, kernel.one, kernel.y, bias=bias)
     with function(module, name, [spec.dtype] * 5, target, spec.dtype) as (b, x, weights, start, y, workspace):
-        packed, x_image, y_image = kernel.pieces(b, workspace)
-        _call(b, pack, weights, packed)
-
-        def image(n: Any) -> None:
-            _call(b, take, x + n * size_x, x_image)
-            _call(b, convolve, x_image, packed, y_image, start)
-            _call(b, give, y_image, y + n * size_y)
-
-        b.loop(0, spec.batch, 1, image)
+        at = kernel.begin(b, workspace)
+        ready, blocks = prepare(b, at, weights)
+        _each_image(b, kernel, (x, kernel.one.x, at["x"]), (y, kernel.y, at["y"]), convolve, ready, start, *blocks)
     return module.globals[name]
 
 
@@ -133,21 +123,58 @@ def emit_input_gradient(
 ) -> ir.Function:
     """Define ``void name(dy, weights, dx, workspace)``."""
     kernel = _Kernel(module, name, spec, target)
-    pack = kernel.internal(emit_pack_back, kernel.one)
-    take, give = kernel.to_images(kernel.y), kernel.from_images(kernel.one.x)
-    convolve = kernel.internal(emit_backward_data, kernel.one, kernel.y, kernel.one.x)
-    size_x, size_y = spec.sizes
+    prepare = _weights(kernel, back=True)
+    emit = winograd.emit_backward_data if spec.by_winograd else emit_backward_data
+    convolve = kernel.internal(emit, kernel.one, kernel.y, kernel.one.x)
     with function(module, name, [spec.dtype] * 4, target, spec.dtype) as (b, dy, weights, dx, workspace):
-        packed, x_image, y_image = kernel.pieces(b, workspace)
-        _call(b, pack, weights, packed)
-
-        def image(n: Any) -> None:
-            _call(b, take, dy + n * size_y, y_image)
-            _call(b, convolve, y_image, packed, x_image)
-            _call(b, give, x_image, dx + n * size_x)
-
-        b.loop(0, spec.batch, 1, image)
+        at = kernel.begin(b, workspace)
+        ready, blocks = prepare(b, at, weights)
+        _each_image(b, kernel, (dy, kernel.y, at["y"]), (dx, kernel.one.x, at["x"]), convolve, ready, *blocks)
     return module.globals[name]
+
+
+def _weights(kernel: _Kernel, back: bool) -> Any:
+    """A function that makes the weights ready in the workspace: where they are, and what scratch goes with them."""
+    pack = kernel.internal(emit_pack_back if back else emit_pack, kernel.one)
+    if not kernel.spec.by_winograd:
+
+        def packed(b: VectorBuilder, at: dict[str, Pointer], weights: Pointer) -> tuple[Pointer, list[Pointer]]:
+            call(b, pack, weights, at["packed"])
+            return at["packed"], []
+
+        return packed
+    transform = kernel.internal(winograd.emit_transform, kernel.one, back=back)
+
+    def transformed(b: VectorBuilder, at: dict[str, Pointer], weights: Pointer) -> tuple[Pointer, list[Pointer]]:
+        call(b, pack, weights, at["packed"])
+        call(b, transform, at["packed"], at["transformed"])
+        return at["transformed"], [at["blocks"]]
+
+    return transformed
+
+
+Side = tuple[Pointer, Images, Pointer]
+"""An array, how one image of it lies when turned, and where."""
+
+
+def _each_image(
+    b: VectorBuilder, kernel: _Kernel, source: Side, result: Side, convolve: ir.Function, ready: Pointer, *more: Pointer
+) -> None:
+    """Turn, convolve, turn back."""
+    (taken, taken_as, left), (given, given_as, right) = source, result
+    take, give = kernel.turn(emit_to_images, taken_as), kernel.turn(emit_from_images, given_as)
+
+    def image(n: Any) -> None:
+        call(b, take, taken + n * _values(taken_as), left)
+        call(b, convolve, left, ready, right, *more)
+        call(b, give, right, given + n * _values(given_as))
+
+    b.loop(0, kernel.spec.batch, 1, image)
+
+
+def _values(images: Images) -> int:
+    """Elements of one image without margins."""
+    return images.channels * images.height * images.width
 
 
 def emit_weight_gradient(
@@ -155,20 +182,19 @@ def emit_weight_gradient(
 ) -> ir.Function:
     """Define ``void name(x, dy, dw, workspace)``."""
     kernel = _Kernel(module, name, spec, target)
-    take_x, take_y = kernel.to_images(kernel.one.x), kernel.to_images(kernel.y)
-    size_x, size_y = spec.sizes
+    take_x, take_y = kernel.turn(emit_to_images, kernel.one.x), kernel.turn(emit_to_images, kernel.y)
     with function(module, name, [spec.dtype] * 4, target, spec.dtype) as (b, x, dy, dw, workspace):
-        sums, x_image, y_image = kernel.pieces(b, workspace)
+        at = kernel.begin(b, workspace)
         gradient = WeightGradient(b, kernel.one, kernel.y)
-        gradient.clear(sums)
+        gradient.clear(at["packed"])
 
         def image(n: Any) -> None:
-            _call(b, take_x, x + n * size_x, x_image)
-            _call(b, take_y, dy + n * size_y, y_image)
-            gradient.add(x_image, y_image, sums)
+            call(b, take_x, x + n * _values(kernel.one.x), at["x"])
+            call(b, take_y, dy + n * _values(kernel.y), at["y"])
+            gradient.add(at["x"], at["y"], at["packed"])
 
         b.loop(0, spec.batch, 1, image)
-        gradient.finish(sums, dw)
+        gradient.finish(at["packed"], dw)
     return module.globals[name]
 
 

@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from . import convolution, routed_convolution, winograd_convolution
 from .backward_weights import WeightGradient, workspace_size_weights
+from .composed import Composed, call, clear, places, total_size
 from .convolution_plan import Convolution
 from .dense_convolution import DenseConvolution
 from .images import Images
@@ -24,8 +25,6 @@ from .routed_convolution import Routed, emit_pack_patches, emit_routed_data, emi
 from .target import Target, host_target
 from .values import INT32, Pointer
 from .vector import VectorBuilder, function
-
-_LINE = 16  # pieces of the workspace begin at multiples of so many elements
 
 
 @dataclass(frozen=True)
@@ -57,32 +56,16 @@ class PooledConvolution:
         return self.convolution.batch * winner_bytes(self.pooled).image
 
 
-class _Kernel:
-    """The functions for one image that a kernel calls, and the pieces of its workspace."""
+class _Kernel(Composed):
+    """What both functions share."""
 
     def __init__(self, module: ir.Module, name: str, spec: PooledConvolution, target: Target | None) -> None:
-        self.module, self.name, self.spec, self.one = module, name, spec, spec.one
-        self.target = target or host_target()
-        self.dtype, self.pooled, self.y = spec.one.dtype, spec.pooled, spec.one.y()
+        super().__init__(module, name, spec.one.dtype, target)
+        self.spec, self.one, self.pooled, self.y = spec, spec.one, spec.pooled, spec.one.y()
         self.pieces = _pieces(spec, self.target)
         self.size_x = spec.convolution.sizes[0]
         self.size_y = math.prod(spec.shape[1:])
         self.bytes = winner_bytes(self.pooled).image
-
-    def internal(self, emit: Any, *arguments: Any, **options: Any) -> ir.Function:
-        made = emit(self.module, f"{self.name}.{len(self.module.globals)}", *arguments, target=self.target, **options)
-        made.linkage = "internal"
-        return made
-
-    def turn(self, emit: Any, images: Images) -> ir.Function:
-        return self.internal(emit, images, dtype=self.dtype)
-
-    def places(self, workspace: Pointer) -> dict[str, Pointer]:
-        found, begin = {}, 0
-        for name, size in self.pieces.items():
-            found[name] = workspace + begin
-            begin += -(-size // _LINE) * _LINE
-        return found
 
 
 def _pieces(spec: PooledConvolution, target: Target) -> dict[str, int]:
@@ -103,21 +86,12 @@ def _pieces(spec: PooledConvolution, target: Target) -> dict[str, int]:
 
 
 def _by_winograd(spec: PooledConvolution) -> bool:
-    return winograd_convolution.pays(spec.one) and spec.pool == (2, 2)
+    return spec.convolution.by_winograd and spec.pool == (2, 2)
 
 
 def workspace_size(spec: PooledConvolution, target: Target | None = None) -> int:
     """Elements of scratch memory that either function needs."""
-    return sum(-(-size // _LINE) * _LINE for size in _pieces(spec, target or host_target()).values())
-
-
-def _call(b: VectorBuilder, called: ir.Function, *pointers: Pointer) -> None:
-    b.ir.call(called, [p.ir for p in pointers])
-
-
-def _clear(b: VectorBuilder, begin: Pointer, size: int) -> None:
-    zero = b.number(0.0)
-    b.sweep(size, lambda i, mask: begin.store(zero, i, mask))
+    return total_size(_pieces(spec, target or host_target()))
 
 
 def emit_forward(module: ir.Module, name: str, spec: PooledConvolution, target: Target | None = None) -> ir.Function:
@@ -132,17 +106,17 @@ def emit_forward(module: ir.Module, name: str, spec: PooledConvolution, target: 
         convolve = kernel.internal(emit_pooled_convolution, one, spec.pool, kernel.pooled, relu=spec.relu)
     pointers = [one.dtype] * 4 + ["uint8", one.dtype]
     with function(module, name, pointers, target, one.dtype) as (b, x, weights, bias, y, winners, workspace):
-        at = kernel.places(workspace)
-        _clear(b, at["x"], one.x.size)
-        _call(b, pack, weights, at["packed"])
+        at = places(workspace, kernel.pieces)
+        clear(b, at["x"], one.x.size)
+        call(b, pack, weights, at["packed"])
         if winograd:
-            _call(b, transform, at["packed"], at["transformed"])
+            call(b, transform, at["packed"], at["transformed"])
         ready, more = ("transformed", [at["blocks"]]) if winograd else ("packed", [])
 
         def image(n: Any) -> None:
-            _call(b, take, x + n * kernel.size_x, at["x"])
-            _call(b, convolve, at["x"], at[ready], at["pooled"], bias, winners + n * kernel.bytes, *more)
-            _call(b, give, at["pooled"], y + n * kernel.size_y)
+            call(b, take, x + n * kernel.size_x, at["x"])
+            call(b, convolve, at["x"], at[ready], at["pooled"], bias, winners + n * kernel.bytes, *more)
+            call(b, give, at["pooled"], y + n * kernel.size_y)
 
         b.loop(0, spec.convolution.batch, 1, image)
     return module.globals[name]
@@ -157,18 +131,18 @@ def emit_backward(
     one = spec.one
     pointers = [one.dtype] * 3 + ["uint8"] + [one.dtype] * 4
     with function(module, name, pointers, target, one.dtype) as (b, x, weights, g, winners, dx, dw, dbias, workspace):
-        at = kernel.places(workspace)
+        at = places(workspace, kernel.pieces)
         way.begin(b, at, weights)
         for place, size in ((at["x"], one.x.size), (dbias, one.out_channels)):
-            _clear(b, place, size)
+            clear(b, place, size)
 
         def image(n: Any) -> None:
-            _call(b, way.take_x, x + n * kernel.size_x, at["x"])
-            _call(b, way.take_g, g + n * kernel.size_y, at["pooled"])
+            call(b, way.take_x, x + n * kernel.size_x, at["x"])
+            call(b, way.take_g, g + n * kernel.size_y, at["pooled"])
             way.image(at, winners + n * kernel.bytes)
             b.sweep(one.out_channels, lambda i, mask: _add(dbias, at["dbias"], i, mask))
             if needs_dx:
-                _call(b, way.give_x, at["dx"], dx + n * kernel.size_x)
+                call(b, way.give_x, at["dx"], dx + n * kernel.size_x)
 
         b.loop(0, spec.convolution.batch, 1, image)
         way.finish(at, dw)
@@ -202,16 +176,16 @@ class _Routes(_Way):
 
     def begin(self, b: VectorBuilder, at: dict[str, Pointer], weights: Pointer) -> None:
         self.b, self.routed = b, Routed(b, self.one, self.windows)
-        _clear(b, at["sums"], self.kernel.pieces["sums"])
+        clear(b, at["sums"], self.kernel.pieces["sums"])
         if self.needs_dx:
-            _call(b, self.pack, weights, at["patches"])
+            call(b, self.pack, weights, at["patches"])
 
     def image(self, at: dict[str, Pointer], winners: Pointer) -> None:
         places = self.b.pointer(at["places"].ir, INT32)
-        _call(self.b, self.routes, at["pooled"], winners, at["entries"], places, at["dbias"])
+        call(self.b, self.routes, at["pooled"], winners, at["entries"], places, at["dbias"])
         self.routed.each_channel(0, at["entries"], places, at["sums"], at["x"], self.routed.gather)
         if self.spread is not None:
-            _call(self.b, self.spread, at["entries"], places, at["patches"], at["dx"])
+            call(self.b, self.spread, at["entries"], places, at["patches"], at["dx"])
 
     def finish(self, at: dict[str, Pointer], dw: Pointer) -> None:
         self.routed.unpack(at["sums"], dw)
@@ -230,15 +204,15 @@ class _Dense(_Way):
     def begin(self, b: VectorBuilder, at: dict[str, Pointer], weights: Pointer) -> None:
         self.b, self.gradient = b, WeightGradient(b, self.one, self.kernel.y)
         self.gradient.clear(at["sums"])
-        _clear(b, at["dy"], self.kernel.y.size)
+        clear(b, at["dy"], self.kernel.y.size)
         if self.needs_dx:
-            _call(b, self.pack, weights, at["packed"])
+            call(b, self.pack, weights, at["packed"])
 
     def image(self, at: dict[str, Pointer], winners: Pointer) -> None:
-        _call(self.b, self.unpool, at["pooled"], winners, at["dy"], at["dbias"])
+        call(self.b, self.unpool, at["pooled"], winners, at["dy"], at["dbias"])
         self.gradient.add(at["x"], at["dy"], at["sums"])
         if self.needs_dx:
-            _call(self.b, self.back, at["dy"], at["packed"], at["dx"])
+            call(self.b, self.back, at["dy"], at["packed"], at["dx"])
 
     def finish(self, at: dict[str, Pointer], dw: Pointer) -> None:
         self.gradient.finish(at["sums"], dw)

@@ -30,8 +30,9 @@ Finish = Callable[..., None]
 
 
 def supports(spec: Convolution) -> bool:
-    """Whether a convolution can be done this way: 3×3, no stride, no dilation, one group."""
-    return (spec.kernel, spec.stride, spec.dilation, spec.groups) == ((3, 3), (1, 1), (1, 1), 1)
+    """Whether a convolution can be done this way: 3×3, no stride, no dilation, one group, padding of at most 2."""
+    settings = (spec.kernel, spec.stride, spec.dilation, spec.groups)
+    return settings == ((3, 3), (1, 1), (1, 1), 1) and max(spec.padding) <= 2
 
 
 def pays(spec: Convolution) -> bool:
