@@ -14,18 +14,22 @@ def network(kind: str) -> Any:
     bl.manual_seed(2)
     nn = bl.nn
     layers: dict[str, list[Any]] = {
-        "pooled": [nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(5, 20, 3, padding=1), nn.ReLU()]
-        + [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(20 * 2 * 3, 4)],
-        "plain": [nn.Conv2d(2, 6, 3, stride=2), nn.Tanh(), nn.Conv2d(6, 4, 2, bias=False), nn.Flatten()]
-        + [nn.Linear(4 * 2 * 4, 4)],
-        "normalised": [nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()]
-        + [nn.Linear(6 * 3 * 5, 4), nn.LayerNorm(4)],
+        "pooled": [
+            *(nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(5, 20, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(20 * 2 * 3, 4)),
+        ],
+        "plain": [
+            *(nn.Conv2d(2, 6, 3, stride=2), nn.Tanh(), nn.Conv2d(6, 4, 2, bias=False)),
+            *(nn.Flatten(), nn.Linear(4 * 2 * 4, 4)),
+        ],
+        "normalised": [
+            *(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2)),
+            *(nn.Flatten(), nn.Linear(6 * 3 * 5, 4), nn.LayerNorm(4)),
+        ],
         "overlapping": [
-            nn.Conv2d(2, 3, 3),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2),
-            nn.Flatten(),
-            nn.Linear(3 * 2 * 4, 4),
+            *(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(3, stride=2)),
+            *(nn.Flatten(), nn.Linear(3 * 2 * 4, 4)),
         ],
     }
     return nn.Sequential(*layers[kind])

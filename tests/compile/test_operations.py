@@ -80,10 +80,11 @@ class Case:
         """All results, and the gradients of a weighted sum of the floating ones by the leaves."""
         outs = list(flattened(self.operation.function(*self.args, **self.kwargs)))
         smooth = [out for out in outs if out.requires_grad]
+        plain = [out.detach() for out in outs]
         if not smooth:
-            return outs, []
+            return plain, []
         gradients = bl.autograd.grad(smooth, self.leaves, self.weights, materialize_grads=True)
-        return outs, list(gradients)
+        return plain, list(gradients)
 
 
 def _weights(shape: tuple[int, ...]) -> np.ndarray:

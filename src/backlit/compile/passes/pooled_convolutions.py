@@ -132,26 +132,23 @@ def _replaced(program: Program, forward: _Forward, backward: _Backward | None) -
     winners = Value((spec.winners,), np.dtype(np.uint8), "winners")
     operands = forward.convolution.operands
     run = _leaf(forward, ConvolveAndPool(spec), operands, (pooled, winners), _forward_meaning(forward, spec))
-    back = None
     if backward is not None:
         gone |= {backward.pooling, *backward.gate, backward.dw, backward.dbias, *filter(None, [backward.dx])}
-        back = _back(forward, backward, winners)
     body = []
     for instruction in program.body:
         if instruction is forward.pooling:
             body.append(run)
         elif backward is not None and instruction is backward.pooling:
-            body.append(back)
+            body.append(_back(forward, backward, winners))
         elif instruction not in gone:
             body.append(instruction)
-    return program.replaced([i for i in body if i is not None])
+    return program.replaced(body)
 
 
 def _back(forward: _Forward, backward: _Backward, winners: Value) -> Instruction:
     g = backward.pooling.operands[0]
-    results = (backward.dw.result, backward.dbias.result)
-    if backward.dx is not None:
-        results = (backward.dx.result, *results)
+    dx = () if backward.dx is None else (backward.dx.result,)
+    results = (*dx, backward.dw.result, backward.dbias.result)
     leaf = ConvolveAndPoolBack(forward.spec, backward.dx is not None)
     operands = (*forward.convolution.operands, g, winners)
     return _leaf(forward, leaf, operands, results, _backward_meaning(forward, backward))

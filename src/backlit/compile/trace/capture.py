@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...containers import flatten
+from ...graph import mode
 from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Program, Value, verify
@@ -76,6 +77,7 @@ def _finish(tracer: Tracer, result: Any, keep_gradients: bool) -> Capture:
     if unseen is not None:
         raise unseen
     tensors, rebuild = flatten(result)
+    _refuse_open_graphs(tensors)
     outputs = [tracer.value_of(x) for x in tensors]
     gradients: list[tuple[Tensor, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
@@ -96,6 +98,16 @@ def _finish(tracer: Tracer, result: Any, keep_gradients: bool) -> Capture:
         len(tensors),
         dict(tracer.targets),
     )
+
+
+def _refuse_open_graphs(results: list[Tensor]) -> None:
+    """A result whose gradient is still to be taken outside would lose its history."""
+    for x in results:
+        if x._requires_grad and mode.recording and (x._node is None or x._node.saved is not None):
+            raise TraceError(
+                f"compile: a result of shape {x.shape} requires gradients, and its backward pass would run outside the "
+                "compiled function. Call backward() inside it, return x.detach(), or call it under backlit.no_grad()."
+            )
 
 
 def _writes(tracer: Tracer) -> list[tuple[Value, Value]]:
