@@ -26,9 +26,9 @@ def address(array: Array) -> int:
 
 
 def aligned(size: int) -> Array:
-    """``size`` bytes that begin at a multiple of the alignment."""
-    block = np.empty(size + ALIGNMENT, np.uint8)
-    start = -address(block) % ALIGNMENT
+    """``size`` bytes that begin at a multiple of the alignment, with as much free room again before and behind."""
+    block = np.empty(size + 3 * ALIGNMENT, np.uint8)
+    start = ALIGNMENT + -address(block) % ALIGNMENT
     return block[start : start + size]
 
 
@@ -67,6 +67,14 @@ class Executable:
         slot = self.first_input + i
         self.arrays[slot] = array
         self.table[slot] = address(array)
+
+    def surround(self, mark: int) -> Array:
+        """Fill the bytes next to the arena's end with a mark, for tests that watch them; returns those bytes."""
+        block = self.arena.base
+        assert isinstance(block, np.ndarray)
+        begin = address(self.arena) - address(block) + self.arena.size
+        block[begin : begin + ALIGNMENT] = mark
+        return block[begin : begin + ALIGNMENT]
 
     def prepare_outputs(self) -> None:
         """Take new memory for large outputs; small ones are copied out of a place of their own."""
