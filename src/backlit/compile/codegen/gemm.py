@@ -18,6 +18,7 @@ from .gemm_dots import DotProducts
 from .gemm_plan import Gemm, Panel, Plan, packed_elements, plan
 from .gemm_tile import Epilogue, Tile, TileFunctions
 from .packing import pack_columns, pack_rows
+from .subroutines import Subroutines
 from .target import Target, host_target
 from .values import Pointer, Value
 from .vector import VectorBuilder, function
@@ -33,8 +34,8 @@ def emit_gemm(
 ) -> ir.Function:
     """Define the product as a function of ``(A, B, C, workspace, *extras)``, pointers all.
 
-    The workspace holds ``plan(spec, target).workspace(spec)`` elements, aligned to vectors for speed. C must not
-    overlap A or B, and holds partial sums where k is cut into several runs.
+    The workspace holds ``workspace_size(spec, target)`` elements, aligned to vectors for speed. C must not overlap A
+    or B, and holds partial sums where k is cut into several runs.
     """
     target = target or host_target()
     cut = plan(spec, target)
@@ -43,11 +44,7 @@ def emit_gemm(
         if cut.dots:
             DotProducts(b, spec, [a, given, c, *others], epilogue).emit()
         else:
-            source = given
-            if cut.pack_b and not spec.b_packed:
-                _pack(b, spec, cut, given, workspace)
-                source = workspace
-            _Product(b, spec, cut, [a, source, c, *others], epilogue).emit()
+            _Product(b, spec, cut, [a, given, c, workspace, *others], epilogue).emit()
     return module.globals[name]
 
 
@@ -71,15 +68,20 @@ def packed_size(spec: Gemm, target: Target | None = None) -> int:
 
 def _pack(b: VectorBuilder, spec: Gemm, cut: Plan, given: Pointer, packed: Pointer) -> None:
     """All panels, each whole along k: equal ones in a loop, a narrower last one behind it."""
-    pack, step = (pack_rows, spec.b_strides[1]) if spec.b_strides[1] == 1 else (pack_columns, spec.b_strides[1])
-    stride = spec.b_strides[0] if pack is pack_rows else spec.b_strides[1]
-
-    def one(j: Any, panel: Panel) -> None:
-        width = panel.vectors * cut.lanes
-        pack(b, given + j * (cut.width * step), stride, spec.k, panel.columns, packed + j * (cut.width * spec.k), width)
-
     for start, stop, panel in _alike(cut.panels):
-        b.loop(start, stop, 1, lambda j, panel=panel: one(j, panel))
+
+        def one(j: Any, panel: Panel = panel) -> None:
+            source = given + j * (cut.width * spec.b_strides[1])
+            _pack_panel(b, spec, panel, source, packed + j * (cut.width * spec.k), spec.k)
+
+        b.loop(start, stop, 1, one)
+
+
+def _pack_panel(b: VectorBuilder, spec: Gemm, panel: Panel, source: Pointer, packed: Pointer, depth: int) -> None:
+    """``depth`` rows of one panel, from its first element."""
+    down, across = spec.b_strides
+    pack, stride = (pack_rows, down) if across == 1 else (pack_columns, across)
+    pack(b, source, stride, depth, panel.columns, packed, panel.vectors * b.lanes)
 
 
 def _alike(panels: Sequence[Panel]) -> list[tuple[int, int, Panel]]:
@@ -107,7 +109,8 @@ class _Product:
         self, b: VectorBuilder, spec: Gemm, cut: Plan, pointers: Sequence[Pointer], epilogue: Epilogue | None
     ) -> None:
         self.b, self.spec, self.cut = b, spec, cut
-        self.a, self.right, self.c, *self.extras = pointers
+        self.a, self.right, self.c, self.workspace, *self.extras = pointers
+        self.packs = Subroutines(b) if cut.pack_b and not spec.b_packed else None
         self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras)
         tallest = max(rows for _, _, rows in cut.row_groups(spec.m))
         self.kept = b.array(tallest * cut.kept_stride) if cut.copy_a else None
@@ -127,8 +130,25 @@ class _Product:
     def _block(self, first: Any, stop: int, panel: Panel, run: _Run) -> None:
         b, beyond = self.b, first + self.cut.panels_a_block
         end = min(beyond, stop) if isinstance(beyond, int) else b.minimum(beyond, stop)
+        if self.packs is not None:
+            b.loop(first, end, 1, lambda j: self._pack(j, first, panel, run))
         for top, bottom, rows in self.cut.row_groups(self.spec.m):
             b.loop(top, bottom, rows, lambda i, rows=rows: self._row(i, rows, first, end, panel, run))
+
+    def _pack(self, j: Any, first: Any, panel: Panel, run: _Run) -> None:
+        """One panel of this run into the workspace, where it stays in cache while all rows use it."""
+        down, across = self.spec.b_strides
+        source = self.right + j * (self.cut.width * across) + run.begin * down
+        assert self.packs is not None
+        self.packs.call(
+            (panel.columns, run.depth),
+            [source, self._place(j, first)],
+            lambda b, source, packed: _pack_panel(b, self.spec, panel, source, packed, run.depth),
+        )
+
+    def _place(self, j: Any, first: Any) -> Pointer:
+        """Where panel j is in the workspace, which holds the block that begins with ``first``."""
+        return self.workspace + (j - first) * (self.cut.width * max(self.cut.depths))
 
     def _row(self, i: Any, rows: int, first: Any, end: Any, panel: Panel, run: _Run) -> None:
         """All tiles of some rows inside a block of panels."""
@@ -139,7 +159,9 @@ class _Product:
 
         def tile(j: Any) -> None:
             column = j * cut.width
-            if cut.pack_b:
+            if self.packs is not None:
+                right = self._place(j, first)
+            elif cut.pack_b:
                 right = self.right + column * spec.k + run.begin * (panel.vectors * cut.lanes)
             else:
                 right = self.right + column + run.begin * spec.b_strides[0]

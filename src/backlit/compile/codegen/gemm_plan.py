@@ -111,8 +111,9 @@ class Plan:
         return self.panels[0].vectors * self.lanes
 
     def workspace(self, spec: Gemm) -> int:
-        """Elements of scratch memory that the product needs: packed B."""
-        return packed_elements(self, spec) if self.pack_b and not spec.b_packed else 0
+        """Elements of scratch memory that the product needs: a block of panels of B."""
+        block = min(self.panels_a_block, len(self.panels)) * self.width * max(self.depths)
+        return block if self.pack_b and not spec.b_packed else 0
 
     def row_groups(self, m: int) -> list[tuple[int, int, int]]:
         """:func:`even_groups` of m rows."""
