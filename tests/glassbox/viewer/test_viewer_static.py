@@ -9,8 +9,9 @@ from viewer_records import EVIL, chain, circuit, hostile, join, network, odd_rec
 from backlit.glassbox.viewer import dot, svg
 from backlit.glassbox.viewer.bundle import ASSETS
 from backlit.glassbox.viewer.dot import quoted
+from backlit.glassbox.viewer.labels import number
 from backlit.glassbox.viewer.layered import Box, connect, lay_out
-from backlit.glassbox.viewer.scene import SYMBOLS
+from backlit.glassbox.viewer.scene import SYMBOLS, build_scene
 
 SPACE = "{http://www.w3.org/2000/svg}"
 
@@ -48,6 +49,15 @@ def test_large_graphs_are_drawn_with_modules_closed():
     assert any("blocks.11" in text for text in picture) and any("operations" in text for text in picture)
     assert len(ElementTree.fromstring(svg(transformer(12), most=40)).findall(f".//{SPACE}text")) < 300
     assert "nodes 1–60" in texts(svg(chain(300)))
+
+
+def test_wire_between_closed_modules_brings_back_the_whole_gradient():
+    """A block's output goes into the next one twice, beside and into its norm: below the one wire stands the sum."""
+    data = transformer(12)
+    last = max(node["id"] for node in data["nodes"] if (node["module"] or "").endswith("blocks.0"))
+    norm = next(e["upstream"]["stats"]["norm"] for e in data["passes"][0]["nodes"] if e["node"] == last)
+    wires = [wire for wire in build_scene(data).wires if wire.tail.endswith("blocks.0") and wire.head is not None]
+    assert [wire.below for wire in wires] == [f"‖{number(norm)}‖"]
 
 
 def test_boxes_do_not_overlap():

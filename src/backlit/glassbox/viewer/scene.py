@@ -10,6 +10,8 @@ from .labels import gradient_label, shape_text, short_values, value_label
 
 MOST = 150
 """Graphs with more nodes are drawn with their modules closed."""
+_CLOSED = 60
+"""How many things are then drawn at most, as far as closing modules can help."""
 _PART = 60
 SYMBOLS = {
     "add": "+",
@@ -71,9 +73,8 @@ def build_scene(data: dict[str, Any], most: int = MOST) -> Scene:
     homes = _homes(nodes, paths, _depth(nodes, paths, most), most)
     for id_, node in nodes.items():
         _add(scene, homes[id_], node, paths[id_])
-    shown = data["passes"][-1] if data["passes"] else {"edges": [], "roots": []}
-    gradients = {(edge["node"], edge["position"]): edge["downstream"] for edge in shown["edges"]}
-    scene.wires.extend(_wires(nodes, homes, gradients, scene))
+    shown = data["passes"][-1] if data["passes"] else {"edges": [], "roots": [], "nodes": []}
+    scene.wires.extend(_wires(nodes, homes, shown, scene))
     for root in shown["roots"]:
         node = nodes[root["node"]]
         above = value_label(node.get("value"), node["shape"])
@@ -109,7 +110,7 @@ def _depth(nodes: dict[int, Any], paths: dict[int, tuple[str, ...]], most: int) 
         return None
     deepest = max(map(len, paths.values()))
     for depth in range(deepest, 0, -1):
-        if len({paths[i][: depth + 1] if len(paths[i]) > depth else i for i in nodes}) <= most:
+        if len({paths[i][: depth + 1] if len(paths[i]) > depth else i for i in nodes}) <= min(most, _CLOSED):
             return depth
     return 0
 
@@ -133,15 +134,19 @@ def _add(scene: Scene, home: str, node: dict[str, Any], path: tuple[str, ...]) -
     if home in scene.things:
         thing = scene.things[home]
         thing.nodes += node["kind"] == "operation"
-        thing.subtitle = f"{thing.nodes} operations"
+        thing.subtitle = _count(thing.nodes)
         return
     if home.startswith("module "):
-        name = home.removeprefix("module ")
-        made = Thing(home, "module", name, "", "", tuple(name.split("."))[:-1], int(node["kind"] == "operation"))
-        made.subtitle = f"{made.nodes} operations"
+        path = tuple(home.removeprefix("module ").split("."))
+        operations = int(node["kind"] == "operation")
+        made = Thing(home, "module", ".".join(path[-2:]), _count(operations), "", path[:-1], operations)
     else:
         made = _thing(home, node, path)
     scene.things[home] = made
+
+
+def _count(operations: int) -> str:
+    return f"{operations} operation{'' if operations == 1 else 's'}"
 
 
 def _thing(key: str, node: dict[str, Any], path: tuple[str, ...]) -> Thing:
@@ -156,18 +161,27 @@ def _thing(key: str, node: dict[str, Any], path: tuple[str, ...]) -> Thing:
     return Thing(key, node["kind"], name, shape_text(node["shape"]), path=path)
 
 
-def _wires(nodes: dict[int, Any], homes: dict[int, str], gradients: dict[Any, Any], scene: Scene) -> Iterator[Wire]:
-    seen = set()
+def _wires(nodes: dict[int, Any], homes: dict[int, str], walked: dict[str, Any], scene: Scene) -> Iterator[Wire]:
+    """One wire for an edge; between closed modules one for all edges of a value."""
+    flows = {(edge["node"], edge["position"]): edge["downstream"] for edge in walked["edges"]}
+    upstream = {entry["node"]: entry["upstream"] for entry in walked.get("nodes", ())}
+    seeded = {root["node"] for root in walked["roots"]}
+    used: dict[int, list[tuple[int, int]]] = {}
+    bundles: dict[tuple[int, str, int | None], list[tuple[int, int]]] = {}
     for node in nodes.values():
         for edge in node["inputs"]:
-            source = nodes[edge["node"]]
-            tail, head = homes[source["id"]], homes[node["id"]]
-            once = (source["id"], head, edge["position"] if head.startswith("node") else None)
-            if tail == head or once in seen:
-                continue
-            seen.add(once)
-            if scene.things[tail].kind == "number":
-                yield Wire(tail, head)
-                continue
-            below = gradient_label(gradients.get((node["id"], edge["position"])))
-            yield Wire(tail, head, value_label(source.get("value"), source["shape"]), below)
+            head, place = homes[node["id"]], (node["id"], edge["position"])
+            if place in flows:
+                used.setdefault(edge["node"], []).append(place)
+            if homes[edge["node"]] != head:
+                apart = edge["position"] if head.startswith("node") else None
+                bundles.setdefault((edge["node"], head, apart), []).append(place)
+    for (id_, head, _), places in bundles.items():
+        source, tail = nodes[id_], homes[id_]
+        if scene.things[tail].kind == "number":
+            yield Wire(tail, head)
+            continue
+        flowing = [place for place in places if place in flows]
+        whole = len(flowing) > 1 and flowing == used[id_] and id_ not in seeded
+        below = upstream.get(id_) if whole else flows[flowing[0]] if len(flowing) == 1 else None
+        yield Wire(tail, head, value_label(source.get("value"), source["shape"]), gradient_label(below))

@@ -72,9 +72,10 @@ class _Picture:
         width = max((box.x + box.width / 2 for box in boxes), default=0) + 2 * _MARGIN
         height = max((box.y + box.height / 2 for box in boxes), default=0) + 2 * _MARGIN
         content = "".join([*(self._wire(part) for part in self.labels), *map(self._thing, self.scene.things.values())])
+        size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-            f'height="{height:.0f}" role="img"><title>{escape(title or "Computational graph")}</title>'
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="max-width: 100%; height: auto" role="img">'
+            f"<title>{escape(title or 'Computational graph')}</title>"
             f'<rect width="100%" height="100%" fill="#fbfaf7"/>'
             f'<g transform="translate({_MARGIN:.0f} {_MARGIN:.0f})" text-anchor="middle">{content}</g></svg>'
         )
