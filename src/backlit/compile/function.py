@@ -32,6 +32,7 @@ class Compiled:
         self.reason: TraceError | None = None
         """Why the function runs eagerly, where it does."""
         self._forms: dict[Any, list[Binding | Capture]] = {}
+        self._used: Binding | None = None
         self._lock = Lock()
         functools.update_wrapper(self, function, updated=())
 
@@ -45,12 +46,54 @@ class Compiled:
                 if isinstance(form, Capture):
                     form = forms[place] = bound(form)
                 try:
+                    self._used = form
                     return form.call(arguments)
                 except Misfit:
                     continue
                 except Unforeseen:
                     return self.function(*args, **kwargs)
             return self._trace(forms, args, kwargs)
+
+    # -- the glass box ----------------------------------------------------------------------------------------------
+
+    def explain(self) -> str:
+        """The step as it was compiled last, as readable loops, each with the lines of the program it came from.
+
+        Raises:
+            TraceError: nothing is compiled yet, or the function runs eagerly.
+        """
+        from .explain.loops import explained
+
+        return explained(self._latest().executable.built)
+
+    def plan(self) -> Any:
+        """The regions of the step: bytes moved, arithmetic, the least time by the roofline, and the arena's size.
+
+        Returns:
+            A :class:`~.explain.plan.Plan`; print it.
+        """
+        from .explain.plan import planned
+
+        return planned(self._latest().executable.built)
+
+    def profile(self, *args: Any, steps: int = 20, **kwargs: Any) -> Any:
+        """Make ``steps`` calls with these arguments, their effects included, and measure each region.
+
+        Returns:
+            The :class:`~.explain.plan.Plan` with the median seconds of each region.
+        """
+        from .explain.profile import profiled
+
+        for _ in range(2):
+            self(*args, **kwargs)
+        return profiled(self._latest(), flatten((args, kwargs))[0], steps)
+
+    def _latest(self) -> Binding:
+        forms = [form for forms in self._forms.values() for form in forms]
+        if not forms:
+            raise self.reason or TraceError("compile: call the function first: it is compiled for its arguments.")
+        form = self._used or forms[-1]
+        return form if isinstance(form, Binding) else bound(form)
 
     def _trace(self, forms: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients)
@@ -68,13 +111,13 @@ class Compiled:
         return self if instance is None else functools.partial(self, instance)
 
 
-def bound(seen: Capture) -> Binding:
-    """Build a program and tie it to what it reads and writes."""
+def bound(seen: Capture, clocked: bool = False) -> Binding:
+    """Build a program and tie it to what it reads and writes; ``clocked`` code measures its regions."""
     from .assemble.build import build
     from .runtime.executable import Executable
 
     strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
-    return Binding(seen, Executable(build(seen.program, strides)), seen.arrays)
+    return Binding(seen, Executable(build(seen.program, strides, clocked=clocked)), seen.arrays)
 
 
 def _is_tensor(x: Any) -> bool:

@@ -17,6 +17,11 @@ class Attend(Leaf):
 
     spec: Attention
 
+    @property
+    def flops(self) -> int:
+        """Of the two products."""
+        return self.spec.flops
+
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_attention(module, name, self.spec, target)
 
@@ -32,6 +37,11 @@ class AttendBack(Leaf):
     """``query, key, value, probabilities, g → dquery, dkey, dvalue``."""
 
     spec: Attention
+
+    @property
+    def flops(self) -> int:
+        """Of the four products."""
+        return 2 * self.spec.flops
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_attention_backward(module, name, self.spec, target)

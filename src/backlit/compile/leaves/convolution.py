@@ -21,6 +21,12 @@ from .leaf import Leaf
 class _Convolve(Leaf):
     spec: DenseConvolution
 
+    @property
+    def flops(self) -> int:
+        """Of any of the three maps."""
+        s = self.spec
+        return 2 * s.batch * s.sizes[1] * s.channels // s.groups * s.kernel[0] * s.kernel[1]
+
     def workspace(self, target: Target) -> int:
         return workspace_size(self.spec, target)
 

@@ -21,6 +21,11 @@ class Leaf:
         """Define the function in an LLVM module."""
         raise NotImplementedError
 
+    @property
+    def flops(self) -> int:
+        """Additions and multiplications; 0 where nobody counted."""
+        return 0
+
     def workspace(self, target: Target) -> int:
         """Elements of scratch memory, in the dtype of the first result."""
         return 0

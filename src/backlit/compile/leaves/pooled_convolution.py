@@ -15,6 +15,12 @@ from .leaf import Leaf
 class _Pooled(Leaf):
     spec: PooledConvolution
 
+    @property
+    def flops(self) -> int:
+        """Of the convolution, as if nothing were skipped."""
+        s = self.spec.convolution
+        return 2 * s.batch * s.sizes[1] * s.channels * s.kernel[0] * s.kernel[1]
+
     def workspace(self, target: Target) -> int:
         return workspace_size(self.spec, target)
 

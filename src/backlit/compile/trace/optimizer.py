@@ -178,10 +178,12 @@ def _trace_parameter(
     tracer: Any, update: GroupUpdate, param: Tensor, moments: dict[str, Tensor], numbers: list[Value], gradient: Tensor
 ) -> None:
     builder = tracer.builder
-    builder.mark = mark()
+    builder.mark, builder.scope = mark(), None
+    source = tracer.surroundings.find(param)
     for name, moment in moments.items():
         if tracer.memory.get(moment._data) is None:
-            tracer.memory.put(moment._data, tracer.add_input(ByReference(moment, name, counted=False), moment._data))
+            full = f"{source.name}.{name}" if source is not None else name
+            tracer.memory.put(moment._data, tracer.add_input(ByReference(moment, full, counted=False), moment._data))
     held, states = (
         [SymbolicArray(builder, tracer.value_of(t), t.dtype) for t in tensors]
         for tensors in ((gradient, param), moments.values())
