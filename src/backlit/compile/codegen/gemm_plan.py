@@ -16,7 +16,8 @@ from .values import Value
 from .vector import VectorBuilder
 
 _DEPTH = 512  # longest run along k that is added up in registers: 14 rows of it stay in a first-level cache
-_BLOCK_BYTES = 256 * 1024  # of B that is gone over again and again: half of a small second-level cache
+_BLOCK_BYTES = 512 * 1024  # of B that is gone over again and again: half of a common second-level cache
+_SUMS_BYTES = 128 * 1024  # of scalar products that wait on the stack for the epilogue
 _ROWS_BYTES = 32 * 1024  # of A that scalar products go over again and again: a first-level cache
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
@@ -166,7 +167,7 @@ def _dots_pay(spec: Gemm, target: Target) -> bool:
     lanes, itemsize, rows = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize, min(spec.m, dot_rows(target))
     tiles = 4.8 / spec.m + math.ceil(spec.n / lanes) * lanes / spec.n - 1
     fits = rows * spec.k * itemsize <= _ROWS_BYTES or spec.m <= rows
-    return fits and rows * spec.n * itemsize <= _BLOCK_BYTES and 3 * lanes / spec.k < tiles
+    return fits and rows * spec.n * itemsize <= _SUMS_BYTES and 3 * lanes / spec.k < tiles
 
 
 def dot_rows(target: Target) -> int:

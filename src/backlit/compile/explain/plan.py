@@ -1,4 +1,4 @@
-"""What a compiled step will do: its regions with bytes moved, arithmetic, and the time that the machine needs at best."""
+"""What a compiled step will do: its regions with bytes moved, arithmetic, and the least time that they can take."""
 
 from __future__ import annotations
 
