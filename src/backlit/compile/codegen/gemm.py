@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from .gemm_dots import DotProducts
 from .gemm_plan import Gemm, Panel, Plan, packed_elements, plan
 from .gemm_tile import Epilogue, Tile, TileFunctions
-from .packing import pack_columns, pack_rows
+from .packing import pack_columns, pack_narrow, pack_rows
 from .subroutines import Subroutines
 from .target import Target, host_target
 from .values import Pointer, Value
@@ -92,6 +92,9 @@ def _alike(panels: Sequence[Panel]) -> list[tuple[int, int, Panel]]:
     return [run for run in [(0, last, panels[0]), (last, last + 1, panels[last])] if run[0] < run[1]]
 
 
+_TOGETHER = 8  # tiles of rows that are packed at a time: as many cache lines of A hold their elements of one row
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run along k: where it begins, its length, and whether it is the first and the last."""
@@ -114,6 +117,7 @@ class _Product:
         self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras)
         tallest = max(rows for _, _, rows in cut.row_groups(spec.m))
         self.kept = b.array(tallest * cut.kept_stride) if cut.copy_a else None
+        self.panels = self.workspace + cut.block(spec)
 
     def emit(self) -> None:
         depth, runs = self.cut.depths[0], len(self.cut.depths)
@@ -122,6 +126,8 @@ class _Product:
         self._run(_Run((runs - 1) * depth, self.cut.depths[-1], fresh and runs == 1, last=True))
 
     def _run(self, run: _Run) -> None:
+        if self.cut.pack_a:
+            self._pack_left(run)
         for start, stop, panel in _alike(self.cut.panels):
             self.b.loop(
                 start, stop, self.cut.panels_a_block, lambda j, stop=stop, panel=panel: self._block(j, stop, panel, run)
@@ -146,6 +152,25 @@ class _Product:
             lambda b, source, packed: _pack_panel(b, self.spec, panel, source, packed, run.depth),
         )
 
+    def _pack_left(self, run: _Run) -> None:
+        """All of A in this run: what each tile of rows needs lies together then."""
+        spec, step = self.spec, self.cut.kept_stride
+        given = self.a + run.begin * spec.a_strides[1]
+
+        def several(i: Any, rows: int, count: int, available: int) -> None:
+            pack_narrow(
+                self.b, given + i, spec.a_strides[1], run.depth, [rows] * count, available, self.panels + i * step, step
+            )
+
+        for top, bottom, rows in self.cut.row_groups(spec.m):
+            together = _TOGETHER * rows
+            safe = max(min(bottom, spec.m - self.b.lanes) - top, 0) // together * together + top
+            self.b.loop(
+                top, safe, together, lambda i, rows=rows: several(i, rows, _TOGETHER, _TOGETHER * rows + self.b.lanes)
+            )
+            for i in range(safe, bottom, together):
+                several(i, rows, min(_TOGETHER, (bottom - i) // rows), spec.m - i)
+
     def _place(self, j: Any, first: Any) -> Pointer:
         """Where panel j is in the workspace, which holds the block that begins with ``first``."""
         return self.workspace + (j - first) * (self.cut.width * max(self.cut.depths))
@@ -156,6 +181,8 @@ class _Product:
         left = self.a + i * spec.a_strides[0] + run.begin * spec.a_strides[1]
         if self.kept is not None:
             left = self._copied(left, rows, run.depth)
+        elif cut.pack_a:
+            left = self.panels + i * cut.kept_stride
 
         def tile(j: Any) -> None:
             column = j * cut.width

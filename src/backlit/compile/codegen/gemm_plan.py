@@ -97,24 +97,31 @@ class Plan:
     depths: tuple[int, ...]
     panels_a_block: int
     pack_b: bool
-    copy_a: bool
+    copy_a: bool = False
+    """Rows of A are copied side by side before tiles read them again and again, since they would alias in a cache."""
+    pack_a: bool = False
+    """A lies transposed, and is packed: the rows of each tile as neighbours, step after step along k."""
     dots: bool = False
     """Scalar products along k instead of tiles: few rows, and columns of B that would have to be packed."""
 
     @property
     def kept_stride(self) -> int:
-        """Elements from row to row of the copy of A: an odd number of cache lines, so that rows do not alias."""
-        return (max(self.depths) // self.lanes + 1 | 1) * self.lanes
+        """Elements for each row of the copy of A: an odd number of vectors, so that no two tiles' rows alias."""
+        return (math.ceil(max(self.depths) / self.lanes) + 1 | 1) * self.lanes
 
     @property
     def width(self) -> int:
         """Columns of a full panel."""
         return self.panels[0].vectors * self.lanes
 
-    def workspace(self, spec: Gemm) -> int:
-        """Elements of scratch memory that the product needs: a block of panels of B."""
+    def block(self, spec: Gemm) -> int:
+        """Elements of a packed block of panels of B."""
         block = min(self.panels_a_block, len(self.panels)) * self.width * max(self.depths)
         return block if self.pack_b and not spec.b_packed else 0
+
+    def workspace(self, spec: Gemm) -> int:
+        """Elements of scratch memory that the product needs: a block of B, and one run along k of A."""
+        return self.block(spec) + (spec.m * self.kept_stride if self.pack_a else 0)
 
     def row_groups(self, m: int) -> list[tuple[int, int, int]]:
         """:func:`even_groups` of m rows."""
@@ -152,10 +159,12 @@ def plan(spec: Gemm, target: Target) -> Plan:
     a_block = max(1, _BLOCK_BYTES // (depths[0] * wide * lanes * itemsize))
     across = spec.b_strides[1] != 1
     if across and spec.a_strides[1] == 1 and not spec.b_packed and _dots_pay(spec, target):
-        return Plan(lanes, panels, rows, depths, a_block, pack_b=False, copy_a=False, dots=True)
+        return Plan(lanes, panels, rows, depths, a_block, pack_b=False, dots=True)
     pack_b = spec.b_packed or across or (tiles >= 8 and len(panels) > 1)
+    again = len(panels) >= 3 and spec.m > 1
     aliasing = spec.a_strides[1] == 1 and spec.a_strides[0] * itemsize % _ALIASING == 0
-    return Plan(lanes, panels, rows, depths, a_block, pack_b, aliasing and len(panels) >= 3 and spec.m > 1)
+    pack_a = again and spec.a_strides[0] == 1 and spec.a_strides[1] != 1
+    return Plan(lanes, panels, rows, depths, a_block, pack_b, aliasing and again, pack_a)
 
 
 def _dots_pay(spec: Gemm, target: Target) -> bool:

@@ -111,8 +111,11 @@ class _TileBody:
     def _sum(self, left: Pointer, right: Pointer, depth: Value, sums: list[Value]) -> list[Value]:
         """Add ``depth`` products to the accumulators."""
         b, spec = self.b, self.spec
-        row_step = self.cut.kept_stride if self.cut.copy_a else spec.a_strides[0]
-        k_step = 1 if self.cut.copy_a else spec.a_strides[1]
+        row_step, k_step = spec.a_strides
+        if self.cut.copy_a:
+            row_step, k_step = self.cut.kept_stride, 1
+        elif self.cut.pack_a:
+            row_step, k_step = 1, self.rows
         step = self.vectors * b.lanes if self.cut.pack_b else spec.b_strides[0]
         masks = [None] * self.vectors if self.cut.pack_b else self.masks
         tile = TileSum(b, [r * row_step for r in range(self.rows)], masks)

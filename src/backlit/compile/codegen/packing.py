@@ -66,4 +66,32 @@ def pack_columns(
         turn(whole, rows - whole)
 
 
-__all__ = ["pack_columns", "pack_rows", "transposed"]
+def pack_narrow(
+    b: VectorBuilder,
+    source: Pointer,
+    stride: int,
+    depth: int,
+    columns: Sequence[int],
+    available: int,
+    panels: Pointer,
+    step: int,
+) -> None:
+    """Copy ``depth`` rows of neighbouring columns into panels of any width, a few columns each, without gaps.
+
+    ``columns`` are the panels' widths; the panel of the columns from c on begins at ``panels + c * step``. Vectors are
+    written whole: what they write beyond a panel's row is written over by the next row, or lies in a gap of one vector
+    behind each panel. Of each row, ``available`` elements may be read.
+    """
+    starts = [sum(columns[:i]) for i in range(len(columns))]
+
+    def copy(k: Any) -> None:
+        for start, width in zip(starts, columns, strict=True):
+            for column in range(start, start + width, b.lanes):
+                left = available - column
+                value = (source + k * stride).load(column, mask=b.first(left) if left < b.lanes else None)
+                (panels + k * width).store(value, start * step + column - start)
+
+    b.loop(0, depth, 1, copy)
+
+
+__all__ = ["pack_columns", "pack_narrow", "pack_rows", "transposed"]
