@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..containers import flatten
 from ..graph import mode
 from ..tensor import Tensor
-from .errors import TraceError
-from .runtime.binding import Binding, Misfit, Unforeseen, element_strides
-from .trace.capture import Capture, capture
+from .errors import Misfit, TraceError, Unforeseen
+
+if TYPE_CHECKING:
+    from .runtime.binding import Binding
+    from .trace.capture import Capture
 
 CACHE = 8
 """Specialisations that are kept for each function; the one not used for longest makes room."""
+
+
+class Form:
+    """One specialisation: what was traced, and from its first use on the native code for it."""
+
+    __slots__ = ("_binding", "seen")
+
+    def __init__(self, seen: Capture) -> None:
+        self.seen = seen
+        self._binding: Binding | None = None
+
+    @property
+    def binding(self) -> Binding:
+        """The program as native code, tied to what it reads and writes."""
+        if self._binding is None:
+            self._binding = bound(self.seen)
+        return self._binding
+
+    def call(self, arguments: Sequence[Tensor]) -> Any:
+        """Run it; see :meth:`~.runtime.binding.Binding.call`."""
+        return (self._binding or self.binding).call(arguments)
 
 
 class Compiled:
@@ -31,8 +54,8 @@ class Compiled:
         self.fallback = fallback
         self.reason: TraceError | None = None
         """Why the function runs eagerly, where it does."""
-        self._forms: dict[Any, list[Binding | Capture]] = {}
-        self._used: Binding | None = None
+        self._forms: dict[Any, list[Form]] = {}
+        self._used: Form | None = None
         self._lock = Lock()
         functools.update_wrapper(self, function, updated=())
 
@@ -42,9 +65,7 @@ class Compiled:
         arguments = args if not kwargs and all(map(_is_tensor, args)) else flatten((args, kwargs))[0]
         with self._lock:
             forms = self._forms.setdefault(_signature(args, kwargs, arguments), [])
-            for place, form in enumerate(forms):
-                if isinstance(form, Capture):
-                    form = forms[place] = bound(form)
+            for form in forms:
                 try:
                     self._used = form
                     return form.call(arguments)
@@ -92,17 +113,18 @@ class Compiled:
         forms = [form for forms in self._forms.values() for form in forms]
         if not forms:
             raise self.reason or TraceError("compile: call the function first: it is compiled for its arguments.")
-        form = self._used or forms[-1]
-        return form if isinstance(form, Binding) else bound(form)
+        return (self._used or forms[-1]).binding
 
-    def _trace(self, forms: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _trace(self, forms: list[Form], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from .trace.capture import capture
+
         result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients)
         if isinstance(seen, TraceError):
             if not self.fallback:
                 raise seen
             self.reason = seen
             return result
-        forms.insert(0, seen)
+        forms.insert(0, Form(seen))
         if len(forms) > CACHE:
             forms.pop()
         return result
@@ -114,6 +136,7 @@ class Compiled:
 def bound(seen: Capture, clocked: bool = False) -> Binding:
     """Build a program and tie it to what it reads and writes; ``clocked`` code measures its regions."""
     from .assemble.build import build
+    from .runtime.binding import Binding, element_strides
     from .runtime.executable import Executable
 
     strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
@@ -152,6 +175,8 @@ def compile(function: Any = None, *, gradients: bool = False, fallback: bool = F
     The first call with arguments of certain shapes runs the function as it is and watches; the following ones run one
     native function that does the same: results, updated parameters, optimizer state. Tensors that the function reaches
     through variables, modules and optimizers are read anew at each call.
+
+    Without llvmlite, or on a machine that it does not know, the function is given back as it is, with one warning.
 
     Args:
         function: what to compile; without it, a decorator is returned.
@@ -194,7 +219,7 @@ def available() -> bool:
 
 @functools.cache
 def _warn_once() -> None:
-    warnings.warn("backlit.compile: llvmlite is not available, so everything runs eagerly.", stacklevel=3)
+    warnings.warn("backlit.compile: llvmlite is not available, so everything runs eagerly.", stacklevel=4)
 
 
 __all__ = ["Compiled", "TraceError", "available", "compile"]

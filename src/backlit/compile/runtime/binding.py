@@ -17,6 +17,7 @@ import numpy as np
 from ...storage import wrote_all
 from ...tensor import Tensor
 from ..consumed import Consumed
+from ..errors import Misfit, Unforeseen
 from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
@@ -27,14 +28,6 @@ Array = np.ndarray
 
 _array_of = attrgetter("_data")
 _contents = attrgetter("cell_contents")
-
-
-class Misfit(Exception):
-    """The world is not as it was when the program was made; another program is needed."""
-
-
-class Unforeseen(Exception):
-    """The values are none that the program was made for; nothing was written, and the function must run eagerly."""
 
 
 def element_strides(array: Array) -> Strides:
