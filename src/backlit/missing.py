@@ -11,7 +11,6 @@ from .spelling import did_you_mean
 _COMPLEX = "Backlit has no complex numbers; keep real and imaginary parts as two tensors"
 _SPARSE = "Backlit has no sparse tensors; use dense ones, or `scipy.sparse` outside the graph"
 _QUANTISED = "Backlit has no quantised numbers; float16 halves the memory of stored weights"
-_EAGER = "functions run as they are written; leave the call out"
 _FACTORISE = "factorisations are not supported; without gradients, `numpy.linalg` takes `x.detach().numpy()`"
 _PRECISION = "computing follows the tensors' dtypes; leave it out, and convert with `.half()` what should be small"
 _DRAW = "draw with `multinomial`, `normal`, `bernoulli` or `rand`, and write the log-density as a formula"
@@ -24,8 +23,9 @@ MISSING = {
     **dict.fromkeys(("sparse", "sparse_coo_tensor", "sparse_csr_tensor"), _SPARSE),
     **dict.fromkeys(("quantization", "ao", "quantize_per_tensor", "qint8", "quint8"), _QUANTISED),
     **dict.fromkeys(("bfloat16", "float8_e4m3fn", "float8_e5m2"), "NumPy has no such numbers; use float16 or float32"),
-    **dict.fromkeys(("jit", "fx", "export", "_dynamo"), f"there is no tracer or script compiler; {_EAGER}"),
-    "compile": _EAGER,
+    **dict.fromkeys(
+        ("jit", "fx", "export", "_dynamo"), "use `compile`, which turns a whole training step to native code"
+    ),
     "onnx": "export is not supported; `save` writes safetensors files, which other libraries read",
     **dict.fromkeys(("autocast", "amp"), _PRECISION),
     **dict.fromkeys(("set_float32_matmul_precision", "set_flush_denormal"), _PRECISION),

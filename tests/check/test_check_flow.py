@@ -170,6 +170,16 @@ def test_symmetric_units():
     assert "symmetric_units" in kinds(model)
 
 
+def test_units_that_differ_by_rounding_are_alike_and_others_are_not():
+    rng = np.random.default_rng(0)
+    for spread, found in ((4 * np.finfo(np.float32).eps, ["symmetric_units"]), (1e-3, [])):
+        model = deep(nn.Tanh, 1)
+        model[0].bias._data[...] = 0.0
+        for layer in (model[0], model[2]):
+            layer.weight._data[...] = 0.1 * (1 + spread * rng.uniform(-1, 1, layer.weight.shape))
+        assert kinds(model) == found
+
+
 def test_a_last_layer_of_zeros_is_no_fault():
     model = deep(nn.ReLU, 2)
     fill(model[4].weight, 0.0)

@@ -16,6 +16,7 @@ from .flow_verdicts import judge
 from .norms import norm, squared_norm
 from .probe import LayerFlow, Probe
 from .restore import unchanged
+from .symmetry import twin_units
 from .through_time import TimeFlow
 
 
@@ -122,7 +123,7 @@ def flow(model: Any, batch: Any, loss: Any = "cross_entropy", *, optimizer: Any 
         layers, time = probe.layers(), probe.through_time()
         finite = math.isfinite(float(value))
         missing = unreached(model) if finite else []
-        twins = twin_units(model, layers) if finite else {}
+        twins = twin_units(parameters_of(model, layers)) if finite else {}
         if optimizer is not None and finite:
             _measure_step(model, optimizer, layers)
         if finite and pieces > 1 and target.shape[:1] and target.shape[0] >= 2 * pieces:
@@ -196,20 +197,6 @@ def noise_scale(small: float, large: float, small_rows: int, large_rows: int) ->
     if small <= 0:
         return math.nan
     return max(noise, 0.0) / signal if signal > 0 else math.inf
-
-
-def twin_units(model: Any, layers: list[LayerFlow]) -> dict[str, int]:
-    """Layers whose units all have the same weights and get the same gradient, so that they stay alike for ever."""
-    twins = {}
-    for name, own in parameters_of(model, layers).items():
-        matrices = [p for p in own if p.ndim > 1 and p.shape[0] > 1 and p._grad is not None]
-        if matrices and all(_rows_alike(p._data) and _rows_alike(p._grad._data) for p in matrices):
-            twins[name] = matrices[0].shape[0]
-    return twins
-
-
-def _rows_alike(array: Any) -> bool:
-    return bool((array == array[:1]).all())
 
 
 def _line(layer: LayerFlow) -> str:

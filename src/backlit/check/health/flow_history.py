@@ -12,10 +12,11 @@ import numpy as np
 from ...train.statistics import LayerStatistics
 from ..finding import Finding, Findings
 from .course import Course, judge_course
-from .flow import FlowReport, gradient_factor, noise_scale, twin_units, unreached
+from .flow import FlowReport, gradient_factor, noise_scale, parameters_of, unreached
 from .flow_verdicts import judge, label
 from .norms import squared_norm
 from .probe import LayerFlow, Probe
+from .symmetry import twin_units
 from .through_time import TimeFlow
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class Flow(LayerStatistics):
         super().on_gradients(trainer)
         if self._probe is not None:
             self.latest, self.time = self._probe.layers(), self._probe.through_time()
-            self.unreached, self.twins = unreached(trainer.model), twin_units(trainer.model, self.latest)
+            self.unreached = unreached(trainer.model)
+            self.twins = twin_units(parameters_of(trainer.model, self.latest))
             self.on_close(trainer)
         if self.samples_batch(trainer):
             self._add_gradients(trainer)

@@ -20,6 +20,7 @@ from ...train.checkpoint import latest_checkpoint, load_checkpoint
 from ..finding import Finding
 from ..health.course import Course, judge_course
 from ..health.flow_verdicts import judge_depth
+from ..health.symmetry import alike
 
 FORMAT = 1
 
@@ -117,7 +118,7 @@ def _weight_faults(weights: Mapping[str, NDArray[Any]]) -> Iterator[Finding]:
             0.95,
         )
     matrices = [(name, values) for name, values in weights.items() if values.ndim >= 2 and len(values) > 1]
-    same = [name for name, values in matrices[:-1] if bool((values == values[:1]).all())]
+    same = [name for name, values in matrices[:-1] if values.dtype.kind == "f" and alike(values)]
     if same:
         yield Finding(
             "symmetric_units",
