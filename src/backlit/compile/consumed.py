@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import GradientError
+from ..source import Mark, mark
 from ..tensor import Tensor
 
 
 class Consumed(Tensor):
-    """Stands for a gradient that was never in memory as a whole. Looking at it raises; ``zero_grad()`` clears it."""
+    """Stands for a gradient that was never in memory as a whole. Looking at it raises; ``zero_grad()`` clears it.
 
-    __slots__ = ("_of",)
+    ``called_at`` is the user's line that called the step, for ``backlit.why``.
+    """
+
+    __slots__ = ("_of", "called_at")
 
     def __init__(self, leaf: Tensor) -> None:
         self._of = leaf.shape
+        self.called_at: Mark | None = mark()
         self._requires_grad = False
         self._node = self._grad = self._hooks = self._storage = self._view = None
 
@@ -23,7 +28,7 @@ class Consumed(Tensor):
         raise GradientError(
             f"the gradient of the parameter of shape {self._of} was used up inside a compiled step and not kept. "
             "Compile with backlit.compile(step, gradients=True) to have it in .grad after each step, or run the step "
-            "eagerly."
+            "eagerly; zero_grad() clears it, as before a backward pass of another loss."
         )
 
     _data = _values  # type: ignore[assignment]

@@ -15,6 +15,7 @@ from .nonfinite import explain_nonfinite
 from .question import Question, ask
 from .sizes import explain_size, word_for
 from .twin import Twin
+from .uncollected import used_up
 from .verdict import Verdict, line_of, link_of
 
 
@@ -54,7 +55,10 @@ def why(tensor: Tensor, loss: Tensor | None = None) -> Verdict:
 
 
 def _answer(question: Question) -> Verdict:
-    missing = question.tensor._grad is None
+    about_the_step = question.root is None or not question.given or (question.reached and question.walked)
+    if question.consumed is not None and about_the_step:
+        return used_up(question, question.consumed)
+    missing = question.held is None
     if missing and (not question.reached or question.walked or not question.tensor.requires_grad):
         return explain_missing(question)
     if question.root is None or not question.reached:
@@ -64,7 +68,9 @@ def _answer(question: Question) -> Verdict:
     verdict = _measured(question)
     if verdict is None:
         return explain_missing(question) if missing else _held_only(question, _first_lost(question))
-    return explain_missing(question) if missing and verdict.cause == "chain_rule" else verdict
+    if not missing or verdict.cause != "chain_rule":
+        return verdict
+    return explain_missing(question) if question.consumed is None else used_up(question, question.consumed)
 
 
 def _measured(question: Question) -> Verdict | None:
@@ -74,7 +80,7 @@ def _measured(question: Question) -> Verdict | None:
     flow = flow_of(question, twin)
     if isinstance(flow.failure, OverwrittenError) or flow.gradient is None:
         return None
-    if not Measure.of(flow.gradient).finite or not _finite(question.tensor._grad):
+    if not Measure.of(flow.gradient).finite or not _finite(question.held):
         found = explain_nonfinite(question, twin)
         if found is not None:
             return found
@@ -89,7 +95,7 @@ def _measured(question: Question) -> Verdict | None:
 
 def _other_size(question: Question, flow: Flow) -> bool:
     """Whether the gradient of now is of another kind than the one in ``.grad``."""
-    grad = question.tensor._grad
+    grad = question.held
     return grad is not None and _kind(Measure.of(grad)) != _kind(Measure.of(flow.gradient))
 
 
@@ -128,7 +134,7 @@ def _start(question: Question) -> Verdict:
 
 def _held_only(question: Question, lost: Node | None = None) -> Verdict:
     """What ``.grad`` alone tells, where the graph that it came from is gone, or a value in it (that of ``lost``)."""
-    grad = question.tensor._grad
+    grad = question.held
     if grad is None:
         return explain_missing(question)
     size = Measure.of(grad)
@@ -158,7 +164,7 @@ def _lost(node: Node) -> str:
 
 def _unsaid(question: Question, verdict: Verdict) -> list[str]:
     """What else the reader should know."""
-    tensor = question.tensor
-    if tensor._grad is not None or verdict.gradient == "None" or question.root is None or question.walked:
+    if question.held is not None or verdict.gradient == "None" or question.root is None or question.walked:
         return []
-    return [f"backward() has not run yet, so {question.name}.grad is still None"]
+    now = "None" if question.consumed is None else "that of a compiled step, which did not keep it"
+    return [f"backward() has not run yet, so {question.name}.grad is still {now}"]

@@ -22,7 +22,7 @@ CLOSE = 1e-3
 
 def explain_collected(question: Question, flow: Flow) -> Verdict | None:
     """The verdict on a ``.grad`` that differs from the gradient of the loss; None where they agree."""
-    grad = question.tensor._grad
+    grad = question.held
     if grad is None or not question.walked:
         return None
     held, fresh = np.asarray(grad._data, np.float64), np.asarray(_array(flow.gradient), np.float64)
@@ -62,7 +62,7 @@ def _verdict(question: Question, cause: str, sentence: str, remedy: str, source:
 
 
 def _edited(question: Question) -> Verdict | None:
-    grad = question.tensor._grad
+    grad = question.held
     assert grad is not None
     storage = grad._storage
     writer = None if storage is None else storage.writer

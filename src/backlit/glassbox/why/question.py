@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...autograd import kept_graphs
 from ...breadcrumbs import Cut, returned
@@ -13,6 +13,9 @@ from ...graph import Node, leading_to, reachable
 from ...journal import Call, journal
 from ...tensor import Tensor
 from .names import name_of
+
+if TYPE_CHECKING:
+    from ...compile.consumed import Consumed
 
 
 @dataclass(eq=False)
@@ -33,6 +36,21 @@ class Question:
     def place(self) -> Any:
         """The tensor's place in the graph: its node, or itself."""
         return self.tensor.grad_fn or self.tensor
+
+    @property
+    def held(self) -> Tensor | None:
+        """What ``.grad`` holds; None where there is nothing, or only word of what a compiled step used up."""
+        return self.tensor._grad if self.consumed is None else None
+
+    @cached_property
+    def consumed(self) -> Consumed | None:
+        """What stands in ``.grad`` after a compiled step that kept no gradient."""
+        grad = self.tensor._grad
+        if grad is None or grad.__class__ is Tensor:
+            return None
+        from ...compile.consumed import Consumed
+
+        return grad if isinstance(grad, Consumed) else None
 
     @cached_property
     def nodes(self) -> list[Node]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...graph import Node
 from ...journal import Call
@@ -12,6 +12,9 @@ from .cuts import way_to
 from .itself import none
 from .question import Question
 from .verdict import Verdict, line_of, link_of
+
+if TYPE_CHECKING:
+    from ...compile.consumed import Consumed
 
 _WALKS = ("backward", "grad", "failed")
 
@@ -160,6 +163,19 @@ def clears(call: Call, tensor: Tensor) -> bool:
         return False
     held = owner.parameters() if isinstance(owner, Module) else owner._all_params()
     return any(p is tensor for p in held)
+
+
+def used_up(question: Question, consumed: Consumed) -> Verdict:
+    """A compiled step computed the gradient and kept none of it."""
+    return none(
+        question,
+        "compiled",
+        "The compiled step used the gradient up inside: each piece went into the parameter's update as soon as it was "
+        "computed, and no array ever held all of it.",
+        "Compile with bl.compile(step, gradients=True) to have it in .grad after each step; or call the step inside "
+        "`with bl.record() as rec:`, where it runs eagerly and every gradient is kept. zero_grad() clears what is there.",
+        consumed.called_at,
+    ).told(gradient="not kept")
 
 
 def _own_functions(question: Question) -> list[Node]:
