@@ -1,4 +1,4 @@
-"""The glass box and compiled steps: a record watches them run eagerly, and ``why`` tells of gradients used up inside."""
+"""Compiled steps in the glass box: a record watches them run eagerly; ``why`` tells of gradients used up inside."""
 
 import inspect
 

@@ -173,7 +173,7 @@ def used_up(question: Question, consumed: Consumed) -> Verdict:
         "The compiled step used the gradient up inside: each piece went into the parameter's update as soon as it was "
         "computed, and no array ever held all of it.",
         "Compile with bl.compile(step, gradients=True) to have it in .grad after each step; or call the step inside "
-        "`with bl.record() as rec:`, where it runs eagerly and every gradient is kept. zero_grad() clears what is there.",
+        "`with bl.record() as rec:`, where it runs eagerly and every gradient is kept; zero_grad() clears it.",
         consumed.called_at,
     ).told(gradient="not kept")
 
