@@ -177,6 +177,11 @@ def test_repetitions_are_computed_once() -> None:
     assert [i.opcode for i in without_repetitions(Program([x], b.body, [y])).body] == ["exp", "mul"]
 
 
+def test_kernels_of_the_forward_pass_serve_the_backward_pass() -> None:
+    leaves = [type(i.params["leaf"]).__name__ for i in optimised(block()).body if i.opcode == "leaf"]
+    assert sorted(leaves) == ["Attend", "AttendBack", "Normalize", "NormalizeBack"]
+
+
 def test_what_nobody_needs_is_left_out() -> None:
     b, x = Builder(), Value((3,), FLOAT)
     b.elementwise("exp", x)

@@ -162,8 +162,9 @@ class Assembler:
         element = FLOAT if operand.dtype.itemsize == 4 else DOUBLE
         value = builder.load(self._pointer(self.places[self.layouts[operand].base]), typ=element)
         wrong = builder.fcmp_unordered("!=", value, ir.Constant(element, 0.0))
+        status = self._pointer((STATUS_SLOT, 0))  # here, where it is known to all that follows
         with builder.if_then(wrong, likely=False):
-            builder.store(ir.Constant(INT64, 1), self._pointer((STATUS_SLOT, 0)))
+            builder.store(ir.Constant(INT64, 1), status)
             builder.ret_void()
 
     def _product(self, instruction: Instruction) -> None:

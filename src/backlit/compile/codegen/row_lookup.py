@@ -1,10 +1,12 @@
-"""Rows of a table by number, and the sums of rows back into it: an embedding and its gradient.
+"""Rows of a table by number, and rows added or put back into it: an embedding and its gradient, and all look-ups.
 
-Numbers outside the table are counted and otherwise passed over: nothing is read or written for them but zeros.
+Numbers outside the table are counted and otherwise passed over: nothing is read or written for them but zeros. Rows of
+width 1 are single elements.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +38,7 @@ def emit_take(module: ir.Module, name: str, spec: RowLookup, target: Target | No
             inside = _inside(spec, number)
             source = table + b.where(inside, number, 0) * spec.width
             into = out + i * spec.width
-
-            def copy(j: Any, mask: Value | None) -> None:
-                into.store(b.where(inside, source.load(j, mask=mask), 0.0), j, mask)
-
-            b.sweep(spec.width, copy, unroll=4)
+            _each(b, spec, lambda j, *part: into.store(b.where(inside, source.load(j, *part), 0), j, *part[1:]))
             return [b.where(inside, wrong, wrong + 1)]
 
         [wrong] = b.loop(0, spec.count, 1, row, [Value(b, constant(0, INT64))])
@@ -54,27 +52,57 @@ def emit_add(module: ir.Module, name: str, spec: RowLookup, target: Target | Non
         zero = b.number(0.0)
         b.sweep(spec.rows * spec.width, lambda i, mask: table.store(zero, i, mask), unroll=4)
 
-        def row(i: Any) -> None:
-            number = numbers.load(i, 0)
-            wanted = _inside(spec, number)
-            if spec.skip is not None:
-                wanted = wanted & (number != spec.skip)
-            with b.when(wanted):
-                _add_row(b, spec, g + i * spec.width, table + number * spec.width)
+        def add(part: Pointer, total: Pointer) -> None:
+            _each(b, spec, lambda j, *p: total.store(total.load(j, *p) + part.load(j, *p), j, *p[1:]))
 
-        b.loop(0, spec.count, 1, row)
+        _rows_in_order(b, spec, g, numbers, table, add)
     return module.globals[name]
 
 
-def _add_row(b: VectorBuilder, spec: RowLookup, part: Pointer, total: Pointer) -> None:
-    def add(j: Any, mask: Value | None) -> None:
-        total.store(total.load(j, mask=mask) + part.load(j, mask=mask), j, mask)
+def emit_put(module: ir.Module, name: str, spec: RowLookup, target: Target | None = None) -> ir.Function:
+    """Define ``void name(before, values, numbers, table)``: the table ``before``, its rows replaced, in order."""
+    pointers = [spec.dtype, spec.dtype, "int64", spec.dtype]
+    with function(module, name, pointers, target, spec.dtype) as (b, before, values, numbers, table):
+        b.sweep(spec.rows * spec.width, lambda i, mask: table.store(before.load(i, mask=mask), i, mask), unroll=4)
 
-    b.sweep(spec.width, add, unroll=4)
+        def put(part: Pointer, total: Pointer) -> None:
+            _each(b, spec, lambda j, *p: total.store(part.load(j, *p), j, *p[1:]))
+
+        _rows_in_order(b, spec, values, numbers, table, put)
+    return module.globals[name]
+
+
+def _rows_in_order(
+    b: VectorBuilder,
+    spec: RowLookup,
+    values: Pointer,
+    numbers: Pointer,
+    table: Pointer,
+    body: Callable[[Pointer, Pointer], None],
+) -> None:
+    """``body(row of values, row of the table)`` for every number that lies inside."""
+
+    def row(i: Any) -> None:
+        number = numbers.load(i, 0)
+        wanted = _inside(spec, number)
+        if spec.skip is not None:
+            wanted = wanted & (number != spec.skip)
+        with b.when(wanted):
+            body(values + i * spec.width, table + number * spec.width)
+
+    b.loop(0, spec.count, 1, row)
+
+
+def _each(b: VectorBuilder, spec: RowLookup, body: Callable[..., None]) -> None:
+    """``body(j, lanes, mask)`` for the vectors of a row, or its one element."""
+    if spec.width == 1:
+        body(0, 0, None)
+    else:
+        b.sweep(spec.width, lambda j, mask: body(j, None, mask), unroll=4)
 
 
 def _inside(spec: RowLookup, number: Value) -> Value:
     return (number >= 0) & (number < spec.rows)
 
 
-__all__ = ["RowLookup", "emit_add", "emit_take"]
+__all__ = ["RowLookup", "emit_add", "emit_put", "emit_take"]

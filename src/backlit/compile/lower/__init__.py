@@ -6,6 +6,7 @@ from . import (  # noqa: F401  (they fill the table)
     cross_entropy,
     elementwise,
     joining,
+    lookups,
     normalization,
     products,
     reductions,

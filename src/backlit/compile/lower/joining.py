@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from ...ops.joining import Cat
 from ...ops.slicing import Assemble
 from ..ir.build import Builder
 from ..ir.program import Value
+from .lookups import added
+from .shape import Cut, cut_by
 from .table import lowering
 
 
@@ -22,34 +25,68 @@ def cat(b: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Va
 
 @lowering(Assemble, rules="traced")
 def assemble(b: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value | None:
-    """Parts side by side along one dimension that leave nothing out: as when a split is undone."""
-    found = [_range(key, like.shape) for key in params["keys"]]
-    dims = {place[0] for place in found if place is not None}
-    if None in found or len(dims) != 1:
+    """Parts at their places in zeros, added up; side by side where they do not meet."""
+    if like.size == 0 or any(x.dtype != like.dtype for x in inputs):
         return None
-    order = sorted(range(len(found)), key=lambda i: found[i][1])  # type: ignore[index]
-    end = 0
-    for i in order:
-        _, start, stop = found[i]  # type: ignore[misc]
-        if start != end:
-            return None
-        end = stop
+    cuts = [cut_by(key, like.shape) for key in params["keys"]]
+    parts = [b.reshape(x, cut.counts) for x, cut in zip(inputs, cuts, strict=True)]
+    beside = _side_by_side(b, parts, cuts, like)
+    if beside is not None:
+        return beside
+    total: Value | None = None
+    for part, cut in zip(parts, cuts, strict=True):
+        if part.size:
+            placed = _placed(b, part, cut, like.shape)
+            total = placed if total is None else b.elementwise("add", total, placed)
+    return total if total is not None else _zeros(b, like.shape, like.dtype)
+
+
+def _side_by_side(b: Builder, parts: list[Value], cuts: list[Cut], like: Value) -> Value | None:
+    """Parts that are whole but for one dimension, in which they do not meet: as when a split is undone."""
+    dims = {d for cut in cuts for d, n in enumerate(like.shape) if (cut.starts[d], cut.counts[d]) != (0, n)}
+    if len(dims) != 1 or any(step != 1 for cut in cuts for step in cut.steps):
+        return None
     (dim,) = dims
-    if end != like.shape[dim]:
-        return None
-    return b.emit("cat", [inputs[i] for i in order], like.shape, like.dtype, dim=dim)
+    end, pieces = 0, []
+    for part, cut in sorted(zip(parts, cuts, strict=True), key=lambda pair: pair[1].starts[dim]):
+        if cut.starts[dim] < end:
+            return None
+        pieces += [_zeros(b, _resized(like.shape, dim, cut.starts[dim] - end), like.dtype), part]
+        end = cut.starts[dim] + cut.counts[dim]
+    pieces.append(_zeros(b, _resized(like.shape, dim, like.shape[dim] - end), like.dtype))
+    return joined(b, pieces, dim)
 
 
-def _range(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """``(dim, start, stop)`` of a key that cuts one dimension with step 1."""
-    items = list(key)
-    if items.count(...) > 1 or any(not isinstance(item, slice) for item in items if item is not ...):
-        return None
-    if ... in items:
-        place = items.index(...)
-        items[place : place + 1] = [slice(None)] * (len(shape) - len(items) + 1)
-    cut = [d for d, item in enumerate(items) if item.indices(shape[d]) != (0, shape[d], 1)]
-    if len(cut) != 1:
-        return None
-    start, stop, step = items[cut[0]].indices(shape[cut[0]])
-    return (cut[0], start, max(start, stop)) if step == 1 else None
+def joined(b: Builder, parts: list[Value], dim: int) -> Value:
+    """Parts one after the other; empty ones are left out."""
+    shape = _resized(parts[0].shape, dim, sum(x.shape[dim] for x in parts))
+    parts = [x for x in parts if x.size]
+    return parts[0] if len(parts) == 1 else b.emit("cat", parts, shape, parts[0].dtype, dim=dim)
+
+
+def _zeros(b: Builder, shape: tuple[int, ...], dtype: Any) -> Value:
+    return b.expand(b.constant(0, dtype), shape)
+
+
+def _resized(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
+    return (*shape[:dim], size, *shape[dim + 1 :])
+
+
+def _placed(b: Builder, part: Value, cut: Cut, shape: tuple[int, ...]) -> Value:
+    """A part in zeros: between zeros in each dimension, or, where it is spread out, element by element."""
+    for step, count in zip(cut.steps, cut.counts, strict=True):
+        if step != 1 and count > 1:
+            places = b.slice(b.reshape(b.iota(prod(shape)), shape), cut.starts, cut.steps, cut.counts)
+            flat = b.reshape(places, (part.size,))
+            return b.reshape(added(b, b.reshape(part, (part.size, 1)), flat, prod(shape)), shape)
+    return padded(b, part, [(s, n - s - c) for s, n, c in zip(cut.starts, shape, cut.counts, strict=True)])
+
+
+def padded(b: Builder, x: Value, edges: list[tuple[int, int]], fill: float = 0.0) -> Value:
+    """``x`` with so many entries of one number before and after it in each dimension."""
+    number = b.constant(fill, x.dtype)
+    for dim, (before, after) in enumerate(edges):
+        if before or after:
+            ends = [b.expand(number, _resized(x.shape, dim, n)) for n in (before, after)]
+            x = joined(b, [ends[0], x, ends[1]], dim)
+    return x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...ops.shape import Clone, Expand, Permute, Reshape
 from ...ops.slicing import Slice
@@ -31,30 +31,56 @@ def expand(builder: Builder, inputs: list[Any], params: dict[str, Any], op: Any,
 
 @lowering(Slice, rules="traced")
 def part(builder: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value:
-    """Integers, slices, None and an ellipsis, as a start and a step for each dimension."""
-    (x,) = inputs
-    key = list(params["key"])
-    if ... in key:
-        place = key.index(...)
-        missing = x.ndim - sum(item is not None for item in key) + 1
-        key[place : place + 1] = [slice(None)] * missing
-    starts, steps, shape = [], [], []
-    sizes = iter(x.shape)
-    for item in [item for item in key if item is not None]:
-        size = next(sizes)
-        if isinstance(item, slice):
-            start, stop, step = item.indices(size)
-            starts.append(start)
-            steps.append(step)
-            shape.append(len(range(start, stop, step)))
-        else:
-            starts.append(int(item) % max(size, 1))
-            steps.append(1)
+    """Integers, slices, None and an ellipsis."""
+    return builder.reshape(sliced(builder, inputs[0], params["key"]), like.shape)
+
+
+class Cut(NamedTuple):
+    """What a basic key selects: for each dimension a start, a step and a count, and the result's shape."""
+
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+    counts: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def cut_by(key: Any, sizes: tuple[int, ...]) -> Cut:
+    """Read a key of integers, slices, None and an ellipsis."""
+    items = list(key)
+    if ... in items:
+        place = items.index(...)
+        missing = len(sizes) - sum(item is not None for item in items) + 1
+        items[place : place + 1] = [slice(None)] * missing
+    items += [slice(None)] * (len(sizes) - sum(item is not None for item in items))
+    starts, steps, counts, shape = [], [], [], []
+    following = iter(sizes)
+    for item in items:
+        if item is None:
             shape.append(1)
-    rest = list(sizes)
-    full = (*shape, *rest)
-    made = builder.slice(x, (*starts, *[0] * len(rest)), (*steps, *[1] * len(rest)), full)
-    return builder.reshape(made, like.shape)
+            continue
+        size = next(following)
+        start, stop, step = item.indices(size) if isinstance(item, slice) else (int(item) % max(size, 1), 0, 1)
+        count = len(range(start, stop, step)) if isinstance(item, slice) else 1
+        starts.append(start)
+        steps.append(step)
+        counts.append(count)
+        if isinstance(item, slice):
+            shape.append(count)
+    return Cut(tuple(starts), tuple(steps), tuple(counts), tuple(shape))
+
+
+def sliced(builder: Builder, x: Value, key: Any) -> Value:
+    """The part of a value that a basic key selects."""
+    cut = cut_by(key, x.shape)
+    return builder.reshape(builder.slice(x, cut.starts, cut.steps, cut.counts), cut.shape)
+
+
+def unbroadcast(builder: Builder, x: Value, shape: tuple[int, ...]) -> Value:
+    """The sum over what was stretched from ``shape``, which may have more dimensions of size 1 in front."""
+    lead = x.ndim - len(shape)
+    own = (1,) * lead + tuple(shape[max(0, -lead) :])
+    axes = tuple(i for i, (n, m) in enumerate(zip(own, x.shape, strict=True)) if n == 1 != m)
+    return builder.reshape(builder.reduce("sum", x, axes, True) if axes else x, shape)
 
 
 @lowering(Clone, rules="traced")
