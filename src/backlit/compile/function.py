@@ -6,6 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from threading import Lock
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..containers import flatten
@@ -119,6 +120,8 @@ class Compiled:
         from .trace.capture import capture
 
         result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients)
+        if seen is None:
+            return result
         if isinstance(seen, TraceError):
             if not self.fallback:
                 raise seen
@@ -130,17 +133,41 @@ class Compiled:
         return result
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        """As a method: each object has compiled forms of its own, kept among its attributes."""
+        if instance is None:
+            return self
+        held = getattr(instance, "__dict__", None)
+        if held is None:
+            return functools.partial(self, instance)
+        name = f"_compiled_{self.function.__name__}"
+        own = held.get(name)
+        if own is None or own.function.__func__ is not self.function:
+            own = held[name] = Compiled(MethodType(self.function, instance), **self._options)
+        return own
+
+    def __reduce__(self) -> Any:
+        return _again, (self.function, self._options)
+
+    @property
+    def _options(self) -> dict[str, bool]:
+        return {"gradients": self.gradients, "fallback": self.fallback}
+
+
+def _again(function: Any, options: dict[str, bool]) -> Any:
+    """What a copy of a compiled function is made by: it is compiled anew."""
+    return compile(function, **options)
 
 
 def bound(seen: Capture, clocked: bool = False) -> Binding:
     """Build a program and tie it to what it reads and writes; ``clocked`` code measures its regions."""
     from .assemble.build import build
     from .runtime.binding import Binding, element_strides
+    from .runtime.differentiable import Differentiable
     from .runtime.executable import Executable
 
     strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
-    return Binding(seen, Executable(build(seen.program, strides, clocked=clocked)), seen.arrays)
+    kind = Binding if seen.pullback is None else Differentiable
+    return kind(seen, Executable(build(seen.program, strides, clocked=clocked)), seen.arrays)
 
 
 def _is_tensor(x: Any) -> bool:
@@ -170,22 +197,27 @@ def _plain(tree: Any) -> Any:
 
 
 def compile(function: Any = None, *, gradients: bool = False, fallback: bool = False) -> Any:
-    """Compile a function of tensors, or a whole training step, to native code.
+    """Compile a function of tensors, a module, or a whole training step to native code.
 
     The first call with arguments of certain shapes runs the function as it is and watches; the following ones run one
     native function that does the same: results, updated parameters, optimizer state. Tensors that the function reaches
     through variables, modules and optimizers are read anew at each call.
 
+    Results that require gradients can be differentiated outside: ``model = backlit.compile(model)`` is enough for a
+    loop whose loss, ``backward()`` and optimizer stay as they are. Faster still is to compile the whole step. A
+    compiled module shares attributes, parameters and modes with the module. While hooks or observers (a record, anomaly
+    detection) watch, a compiled function runs as it is written.
+
     Without llvmlite, or on a machine that it does not know, the function is given back as it is, with one warning.
 
     Args:
-        function: what to compile; without it, a decorator is returned.
+        function: a function, a method or an ``nn.Module``; without it, a decorator is returned.
         gradients: keep the gradients of parameters that an optimizer updates inside in ``.grad``.
         fallback: where the function cannot be compiled, run it eagerly from then on; ``.reason`` says why. Without it
             that raises.
 
     Returns:
-        A :class:`Compiled`.
+        A :class:`Compiled`; of a module, a module.
 
     Raises:
         TraceError: at the call, where the function cannot be compiled; the line and the ways out are named.
@@ -202,6 +234,12 @@ def compile(function: Any = None, *, gradients: bool = False, fallback: bool = F
     if not available():
         _warn_once()
         return function
+    from ..nn.module import Module
+
+    if isinstance(function, Module):
+        from .module import compiled_module
+
+        return compiled_module(function, gradients=gradients, fallback=fallback)
     return Compiled(function, gradients=gradients, fallback=fallback)
 
 

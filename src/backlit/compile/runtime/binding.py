@@ -27,6 +27,8 @@ from .executable import Executable
 Array = np.ndarray
 
 _array_of = attrgetter("_data")
+_requires_grad = attrgetter("_requires_grad")
+_hooks = attrgetter("_hooks")
 _contents = attrgetter("cell_contents")
 
 
@@ -81,6 +83,8 @@ class Binding:
         self.shapes = [(v.shape, v.dtype, element_strides(arrays[v])) for v in capture.program.inputs]
         self.places: list[int] = []
         self.tensors: list[Tensor] = []
+        self.watched = [s.tensor for s in capture.sources if isinstance(s, ByReference) and s.counted]
+        self.requiring = [tensor._requires_grad for tensor in self.watched]
         for i, source in enumerate(capture.sources):
             self._tie(i, source)
         self.seen: list[Any] = [None] * len(self.tensors)
@@ -125,7 +129,12 @@ class Binding:
     # -- calling ----------------------------------------------------------------------------------------------------
 
     def call(self, arguments: Sequence[Tensor]) -> Any:
-        """Run the program on these arguments.
+        """Run the program on these arguments and give the function's result; raises as :meth:`run` does."""
+        outputs = self.run(arguments)
+        return self.capture.rebuild([Tensor(a) for a in outputs[: self.capture.results]])
+
+    def run(self, arguments: Sequence[Tensor]) -> list[Array]:
+        """Run the program on these arguments, and give its outputs.
 
         Raises:
             Misfit: before anything was done, where a condition of the program does not hold.
@@ -147,7 +156,7 @@ class Binding:
             raise Unforeseen
         outputs = self.executable.take_outputs()
         self._settle(outputs, steps, arguments)
-        return self.capture.rebuild([Tensor(a) for a in outputs[: self.capture.results]])
+        return outputs
 
     def _check_guards(self) -> None:
         cells, contents = self.cells
@@ -159,6 +168,8 @@ class Binding:
         except (KeyError, ValueError):
             raise Misfit from None
         if not same and not all(guard.holds() for guard in self.capture.guards):
+            raise Misfit
+        if list(map(_requires_grad, self.watched)) != self.requiring or any(map(_hooks, self.watched)):
             raise Misfit
         for leaf in self.capture.gradient_free:
             if leaf._grad is not None:

@@ -12,6 +12,7 @@ from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Program, Value, verify
 from .optimizer import GroupUpdate
+from .outside import Pullback, trace_pullback
 from .sources import Argument, ByReference, Guard, Source, Surroundings, Variable
 from .tracer import Tracer
 from .watch import watching
@@ -32,6 +33,7 @@ class Capture:
         rebuild: makes the function's result from tensors in the places of the outputs.
         results: how many of the outputs belong to the result.
         arrays: what each input was when the function was traced.
+        pullback: how gradients are carried back through the function, where its results require them.
     """
 
     program: Program
@@ -43,41 +45,46 @@ class Capture:
     rebuild: Callable[[list[Any]], Any]
     results: int
     arrays: dict[Value, Any]
+    pullback: Pullback | None = None
 
 
 def capture(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], strict: bool, keep_gradients: bool
-) -> tuple[Any, Capture | TraceError]:
+) -> tuple[Any, Capture | TraceError | None]:
     """Run a function once, watched.
 
     Returns:
-        Its own result, and what it was seen to do, or why it cannot be compiled.
+        Its own result, and what it was seen to do, or why it cannot be compiled; None where hooks watch it, so that it
+        runs as it is written as long as they do.
 
     Raises:
         TraceError: with ``strict``, where the function asks for a value.
     """
     arguments, _ = flatten((args, kwargs))
     surroundings = Surroundings(function, arguments)
+    if surroundings.watched():
+        return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
     tracer.strict = strict
     with watching(tracer):
         result = function(*args, **kwargs)
         if tracer.error is None:
             try:
-                seen = _finish(tracer, result, keep_gradients)
+                seen = _finish(tracer, result, arguments, keep_gradients)
             except TraceError as error:
                 tracer.fail(error)
     return result, seen if tracer.error is None else tracer.error
 
 
-def _finish(tracer: Tracer, result: Any, keep_gradients: bool) -> Capture:
+def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients: bool) -> Capture:
     if tracer.drawn:
         raise tracer.randomness()
     unseen = tracer.unseen_write()
     if unseen is not None:
         raise unseen
     tensors, rebuild = flatten(result)
-    _refuse_open_graphs(tensors)
+    if any(map(_is_open, tensors)):
+        return _finish_open(tracer, tensors, rebuild, arguments)
     outputs = [tracer.value_of(x) for x in tensors]
     gradients: list[tuple[Tensor, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
@@ -87,27 +94,46 @@ def _finish(tracer: Tracer, result: Any, keep_gradients: bool) -> Capture:
         if leaf._grad is not None and kept:
             outputs.append(tracer.value_of(leaf._grad))
     program = Program(tracer.inputs, tracer.builder.body, outputs, _writes(tracer))
+    return _captured(tracer, program, rebuild, len(tensors), gradients)
+
+
+def _captured(
+    tracer: Tracer, program: Program, rebuild: Any, results: int, gradients: list[tuple[Tensor, int | None]]
+) -> Capture:
     return Capture(
         verify(program),
-        list(tracer.inputs.values()),
+        [tracer.inputs[value] for value in program.inputs],
         tracer.surroundings.guards,
         list(tracer.entry_gradients.values()),
         gradients,
         tracer.updates,
         rebuild,
-        len(tensors),
+        results,
         dict(tracer.targets),
     )
 
 
-def _refuse_open_graphs(results: list[Tensor]) -> None:
-    """A result whose gradient is still to be taken outside would lose its history."""
-    for x in results:
-        if x._requires_grad and mode.recording and (x._node is None or x._node.saved is not None):
-            raise TraceError(
-                f"compile: a result of shape {x.shape} requires gradients, and its backward pass would run outside the "
-                "compiled function. Call backward() inside it, return x.detach(), or call it under backlit.no_grad()."
-            )
+def _is_open(x: Tensor) -> bool:
+    """Whether the gradient of a result is still to be taken outside."""
+    return x._requires_grad and mode.recording and (x._node is None or x._node.saved is not None)
+
+
+def _finish_open(tracer: Tracer, tensors: list[Tensor], rebuild: Any, arguments: list[Tensor]) -> Capture:
+    """A function whose backward pass runs outside: a forward program, and one that carries gradients back."""
+    if tracer.gradients or tracer.updates:
+        x = next(filter(_is_open, tensors))
+        raise TraceError(
+            f"compile: a result of shape {x.shape} requires gradients, and its backward pass would run outside the "
+            "compiled function, which also runs one inside. Return x.detach(), or do all of it on one side."
+        )
+    writes = _writes(tracer)
+    pullback, forward, handed_on = trace_pullback(tracer, tensors, arguments, writes)
+    outputs = [*[tracer.value_of(x) for x in tensors], *handed_on]
+    taken = {v for instruction in forward for v in instruction.operands} | {*outputs, *[t for t, _ in writes]}
+    program = Program([v for v in tracer.inputs if v in taken], forward, outputs, writes)
+    captured = _captured(tracer, program, rebuild, len(tensors), [])
+    captured.pullback = pullback
+    return captured
 
 
 def _writes(tracer: Tracer) -> list[tuple[Value, Value]]:

@@ -53,14 +53,18 @@ class Pull:
         return self.application.params
 
 
-def traced_walk(tracer: Tracer, roots: Any, *, create_graph: bool, keep: bool, targets: Any = None) -> dict[Any, Any]:
-    """The reverse walk with every gradient a tensor that the tracer knows."""
+def traced_walk(
+    tracer: Tracer, roots: Any, *, create_graph: bool, keep: bool, targets: Any = None, ends: Any = frozenset()
+) -> dict[Any, Any]:
+    """The reverse walk with every gradient a tensor that the tracer knows; it does not go on behind ``ends``."""
 
     def arrive(leaf: Any, gradient: Tensor, owned: bool) -> None:
         tracer.before_gradient(leaf)
         leaf.accumulate(gradient if owned else apply(Clone, (gradient,), {"order": "K"}))
 
     def pull(node: Any, gradient: Tensor) -> Any:
+        if node in ends:
+            return [None] * len(node.edges)
         return _pull(tracer, node, gradient, create_graph)
 
     before = mode.recording

@@ -124,6 +124,14 @@ def _global_names(code: CodeType) -> set[str]:
     return names.union(*[_global_names(c) for c in code.co_consts if isinstance(c, CodeType)])
 
 
+def _own_methods(kind: type) -> Iterator[FunctionType]:
+    """The methods of a class that the user's program defines, those of its bases included."""
+    for base in kind.__mro__:
+        for held in vars(base).values():
+            if isinstance(held, FunctionType) and not inside[held.__code__.co_filename]:
+                yield held
+
+
 class Surroundings:
     """What a function can see when it is traced: its arguments and everything its variables lead to."""
 
@@ -161,6 +169,10 @@ class Surroundings:
             if isinstance(x, Tensor):
                 yield x
 
+    def watched(self) -> bool:
+        """Whether hooks of modules or tensors in sight want to see what passes."""
+        return any(module._hooks for module in self.modules) or any(x._hooks for x in self.tensors() if x._node is None)
+
     def _add(self, x: Any, source: Source) -> None:
         self._sources.setdefault(id(x), (x, source))
         gradient = x._grad if isinstance(x, Tensor) else None
@@ -176,6 +188,7 @@ class Surroundings:
             function = function.__func__
         function = getattr(function, "__wrapped__", function)
         if not isinstance(function, FunctionType):
+            self._seen.discard(id(function))
             self._object(type(function).__name__, function)
             return
         code = function.__code__
@@ -214,6 +227,9 @@ class Surroundings:
             if code is None or not inside[code.co_filename]:
                 self._function(held)
             return
+        if callable(held) and not isinstance(held, Module) and hasattr(held, "__wrapped__"):
+            self._function(held)
+            return
         self._seen.add(id(held))
         if isinstance(held, (Tensor, np.ndarray)):
             self._add(held, ByReference(held, name) if isinstance(held, Tensor) else Fixed(held))
@@ -236,6 +252,10 @@ class Surroundings:
 
     def _module(self, name: str, module: Any) -> None:
         self.modules.append(module)
+        if not module._hooks:
+            module.__dict__["_hooks"] = None  # an entry that a hook would change, so that it can be guarded
+        for method in _own_methods(type(module)):
+            self._function(method)
         for key, held in module.__dict__.items():
             if isinstance(held, Tensor):
                 self.guards.append(Guard(module.__dict__, key, held))
