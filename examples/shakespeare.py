@@ -1,10 +1,12 @@
 """A character-level GPT on tiny Shakespeare, as published for nanoGPT on a CPU: validation loss 1.88 after 2,000 steps.
 
-Run it: python examples/shakespeare.py FILE [--steps 2000] [--engine backlit|torch] [--eager]
+Run it: python examples/shakespeare.py FILE [--steps 2000] [--torch] [--eager] [--threads N]
 
 FILE is the text (one megabyte). The network has 4 layers, 4 heads, width 128 and a context of 64 characters; batches of
 12, AdamW with decay 0.1 on matrices, learning rate 10⁻³ falling to 10⁻⁴ along a cosine after 100 steps of warm-up,
-gradients clipped at norm 1. The program below is PyTorch's as well as Backlit's: only the import differs.
+gradients clipped at norm 1. The program below is PyTorch's as well as Backlit's: only the import differs. Backlit's
+step is compiled unless ``--eager`` is given; PyTorch runs eagerly with its fused AdamW, because `torch.compile` would
+compile again whenever the learning rate changes.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 import time
 
 import numpy as np
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LAYERS, HEADS, WIDTH, CONTEXT, BATCH = 4, 4, 128, 64, 12
 RATE, LEAST_RATE, WARM_UP, DECAY, CLIP = 1e-3, 1e-4, 100, 0.1, 1.0
@@ -135,26 +138,30 @@ def train(lib, text, steps=2000, compiled=True, every=250, seed=0):
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimizer = lib.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99))
+    optimizer = lib.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99), fused=True)
     step = training_step(lib, model, optimizer)
     if compiled:
         step = lib.compile(step)
     rng = np.random.default_rng(seed)
     spent = 0.0
-    for number in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(number, steps)
-        inputs, targets = (lib.tensor(part) for part in text.batch(text.train, rng))
-        start = time.perf_counter()
-        loss = step(inputs, targets)
-        spent += time.perf_counter() - start
-        if (number + 1) % every == 0 or number + 1 == steps:
-            held_out = validation_loss(lib, model, text)
-            print(
-                f"step {number + 1}/{steps}  training loss {float(loss):.3f}  validation loss {held_out:.3f}  "
-                f"{spent:.0f} s, {1000 * spent / (number + 1):.1f} ms a step",
-                flush=True,
-            )
+    with Progress(
+        TextColumn("step {task.completed}/{task.total}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    ) as progress:
+        bar = progress.add_task("", total=steps)
+        for number in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate_at(number, steps)
+            inputs, targets = (lib.tensor(part) for part in text.batch(text.train, rng))
+            start = time.perf_counter()
+            loss = step(inputs, targets)
+            spent += time.perf_counter() - start
+            progress.advance(bar)
+            if (number + 1) % every == 0 or number + 1 == steps:
+                held_out = validation_loss(lib, model, text)
+                progress.console.print(
+                    f"step {number + 1}/{steps}  training loss {loss.item():.3f}  validation loss {held_out:.3f}  "
+                    f"{spent:.0f} s, {1000 * spent / (number + 1):.1f} ms a step"
+                )
     return held_out, spent
 
 
@@ -162,11 +169,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", help="the text to learn")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--engine", choices=("backlit", "torch"), default="backlit")
+    parser.add_argument("--torch", action="store_true", help="the same program in PyTorch")
     parser.add_argument("--eager", action="store_true", help="do not compile the training step")
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    lib = importlib.import_module(given.engine)
-    held_out, _ = train(lib, Text(given.file), given.steps, not given.eager)
+    lib = importlib.import_module("torch" if given.torch else "backlit")
+    lib.set_num_threads(given.threads)
+    start = time.perf_counter()
+    held_out, spent = train(lib, Text(given.file), given.steps, not (given.eager or given.torch))
+    total = time.perf_counter() - start
+    print(f"{lib.__name__}: validation loss {held_out:.3f}; {spent:.1f} s in steps, {total:.1f} s in all")
     if given.steps >= 2000 and held_out > 1.90:
         sys.exit(f"validation loss {held_out:.3f}, wanted at most 1.90 (published: 1.88)")
 
