@@ -1,6 +1,9 @@
 """Objects are loaded from bytes, damaged ones and missing names are refused, targets narrow."""
 
 import ctypes
+import os
+import subprocess
+import sys
 
 import llvmlite.binding as llvm
 import pytest
@@ -66,3 +69,43 @@ def test_narrowed_targets():
     assert target.narrowed(16).lanes("float64") == 2
     with pytest.raises(ValueError, match="bytes"):
         target.narrowed(8)
+
+
+FULL_OF_HOLES = """
+import ctypes, mmap
+import numpy as np
+import backlit as bl
+
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+no_reserve = 0x4000
+
+def reserve(size):
+    return libc.mmap(None, size, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve, -1, 0)
+
+x = bl.tensor(np.ones((64, 64), np.float32))
+bl.compile(lambda x: x + 1)(x)
+step = bl.compile(lambda x: (x @ x.tanh()).exp().sum(0))
+wall, holes = reserve(3 << 30), []
+for _ in range(20):  # room for one page, 3 GB of somebody else's, room for one page ...
+    page = reserve(4096)
+    while page > wall:
+        page = reserve(4096)
+    holes.append(page)
+    wall = reserve(3 << 30)
+for page in holes:
+    libc.munmap(page, 4096)
+assert [np.isfinite(step(x).numpy()).all() for _ in range(3)] == [True] * 3
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mmap as Linux has it")
+def test_code_and_constants_lie_near_each_other_in_crowded_memory():
+    done = subprocess.run([sys.executable, "-c", FULL_OF_HOLES], capture_output=True, text=True, env=_without_cache())
+    assert done.returncode == 0, done.stderr
+
+
+def _without_cache():
+    return {**os.environ, "BACKLIT_CACHE": "0"}

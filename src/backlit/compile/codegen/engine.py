@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -85,7 +86,10 @@ _machine = functools.cache(_new_machine)
 
 @functools.cache
 def _jit() -> Any:
-    return llvm.create_lljit_compiler(_new_machine(host_target()))  # which keeps the machine for itself
+    # JITLink puts the sections of an object side by side. The older linker takes memory for each where it finds some,
+    # and ends the process where code and constants come to lie too far apart, as beside PyTorch and JAX.
+    near = sys.platform != "win32"
+    return llvm.create_lljit_compiler(_new_machine(host_target()), use_jit_link=near)  # which keeps the machine
 
 
 def _optimise(parsed: Any, machine: Any, speed: int) -> None:
