@@ -65,7 +65,7 @@ def test_a_loop_outside_trains_alike(name: str) -> None:
             loss.backward()
             optimizer.step()
             losses[net].append(float(loss))
-    assert compiled._compiled._used is not None
+    assert compiled._compiled._forms.latest is not None
     np.testing.assert_allclose(losses[compiled], losses[eager], rtol=1e-4)
     for (key, a), b in zip(eager.state_dict().items(), plain.state_dict().values(), strict=True):
         np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-3, atol=1e-5, err_msg=key)

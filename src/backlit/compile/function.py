@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
-from collections.abc import Callable, Sequence
-from threading import Lock
+import weakref
+from collections.abc import Callable
+from threading import Lock, get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -13,34 +15,10 @@ from ..containers import flatten
 from ..graph import mode
 from ..tensor import Tensor
 from .errors import Misfit, TraceError, Unforeseen
+from .forms import Forms
 
 if TYPE_CHECKING:
     from .runtime.binding import Binding
-    from .trace.capture import Capture
-
-CACHE = 8
-"""Specialisations that are kept for each function; the one not used for longest makes room."""
-
-
-class Form:
-    """One specialisation: what was traced, and from its first use on the native code for it."""
-
-    __slots__ = ("_binding", "seen")
-
-    def __init__(self, seen: Capture) -> None:
-        self.seen = seen
-        self._binding: Binding | None = None
-
-    @property
-    def binding(self) -> Binding:
-        """The program as native code, tied to what it reads and writes."""
-        if self._binding is None:
-            self._binding = bound(self.seen)
-        return self._binding
-
-    def call(self, arguments: Sequence[Tensor]) -> Any:
-        """Run it; see :meth:`~.runtime.binding.Binding.call`."""
-        return (self._binding or self.binding).call(arguments)
 
 
 class Compiled:
@@ -55,26 +33,36 @@ class Compiled:
         self.fallback = fallback
         self.reason: TraceError | None = None
         """Why the function runs eagerly, where it does."""
-        self._forms: dict[Any, list[Form]] = {}
-        self._used: Form | None = None
+        self._forms = Forms(getattr(function, "__qualname__", type(function).__name__))
         self._lock = Lock()
+        self._thread: int | None = None
+        _ALL.add(self)
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.reason is not None or mode.tracer is not None or mode.observers or mode.walkers:
             return self.function(*args, **kwargs)
+        if self._thread == get_ident():  # called from inside itself: its memory is in use
+            return self.function(*args, **kwargs)
         arguments = args if not kwargs and all(map(_is_tensor, args)) else flatten((args, kwargs))[0]
         with self._lock:
-            forms = self._forms.setdefault(_signature(args, kwargs, arguments), [])
-            for form in forms:
-                try:
-                    self._used = form
-                    return form.call(arguments)
-                except Misfit:
-                    continue
-                except Unforeseen:
-                    return self.function(*args, **kwargs)
-            return self._trace(forms, args, kwargs)
+            self._thread = get_ident()
+            try:
+                return self._run(args, kwargs, arguments)
+            finally:
+                self._thread = None
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Any) -> Any:
+        self._forms.calls += 1
+        signature = _signature(args, kwargs, arguments)
+        for form in self._forms.get(signature, ()):
+            try:
+                return form.call(arguments)
+            except Misfit:
+                continue
+            except Unforeseen:
+                return self.function(*args, **kwargs)
+        return self._trace(signature, args, kwargs)
 
     # -- the glass box ----------------------------------------------------------------------------------------------
 
@@ -111,14 +99,18 @@ class Compiled:
         return profiled(self._latest(), flatten((args, kwargs))[0], steps)
 
     def _latest(self) -> Binding:
-        forms = [form for forms in self._forms.values() for form in forms]
+        forms = self._forms.all()
         if not forms:
             raise self.reason or TraceError("compile: call the function first: it is compiled for its arguments.")
-        return (self._used or forms[-1]).binding
+        return (self._forms.latest or forms[-1]).binding
 
-    def _trace(self, forms: list[Form], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _trace(self, signature: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from .trace.capture import capture
 
+        if self._forms.in_vain(signature):
+            self._give_up()
+        if self.reason is not None or not self._forms.make_room(signature):
+            return self.function(*args, **kwargs)
         result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients)
         if seen is None:
             return result
@@ -127,10 +119,16 @@ class Compiled:
                 raise seen
             self.reason = seen
             return result
-        forms.insert(0, Form(seen))
-        if len(forms) > CACHE:
-            forms.pop()
+        self._forms.add(signature, seen)
         return result
+
+    def _give_up(self) -> None:
+        self.reason = TraceError(
+            f"compile: what {self._forms.name} sees around it is different at each call (a counter that it reads, a "
+            "list that grows), so no compiled form can be used twice. Pass what changes as an argument."
+        )
+        self._forms.clear()
+        warnings.warn(f"{self.reason} It runs eagerly from now on.", stacklevel=5)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: each object has compiled forms of its own, kept among its attributes."""
@@ -158,16 +156,18 @@ def _again(function: Any, options: dict[str, bool]) -> Any:
     return compile(function, **options)
 
 
-def bound(seen: Capture, clocked: bool = False) -> Binding:
-    """Build a program and tie it to what it reads and writes; ``clocked`` code measures its regions."""
-    from .assemble.build import build
-    from .runtime.binding import Binding, element_strides
-    from .runtime.differentiable import Differentiable
-    from .runtime.executable import Executable
+_ALL: weakref.WeakSet[Compiled] = weakref.WeakSet()
 
-    strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
-    kind = Binding if seen.pullback is None else Differentiable
-    return kind(seen, Executable(build(seen.program, strides, clocked=clocked)), seen.arrays)
+
+def _after_fork() -> None:
+    """In a new process only one thread is left, and what others were calling nobody calls any more."""
+    for compiled in list(_ALL):
+        compiled._lock = Lock()
+        compiled._thread = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_tensor(x: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...tensor import Tensor
-from ..function import bound
+from ..forms import bound
 from ..runtime.binding import Binding
 from .plan import Plan, planned
 

@@ -8,6 +8,7 @@ microseconds, and so must everything around it.
 from __future__ import annotations
 
 import ctypes
+from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter, getitem, is_
 from typing import Any
@@ -21,7 +22,9 @@ from ..errors import Misfit, Unforeseen
 from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
-from ..trace.sources import Argument, ByReference, Cell, Fixed, Gradient, Number, Variable
+from ..trace.sharing import Extent, address, extent
+from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
+from ..trace.surroundings import Cell
 from .executable import Executable
 
 Array = np.ndarray
@@ -78,13 +81,19 @@ class Binding:
         self.numbers = [Numbers(update) for update in capture.updates]
         self.arguments: list[tuple[int, int]] = []
         self.variables: list[tuple[int, Any, Any]] = []
-        self.gradients: list[tuple[int, Tensor]] = []
+        self.gradients: list[tuple[int, Source]] = []
         self.held: list[Array | None] = [None] * len(capture.sources)
         self.shapes = [(v.shape, v.dtype, element_strides(arrays[v])) for v in capture.program.inputs]
+        self.writes = _Writes(capture, [arrays[v] for v in capture.program.inputs])
         self.places: list[int] = []
         self.tensors: list[Tensor] = []
-        self.watched = [s.tensor for s in capture.sources if isinstance(s, ByReference) and s.counted]
-        self.requiring = [tensor._requires_grad for tensor in self.watched]
+        counted = [
+            (s.tensor, flag)
+            for s, flag in zip(capture.sources, capture.requiring, strict=True)
+            if isinstance(s, ByReference) and s.counted
+        ]
+        self.watched = [tensor for tensor, _ in counted]
+        self.requiring = [flag for _, flag in counted]
         for i, source in enumerate(capture.sources):
             self._tie(i, source)
         self.seen: list[Any] = [None] * len(self.tensors)
@@ -100,7 +109,7 @@ class Binding:
         elif isinstance(source, Variable):
             self.variables.append((i, source.holder, source.key))
         elif isinstance(source, Gradient):
-            self.gradients.append((i, source.tensor))
+            self.gradients.append((i, source.leaf))
         elif isinstance(source, Number):
             feed = next(n for n in self.numbers if n.update is source.feed)
             self._hold(i, feed.cell(source.index, self.capture.program.inputs[i].dtype))
@@ -113,6 +122,7 @@ class Binding:
         entries = [g for g in self.capture.guards if not isinstance(g.holder, Cell)]
         self.cells = [g.holder.cell for g in cells], [g.expected for g in cells]
         self.entries = [g.holder for g in entries], [g.key for g in entries], [g.expected for g in entries]
+        self.gradient_free, self.moving_gradient_free = _fixed_first(self.capture.gradient_free)
 
     def _sort_writes(self) -> None:
         """What is written to: objects whose storages count the write, or arguments found at each call."""
@@ -140,7 +150,7 @@ class Binding:
             Misfit: before anything was done, where a condition of the program does not hold.
             Unforeseen: before anything was written, where the values do not suit it.
         """
-        self._check_guards()
+        self._check_guards(arguments)
         held = self.held
         for i, index in self.arguments:
             array = arguments[index]._data
@@ -149,7 +159,9 @@ class Binding:
         if not all(map(is_, map(_array_of, self.tensors), self.seen)):
             self._look_at_references()
         if self.variables or self.gradients:
-            self._look_up()
+            self._look_up(arguments)
+        if self.writes.collide(held):
+            raise Unforeseen
         steps = [numbers.renew() for numbers in self.numbers]
         self.executable.prepare_outputs()
         if not self.executable.run():
@@ -158,21 +170,27 @@ class Binding:
         self._settle(outputs, steps, arguments)
         return outputs
 
-    def _check_guards(self) -> None:
+    def _check_guards(self, arguments: Sequence[Tensor]) -> None:
         cells, contents = self.cells
         holders, keys, expected = self.entries
         try:
             same = all(map(is_, map(_contents, cells), contents)) and all(
                 map(is_, map(getitem, holders, keys), expected)
             )
-        except (KeyError, ValueError):
+        except (KeyError, IndexError, ValueError):
             raise Misfit from None
         if not same and not all(guard.holds() for guard in self.capture.guards):
             raise Misfit
         if list(map(_requires_grad, self.watched)) != self.requiring or any(map(_hooks, self.watched)):
             raise Misfit
-        for leaf in self.capture.gradient_free:
+        for shared in self.capture.shared:
+            if not shared.holds(arguments):
+                raise Misfit
+        for leaf in self.gradient_free:
             if leaf._grad is not None:
+                raise Misfit
+        for source in self.moving_gradient_free:
+            if source.now(arguments)._grad is not None:
                 raise Misfit
 
     def _look_at_references(self) -> None:
@@ -181,15 +199,20 @@ class Binding:
                 self._hold(i, tensor._data)
                 self.seen[k] = tensor._data
 
-    def _look_up(self) -> None:
+    def _look_up(self, arguments: Sequence[Tensor]) -> None:
         for i, holder, key in self.variables:
-            found = holder[key]
+            try:
+                found = holder[key]
+            except (KeyError, IndexError, ValueError):
+                raise Misfit from None
+            if getattr(found, "_requires_grad", False) is not self.capture.requiring[i]:
+                raise Misfit
             array = found._data if isinstance(found, Tensor) else found
             if array is not self.held[i]:
                 self._hold(i, array)
-        for i, tensor in self.gradients:
-            gradient = tensor._grad
-            if gradient is None:
+        for i, leaf in self.gradients:
+            gradient = leaf.now(arguments)._grad
+            if gradient is None or gradient.__class__ is Consumed:
                 raise Misfit
             if gradient._data is not self.held[i]:
                 self._hold(i, gradient._data)
@@ -201,13 +224,15 @@ class Binding:
         if array.shape != shape or array.dtype != dtype or element_strides(array) != strides:
             raise Misfit
         self.held[i] = array
+        self.writes.moved.append(i)
         self.executable.bind(i, array)
 
     def _settle(self, outputs: list[Array], steps: list[int], arguments: Sequence[Tensor]) -> None:
         """Count steps and writes, and leave gradients as the function would have left them."""
         for numbers, step in zip(self.numbers, steps, strict=True):
             numbers.update.done(step)
-        for leaf, place in self.capture.gradients:
+        for source, place in self.capture.gradients:
+            leaf = source.now(arguments)
             if place is None:
                 leaf._grad = None
             elif place >= 0:
@@ -225,3 +250,53 @@ def _count_write(source: Any, arguments: Sequence[Tensor]) -> None:
         arguments[source.index].storage().wrote()
     elif isinstance(source, Variable) and isinstance(source.holder[source.key], Tensor):
         source.holder[source.key].storage().wrote()
+
+
+def _fixed_first(sources: list[Source]) -> tuple[list[Tensor], list[Source]]:
+    """The tensors that are always the same, and the sources of the others."""
+    fixed = [source.tensor for source in sources if isinstance(source, ByReference)]
+    return fixed, [source for source in sources if not isinstance(source, ByReference)]
+
+
+class _Writes:
+    """Whether memory that the program writes to is that of an input it reads; the order of both was not planned."""
+
+    def __init__(self, capture: Capture, arrays: list[Array]) -> None:
+        position = {value: i for i, value in enumerate(capture.program.inputs)}
+        self.written = {position[target] for target, _ in capture.program.writes}
+        self.extents = [extent(array) for array in arrays]
+        self.moved: list[int] = []
+        """Inputs that lie elsewhere than at the last call."""
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def collide(self, held: list[Any]) -> bool:
+        """Whether an input that moved lies where another one is written; a written one may not be read-only either."""
+        moved, self.moved = self.moved, []
+        if not moved or not self.written:
+            return False
+        if not self.written.isdisjoint(moved):
+            moved = [i for i in range(len(held)) if i not in self.written]
+            if not self._place(held):
+                self.moved = list(range(len(held)))
+                return True
+        for i in moved:
+            start, end = self._bounds(i, held[i])
+            k = bisect_right(self.starts, start)
+            if start < end and ((k and self.ends[k - 1] > start) or (k < len(self.starts) and self.starts[k] < end)):
+                self.moved = list(range(len(held)))
+                return True
+        return False
+
+    def _place(self, held: list[Any]) -> bool:
+        """Note where inputs are written; false where they overlap or may not be written to."""
+        bounds = sorted(self._bounds(i, held[i]) for i in self.written)
+        bounds = [(start, end) for start, end in bounds if start < end]
+        self.starts, self.ends = [start for start, _ in bounds], [end for _, end in bounds]
+        apart = all(end <= start for end, start in zip(self.ends, self.starts[1:], strict=False))
+        return apart and all(held[i].flags.writeable for i in self.written)
+
+    def _bounds(self, i: int, array: Array) -> Extent:
+        low, high = self.extents[i]
+        start = address(array)
+        return start + low, start + high

@@ -13,23 +13,13 @@ from ..assemble.build import Built
 from ..assemble.module import FIRST_INPUT, STATUS_SLOT
 from ..assemble.schedule import ALIGNMENT
 from ..ir.program import Instruction, Value
+from ..trace.sharing import address
+from .scratch import Scratch
 
 Array = np.ndarray
 
 SMALL = 4096
 """Bytes up to which copying an output is quicker than asking for the address of new memory."""
-
-
-def address(array: Array) -> int:
-    """Where an array's first element lies."""
-    return int(array.__array_interface__["data"][0])
-
-
-def aligned(size: int) -> Array:
-    """``size`` bytes that begin at a multiple of the alignment, with as much free room again before and behind."""
-    block = np.empty(size + 3 * ALIGNMENT, np.uint8)
-    start = ALIGNMENT + -address(block) % ALIGNMENT
-    return block[start : start + size]
 
 
 class Executable:
@@ -39,7 +29,8 @@ class Executable:
     then calls :meth:`prepare_outputs`, :meth:`run` and :meth:`take_outputs`.
     """
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: Built, scratch: Scratch | None = None) -> None:
+        """``scratch``: where the arena lies, shared with others; without it the program has its own."""
         self.built = built
         program = built.program
         self.first_input = FIRST_INPUT
@@ -47,8 +38,9 @@ class Executable:
         self.table = (ctypes.c_void_p * (built.clock_slot + 1))()
         self.status = ctypes.c_int64(0)
         self.table[STATUS_SLOT] = ctypes.addressof(self.status)
-        self.arena = aligned(built.arena.size)
-        self.table[built.arena_slot] = address(self.arena)
+        self.scratch = scratch or Scratch()
+        self.scratch.reserve(built.arena.size)
+        self._find_arena()
         self.clock = np.zeros(len(built.order.groups) + 1, np.int64)
         self.table[built.clock_slot] = address(self.clock)
         self.outputs = [(v.shape, v.dtype) for v in program.outputs]
@@ -61,6 +53,11 @@ class Executable:
         self._objects: dict[Value, Any] = {}
         pointer = ctypes.cast(self.table, ctypes.c_void_p)
         self._parts = [self._part(part, pointer) for part in built.assembled.sequence]
+
+    def _find_arena(self) -> None:
+        """Others may have asked for more memory, and the arena is somewhere else since."""
+        self.arena = self.scratch.block
+        self.table[self.built.arena_slot] = address(self.arena)
 
     def bind(self, i: int, array: Array) -> None:
         """Input ``i`` is read from (and written to) this array from now on."""
@@ -97,6 +94,8 @@ class Executable:
 
     def run(self) -> bool:
         """Compute; false where an assumption of the program failed, and nothing was written."""
+        if self.arena is not self.scratch.block:
+            self._find_arena()
         for part, argument in self._parts:
             part(argument)
             if self.status.value:

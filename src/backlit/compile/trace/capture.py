@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ...containers import flatten
 from ...graph import mode
@@ -13,7 +16,9 @@ from ..errors import TraceError
 from ..ir.program import Program, Value, verify
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
-from .sources import Argument, ByReference, Guard, Source, Surroundings, Variable
+from .sharing import Shared, shared_memory
+from .sources import Argument, ByReference, Source, Variable
+from .surroundings import Guard, Surroundings
 from .tracer import Tracer
 from .watch import watching
 
@@ -26,9 +31,11 @@ class Capture:
         program: what it computes.
         sources: where each input of the program is read from, in order.
         guards: entries of variables and modules that must be as they were.
-        gradient_free: leaves that must have no gradient when the function is called.
-        gradients: each leaf whose gradient the function sets, with the position of the gradient among the program's
-            outputs; None where it is cleared, −1 where it is not kept.
+        shared: inputs and other tensors in sight that share memory, as the program takes for granted.
+        requiring: for each source whether what it leads to required gradients.
+        gradient_free: leaves that must have no gradient when the function is called, by their sources.
+        gradients: each leaf whose gradient the function sets, by its source, with the position of the gradient among
+            the program's outputs; None where it is cleared, −1 where it is not kept.
         updates: the optimizers' steps.
         rebuild: makes the function's result from tensors in the places of the outputs.
         results: how many of the outputs belong to the result.
@@ -39,13 +46,23 @@ class Capture:
     program: Program
     sources: list[Source]
     guards: list[Guard]
-    gradient_free: list[Tensor]
-    gradients: list[tuple[Tensor, int | None]]
+    shared: list[Shared]
+    requiring: list[bool]
+    gradient_free: list[Source]
+    gradients: list[tuple[Source, int | None]]
     updates: list[GroupUpdate]
     rebuild: Callable[[list[Any]], Any]
     results: int
     arrays: dict[Value, Any]
     pullback: Pullback | None = None
+
+    def fits(self, arguments: Sequence[Tensor]) -> bool:
+        """Whether the world still is as it was, as far as that can be told without building the program."""
+        return (
+            all(guard.holds() for guard in self.guards)
+            and all(shared.holds(arguments) for shared in self.shared)
+            and all(source.now(arguments)._grad is None for source in self.gradient_free)
+        )
 
 
 def capture(
@@ -67,13 +84,22 @@ def capture(
     tracer = Tracer(surroundings)
     tracer.strict = strict
     with watching(tracer):
+        before = _global_randomness()
         result = function(*args, **kwargs)
+        if _global_randomness() != before:
+            tracer.fail(tracer.randomness())
         if tracer.error is None:
             try:
                 seen = _finish(tracer, result, arguments, keep_gradients)
             except TraceError as error:
                 tracer.fail(error)
     return result, seen if tracer.error is None else tracer.error
+
+
+def _global_randomness() -> Any:
+    """Where the generators of Python and NumPy are that belong to nobody: they move when numbers are drawn."""
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002  (to notice that somebody else uses it)
+    return random.getstate(), repr(legacy["state"]["pos"]), legacy["state"]["key"].tobytes()  # type: ignore[index]
 
 
 def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients: bool) -> Capture:
@@ -86,31 +112,50 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
     if any(map(_is_open, tensors)):
         return _finish_open(tracer, tensors, rebuild, arguments)
     outputs = [tracer.value_of(x) for x in tensors]
-    gradients: list[tuple[Tensor, int | None]] = []
+    gradients: list[tuple[Source, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
     for leaf in tracer.gradients.values():
         kept = keep_gradients or id(leaf) not in updated
-        gradients.append((leaf, None if leaf._grad is None else len(outputs) if kept else -1))
+        gradients.append((_source_of(tracer, leaf), None if leaf._grad is None else len(outputs) if kept else -1))
         if leaf._grad is not None and kept:
             outputs.append(tracer.value_of(leaf._grad))
     program = Program(tracer.inputs, tracer.builder.body, outputs, _writes(tracer))
-    return _captured(tracer, program, rebuild, len(tensors), gradients)
+    return _captured(tracer, program, rebuild, arguments, len(tensors), gradients)
+
+
+def _source_of(tracer: Tracer, leaf: Tensor) -> Source:
+    return tracer.surroundings.find(leaf) or ByReference(leaf)
 
 
 def _captured(
-    tracer: Tracer, program: Program, rebuild: Any, results: int, gradients: list[tuple[Tensor, int | None]]
+    tracer: Tracer,
+    program: Program,
+    rebuild: Any,
+    arguments: list[Tensor],
+    results: int,
+    gradients: list[tuple[Source, int | None]],
 ) -> Capture:
+    sources = [tracer.inputs[value] for value in program.inputs]
     return Capture(
         verify(program),
-        [tracer.inputs[value] for value in program.inputs],
+        sources,
         tracer.surroundings.guards,
-        list(tracer.entry_gradients.values()),
+        shared_memory(tracer, [target for target, _ in program.writes]),
+        [requires_gradient(source, arguments) for source in sources],
+        [_source_of(tracer, leaf) for leaf in tracer.entry_gradients.values()],
         gradients,
         tracer.updates,
         rebuild,
         results,
         dict(tracer.targets),
     )
+
+
+def requires_gradient(source: Source, arguments: Sequence[Tensor]) -> bool:
+    """Whether the tensor that a source leads to now requires gradients."""
+    if not isinstance(source, (Argument, ByReference, Variable)):
+        return False
+    return bool(getattr(source.now(arguments), "_requires_grad", False))
 
 
 def _is_open(x: Tensor) -> bool:
@@ -131,7 +176,7 @@ def _finish_open(tracer: Tracer, tensors: list[Tensor], rebuild: Any, arguments:
     outputs = [*[tracer.value_of(x) for x in tensors], *handed_on]
     taken = {v for instruction in forward for v in instruction.operands} | {*outputs, *[t for t, _ in writes]}
     program = Program([v for v in tracer.inputs if v in taken], forward, outputs, writes)
-    captured = _captured(tracer, program, rebuild, len(tensors), [])
+    captured = _captured(tracer, program, rebuild, arguments, len(tensors), [])
     captured.pullback = pullback
     return captured
 

@@ -19,7 +19,8 @@ from ..errors import TraceError
 from ..ir.build import Builder
 from ..ir.primitives import MEANING
 from ..ir.program import Value
-from .sources import PLAIN, ByReference, Number
+from .sources import ByReference, Number
+from .surroundings import PLAIN
 
 
 class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):

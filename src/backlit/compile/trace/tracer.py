@@ -23,7 +23,8 @@ from ..lower import lowering_of
 from ..native import supports
 from .extern import VARIES, ExternForward
 from .memory import Memory
-from .sources import ByReference, Fixed, Source, Surroundings
+from .sources import ByReference, Fixed, Source
+from .surroundings import Surroundings
 from .watch import given_by_user
 
 Array = np.ndarray

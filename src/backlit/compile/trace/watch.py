@@ -6,9 +6,11 @@ give values away are therefore exchanged, for the time of the trace, by ones tha
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from ...graph import mode
@@ -35,9 +37,27 @@ _PURE = frozenset({"zeros", "ones", "full", "arange", "linspace", "eye", "zeros_
 _PLAIN_DATA = frozenset({"tensor", "as_tensor"})
 
 
+class _OneAtATime:
+    """Methods are exchanged for the whole process, so one thread traces at a time."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+
+
+_one_at_a_time = _OneAtATime()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_at_a_time.__init__)  # type: ignore[misc]
+
+
 @contextmanager
 def watching(tracer: Any) -> Iterator[None]:
-    """A block in which the tracer sees what is computed, made and read in this thread."""
+    """A block in which the tracer sees what is computed, made and read in this thread; threads take turns."""
+    with _one_at_a_time.lock:
+        yield from _watched(tracer)
+
+
+def _watched(tracer: Any) -> Iterator[None]:
     originals = {name: Tensor.__dict__[name] for name in (*_READS, "__init__")}
     outer = mode.tracer, mode.observers
     mode.tracer, mode.observers = tracer, (*mode.observers, tracer)

@@ -1,0 +1,134 @@
+"""The compiled forms of one function: a bounded set that shares one arena, and the policy of what stays in it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..tensor import Tensor
+from .errors import Misfit
+
+if TYPE_CHECKING:
+    from .runtime.binding import Binding
+    from .runtime.scratch import Scratch
+    from .trace.capture import Capture
+
+FORMS = 64
+"""Specialisations that are kept for each function."""
+
+ALIKE = 8
+"""Specialisations among them for arguments of the same shapes, where what the function sees around it differs."""
+
+PATIENCE = 8 * FORMS
+"""Calls after which a specialisation that was not used makes room for a new one. Until then the new one must wait, and
+the function runs eagerly: shapes that take turns would otherwise be compiled again and again."""
+
+
+class Form:
+    """One specialisation: what was traced, and from its first use on the native code for it."""
+
+    __slots__ = ("_binding", "_forms", "seen", "used")
+
+    def __init__(self, seen: Capture, forms: Forms) -> None:
+        self.seen = seen
+        self.used = forms.calls
+        self._forms = forms
+        self._binding: Binding | None = None
+
+    @property
+    def built(self) -> bool:
+        """Whether there is native code yet."""
+        return self._binding is not None
+
+    @property
+    def binding(self) -> Binding:
+        """The program as native code, tied to what it reads and writes."""
+        if self._binding is None:
+            self._binding = bound(self.seen, scratch=self._forms.scratch)
+        return self._binding
+
+    def call(self, arguments: Sequence[Tensor]) -> Any:
+        """Run it; see :meth:`~.runtime.binding.Binding.call`."""
+        binding = self._binding
+        if binding is None:
+            if not self.seen.fits(arguments):
+                raise Misfit
+            binding = self.binding
+        result = binding.call(arguments)
+        self.used = self._forms.calls
+        self._forms.latest = self
+        return result
+
+
+class Forms(dict[Any, list[Form]]):
+    """Forms by what makes two calls alike. ``calls`` counts the function's calls, ``latest`` was used last."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.calls = 0
+        self.latest: Form | None = None
+        self._scratch: Scratch | None = None
+        self._warned = False
+
+    @property
+    def scratch(self) -> Scratch:
+        """The memory that all programs compute in, one at a time."""
+        from .runtime.scratch import Scratch
+
+        if self._scratch is None:
+            self._scratch = Scratch()
+        return self._scratch
+
+    def all(self) -> list[Form]:
+        """Every form."""
+        return [form for alike in self.values() for form in alike]
+
+    def add(self, signature: Any, seen: Capture) -> None:
+        """A new form, which is tried before others like it."""
+        self.setdefault(signature, []).insert(0, Form(seen, self))
+
+    def in_vain(self, signature: Any) -> bool:
+        """Whether nothing that was traced for these arguments could ever be used again."""
+        alike = self.get(signature, ())
+        return len(alike) >= ALIKE and not any(form.built for form in alike)
+
+    def make_room(self, signature: Any) -> bool:
+        """Whether there is room for another form, once one that was not used for long has gone."""
+        alike, forms = self.get(signature, []), self.all()
+        if len(alike) < ALIKE and len(forms) < FORMS:
+            return True
+        oldest = min(alike if len(alike) >= ALIKE else forms, key=lambda form: form.used)
+        if self.calls - oldest.used <= PATIENCE:
+            self._warn()
+            return False
+        for held in self.values():
+            if oldest in held:
+                held.remove(oldest)
+        for empty in [key for key, held in self.items() if not held]:
+            del self[empty]
+        self.latest = None if self.latest is oldest else self.latest
+        return True
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"backlit.compile: {self.name} is called with more than {FORMS} combinations of shapes and settings in "
+                f"turn, or {ALIKE} of settings; the others run eagerly. Pad to fewer shapes.",
+                stacklevel=6,
+            )
+
+
+def bound(seen: Capture, clocked: bool = False, scratch: Scratch | None = None) -> Binding:
+    """Build a program and tie it to what it reads and writes; ``clocked`` code measures its regions. Programs with the
+    same ``scratch`` share their arena, and must not run at the same time."""
+    from .assemble.build import build
+    from .runtime.binding import Binding, element_strides
+    from .runtime.differentiable import Differentiable
+    from .runtime.executable import Executable
+
+    strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
+    kind = Binding if seen.pullback is None else Differentiable
+    return kind(seen, Executable(build(seen.program, strides, clocked=clocked), scratch), seen.arrays)

@@ -1,0 +1,29 @@
+"""Memory between inputs and outputs, shared by programs that never run at the same time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..assemble.schedule import ALIGNMENT
+from ..trace.sharing import address
+
+Array = np.ndarray
+
+
+def aligned(size: int) -> Array:
+    """``size`` bytes that begin at a multiple of the alignment, with as much free room again before and behind."""
+    block = np.empty(size + 3 * ALIGNMENT, np.uint8)
+    start = ALIGNMENT + -address(block) % ALIGNMENT
+    return block[start : start + size]
+
+
+class Scratch:
+    """One block of memory that is as large as the largest arena asked for."""
+
+    def __init__(self) -> None:
+        self.block = aligned(0)
+
+    def reserve(self, size: int) -> None:
+        """Let there be at least so many bytes."""
+        if self.block.size < size:
+            self.block = aligned(size)

@@ -1,0 +1,320 @@
+"""What a function can see when it is traced, and what must still be so for its program to be used.
+
+Tensors that variables name are read anew at each call. What else the function's code can reach — numbers, settings of
+modules, entries of lists, hooks — is compared at each call with what it was. Attributes of objects count where the
+program's code names them; a counter that nobody in sight looks at may change freely.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from ...source import inside
+from ...tensor import Tensor
+from ..consumed import Consumed
+from .memory import memory_key
+from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
+
+Array = np.ndarray
+
+PLAIN = (bool, int, float, str, bytes, type(None))
+
+LONG = 256
+"""Lists and dictionaries with more entries are compared by their length only."""
+
+_CLOSED_MODULES = sys.stdlib_module_names | {"backlit", "numpy"}
+"""Modules whose contents nobody changes."""
+
+_OWN_BOOKS = ("_path", "_root_name")
+"""Attributes of modules that only say how to name them."""
+
+
+class Cell:
+    """A closure cell as a mapping with one entry."""
+
+    __slots__ = ("cell",)
+
+    def __init__(self, cell: Any) -> None:
+        self.cell = cell
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.cell.cell_contents
+
+
+class Size:
+    """How many entries a container has, as a mapping with one entry."""
+
+    __slots__ = ("container",)
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+
+    def __getitem__(self, key: Any) -> Any:
+        return len(self.container)
+
+
+class Guard:
+    """An entry of a mapping that must hold a certain object (or an equal number or string)."""
+
+    __slots__ = ("expected", "holder", "key")
+
+    def __init__(self, holder: Any, key: Any, expected: Any) -> None:
+        self.holder = holder
+        self.key = key
+        self.expected = expected
+
+    def holds(self) -> bool:
+        """Whether the program may be used, as far as this entry is concerned."""
+        try:
+            found = self.holder[self.key]
+        except (KeyError, IndexError, ValueError):
+            return False
+        return found is self.expected or (isinstance(found, PLAIN) and _same(found, self.expected))
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A function's code and that of functions defined inside it."""
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield from _codes(part)
+
+
+class Surroundings:
+    """What a function can see when it is traced: its arguments and everything its variables lead to."""
+
+    def __init__(self, function: Any, arguments: list[Tensor]) -> None:
+        self._names: set[str] = set()
+        while True:  # attributes are looked at where code names them, and may lead to more code
+            before = len(self._names)
+            self._look(function, arguments)
+            if len(self._names) == before:
+                break
+
+    def _look(self, function: Any, arguments: list[Tensor]) -> None:
+        self._sources: dict[int, tuple[Any, Source]] = {}
+        self.again: list[tuple[Any, Source]] = []
+        """Tensors and arrays that were reached a second time, with the other source."""
+        self.guards: list[Guard] = []
+        self.modules: list[Any] = []
+        self.optimizers: list[Any] = []
+        self._seen: set[int] = set()
+        self._entered: dict[tuple[int, Any], Any] = {}
+        for i, tensor in enumerate(arguments):
+            self._add(tensor, Argument(i))
+        self._function(function)
+
+    def find(self, x: Any) -> Source | None:
+        """The source of a tensor or array that the function was seen to reach."""
+        entry = self._sources.get(id(x))
+        return None if entry is None else entry[1]
+
+    def add(self, x: Any, source: Source) -> Source:
+        """Take in a tensor that was reached in another way, and its gradient."""
+        self._add(x, source)
+        return source
+
+    def showing(self, array: Array) -> Tensor | None:
+        """The tensor in sight whose memory an array shows as a whole."""
+        key = memory_key(array)
+        for x, _ in self._sources.values():
+            if isinstance(x, Tensor) and memory_key(x._data) == key:
+                return x
+        return None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor in sight."""
+        for x, _ in self._sources.values():
+            if isinstance(x, Tensor):
+                yield x
+
+    def watched(self) -> bool:
+        """Whether hooks of modules or tensors in sight want to see what passes."""
+        return any(module._hooks for module in self.modules) or any(x._hooks for x in self.tensors() if x._node is None)
+
+    def places(self) -> Iterator[tuple[Any, Source]]:
+        """Every tensor and array in sight with its source; one with two sources comes twice."""
+        yield from self._sources.values()
+        yield from self.again
+
+    def _add(self, x: Any, source: Source) -> None:
+        known = self._sources.setdefault(id(x), (x, source))[1]
+        if known is not source and not (isinstance(known, ByReference) and isinstance(source, ByReference)):
+            self.again.append((x, source))
+        gradient = x._grad if isinstance(x, Tensor) and known is source else None
+        if gradient is not None and not isinstance(gradient, Consumed):
+            self._add(gradient, Gradient(source))
+
+    # -- code ---------------------------------------------------------------------------------------------------------
+
+    def _function(self, function: Any) -> None:
+        if id(function) in self._seen:
+            return
+        self._seen.add(id(function))
+        if isinstance(function, MethodType):
+            self._object("self", function.__self__)
+            function = function.__func__
+        if hasattr(function, "__wrapped__"):
+            self._function(function.__wrapped__)
+        if not isinstance(function, FunctionType):
+            self._seen.discard(id(function))
+            self._object(type(function).__name__, function)
+            return
+        code = function.__code__
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            self._entry(Cell(cell), name)
+        for part in _codes(code):
+            self._names.update(part.co_names, (c for c in part.co_consts if isinstance(c, str)))
+            for name in part.co_names:
+                if name in function.__globals__:
+                    self._entry(function.__globals__, name)
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._object("default", value)
+
+    def _class(self, kind: type) -> None:
+        """The program's own classes, as far as its code names them: what their attributes hold, and their methods."""
+        for base in kind.__mro__:
+            if id(base) in self._seen or sys.modules.get(base.__module__) is None:
+                continue
+            if base.__module__.split(".")[0] in _CLOSED_MODULES:
+                continue
+            self._seen.add(id(base))
+            for name, held in list(vars(base).items()):
+                special = name.startswith("__") and name != "__init__"
+                if name in self._names or name == "forward" or (special and isinstance(held, FunctionType)):
+                    if isinstance(held, (staticmethod, classmethod)):
+                        held = held.__func__
+                    elif isinstance(held, property):
+                        held = held.fget
+                    if isinstance(held, FunctionType):
+                        self._function(held)
+                    self._entry(vars(base), name)
+
+    # -- what variables hold ------------------------------------------------------------------------------------------
+
+    def _entry(self, holder: Any, key: Any) -> None:
+        """One variable: its tensors are read at each call, everything else must stay what it is."""
+        place = (id(holder.cell) if isinstance(holder, Cell) else id(holder), key)
+        if place in self._entered:
+            return
+        self._entered[place] = holder  # kept, so that its id stays its own
+        try:
+            held = holder[key]
+        except ValueError:  # an empty cell
+            return
+        if isinstance(held, (Tensor, np.ndarray)):
+            self._add(held, Variable(holder, key))
+            return
+        if isinstance(held, ModuleType):
+            self._entries_named(held, held.__name__)
+            return
+        if isinstance(held, type):
+            self._class(held)
+            return
+        if not (isinstance(held, FunctionType) and inside[held.__code__.co_filename]):
+            self.guards.append(Guard(holder, key, held))
+        self._object(str(key), held)
+
+    def _entries_named(self, module: ModuleType, name: str) -> None:
+        """The entries of one of the program's modules that its code names."""
+        if name.split(".")[0] not in _CLOSED_MODULES:
+            for key in sorted(self._names & module.__dict__.keys()):
+                self._entry(module.__dict__, key)
+
+    def _object(self, name: str, held: Any) -> None:
+        """Anything a variable may hold: modules and optimizers, functions of the program, containers, objects."""
+        from ...nn.module import Module
+        from ...optim.optimizer import Optimizer
+
+        if isinstance(held, PLAIN) or id(held) in self._seen:
+            return
+        if isinstance(held, (FunctionType, MethodType)):
+            code = getattr(held, "__code__", None)
+            if code is None or not inside[code.co_filename]:
+                self._function(held)
+            return
+        if isinstance(held, type):
+            self._class(held)
+            return
+        self._seen.add(id(held))
+        if isinstance(held, (Tensor, np.ndarray)):
+            self._add(held, ByReference(held, name) if isinstance(held, Tensor) else Fixed(held))
+        elif isinstance(held, Module):
+            self._module(name, held)
+        elif isinstance(held, Optimizer):
+            self.optimizers.append(held)
+            for group in held.param_groups:
+                for i, p in enumerate(group["params"]):
+                    self._add(p, ByReference(p, f"{name}.params.{i}"))
+        elif isinstance(held, (list, tuple, dict, set)):
+            self._container(name, held)
+        elif isinstance(held, partial):
+            for part in (held.func, *held.args, *held.keywords.values()):
+                self._object(name, part)
+        elif hasattr(held, "__wrapped__"):
+            self._function(held.__wrapped__)
+        elif hasattr(held, "__dict__"):
+            self._attributes(held)
+
+    def _container(self, name: str, held: Any) -> None:
+        """A tuple holds the same for ever; entries of lists and dictionaries are variables."""
+        if isinstance(held, tuple):
+            for i, part in enumerate(held):
+                self._object(f"{name}.{i}", part)
+            return
+        self.guards.append(Guard(Size(held), None, len(held)))
+        if len(held) <= LONG and not isinstance(held, set):
+            for key in list(held) if isinstance(held, dict) else range(len(held)):
+                self._entry(held, key)
+
+    def _attributes(self, held: Any) -> None:
+        """The attributes of an object; of one whose class the program wrote, those that its code names."""
+        self._class(type(held))
+        own = not inside[getattr(sys.modules.get(type(held).__module__), "__file__", None) or "<string>"]
+        named = [key for key in held.__dict__ if not own or key in self._names]
+        for key in named:
+            self._entry(held.__dict__, key)
+        for key in self._names & vars(type(held)).keys() - held.__dict__.keys() if own else ():
+            self.guards.append(Guard(_Absent(held.__dict__), key, None))
+
+    def _module(self, name: str, module: Any) -> None:
+        self.modules.append(module)
+        if not module._hooks:
+            module.__dict__["_hooks"] = None  # an entry that a hook would change, so that it can be guarded
+        self._class(type(module))
+        for key, held in module.__dict__.items():
+            if isinstance(held, Tensor):
+                self.guards.append(Guard(module.__dict__, key, held))
+                self._add(held, ByReference(held, f"{name}.{key}"))
+            elif isinstance(held, PLAIN) and key not in _OWN_BOOKS:
+                self.guards.append(Guard(module.__dict__, key, held))
+            elif not key.startswith("_"):
+                self.guards.append(Guard(module.__dict__, key, held))
+                self._object(f"{name}.{key}", held)
+            elif key in ("_parameter_names", "_buffer_names", "_module_names"):
+                self.guards.append(Guard(Size(held), None, len(held)))
+
+
+class _Absent:
+    """A mapping that holds None for what another one lacks, and the other's entries."""
+
+    __slots__ = ("mapping",)
+
+    def __init__(self, mapping: Any) -> None:
+        self.mapping = mapping
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.mapping.get(key)
+
+
+__all__ = ["PLAIN", "Cell", "Guard", "Size", "Surroundings"]
