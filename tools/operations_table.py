@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "ops"))
+sys.path[:0] = [str(ROOT / "tests" / "ops"), str(ROOT / "tests" / "compile")]
 
 import op_properties as properties  # noqa: E402
+from operation_cases import Case, called_in_numpy  # noqa: E402
 
 from backlit.ops.definition import REGISTRY, Operation, Sample, constant  # noqa: E402
 from backlit.tensor import Tensor  # noqa: E402
@@ -27,9 +28,9 @@ TARGET = ROOT / "docs" / "operations.md"
 
 HEAD = """# Operations
 
-Every operation Backlit can compute and differentiate, by family. The columns *dtypes*, *derivatives* and *forward* are
-not claims but results: this file is written by `python tools/operations_table.py`, which tries each operation at every
-one of its samples, and the test suite fails when the file no longer says what is found.
+Every operation Backlit can compute and differentiate, by family. The columns *dtypes*, *derivatives*, *forward* and
+*compiled* are not claims but results: this file is written by `python tools/operations_table.py`, which tries each
+operation at every one of its samples, and the test suite fails when the file no longer says what is found.
 
 - **dtypes**: what its floating-point inputs may be. For 16, 32 and 64 (float16, float32, float64) every result and
   every gradient keeps the dtype; `int` and `bool` (int64 and bool in place of all of them) are computed without
@@ -39,7 +40,10 @@ one of its samples, and the test suite fails when the file no longer says what i
   gradient, in the inputs and in the upstream gradient. A dash: not differentiable.
 - **forward**: forward and reverse mode are adjoint, ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, to rounding.
 - **memory**: *view* results share memory with their input; `name_` is the method that writes in place.
-- **compiled**: whether compiled steps have their own code for it. There is no compiler yet.
+- **compiled**: what `backlit.compile` makes of it in float32. *native*: machine code; *NumPy*: the compiled step calls
+  the operation's NumPy rule between stretches of machine code; *partly*: native for some settings only; *no*: the
+  operation decides a shape by values, so it has to stay outside (compiling says so). One word where forward and
+  gradient have the same.
 
 Functions that make tensors (`zeros`, `arange`, `rand`, `normal`, `multinomial` …) take no part in differentiation and
 are not listed. Complex, quantised and sparse numbers, bfloat16 and 8-bit floats are not supported by any operation.
@@ -131,11 +135,16 @@ def dtypes(operation: Operation, samples: list[Sample]) -> str:
     return " ".join(name for name, check in checks.items() if holds(check, operation, with_leaves or plain)) or "–"
 
 
+def samples_of(operation: Operation) -> list[Sample]:
+    """The samples of the property tests."""
+    return list(operation.samples(np.random.default_rng(zlib.crc32(operation.name.encode()))))
+
+
 @functools.cache
 def proof(name: str) -> Proof:
     """Try an operation's properties at the samples of the property tests."""
     operation = REGISTRY[name]
-    every = list(operation.samples(np.random.default_rng(zlib.crc32(name.encode()))))
+    every = samples_of(operation)
     samples = [sample for sample in every if properties.Call(operation, sample).leaves]
     taken = dtypes(operation, every)
     if not operation.differentiable:
@@ -144,6 +153,26 @@ def proof(name: str) -> Proof:
     second = first and holds(properties.check_second_order, operation, samples)
     adjoint = holds(properties.check_adjoint, operation, samples)
     return Proof(taken, str(first + second), "yes" if adjoint else "no")
+
+
+@functools.cache
+def compiled(name: str) -> tuple[str, str]:
+    """What the compiler makes of an operation's forward rule and of its gradient, at its samples in float32."""
+    operation = REGISTRY[name]
+    found = []
+    for sample in samples_of(operation):
+        case = Case(operation, sample, np.float32)
+        if all(0 not in x.shape for x in case.tensors):
+            forward = called_in_numpy(case.forward, case)
+            gradient = called_in_numpy(case, case) if case.leaves else 0
+            found.append((how(forward, 0), how(gradient, forward or 0)))
+    forward, gradient = (words.pop() if len(words := set(of)) == 1 else "partly" for of in zip(*found, strict=True))
+    return forward, gradient if operation.differentiable else "–"
+
+
+def how(calls: int | None, others: int) -> str:
+    """The word for a function with some calls of NumPy rules, ``others`` of them not its own."""
+    return "no" if calls is None else "NumPy" if calls > others else "native"
 
 
 def memory(operation: Operation) -> str:
@@ -167,7 +196,9 @@ def row(operation: Operation) -> str:
     """One line of the table."""
     name = operation.name
     told = (operation.formula, operation.gate, operation.domain)
-    found = (*proof(name), memory(operation), "not yet", GAPS.get(name, ""))
+    forward, gradient = compiled(name)
+    code = forward if gradient in (forward, "–") else f"{forward}, gradient {gradient}"
+    found = (*proof(name), memory(operation), code, GAPS.get(name, ""))
     return f"| `{name}` | {' | '.join(map(cell, (*told, *found)))} |"
 
 
@@ -176,10 +207,15 @@ def summary() -> str:
     proofs = {name: proof(name) for name in REGISTRY}
     orders = [found.order for found in proofs.values()]
     forward = sum(found.forward == "yes" for found in proofs.values())
+    made = [set(compiled(name)) - {"–"} for name in REGISTRY]
+    native, outside = made.count({"native"}), made.count({"no"})
+    called = len(made) - native - outside
     return (
         f"{len(REGISTRY)} operations, {sum(o.differentiable for o in REGISTRY.values())} of them differentiable: "
         f"{orders.count('2')} proved to the second order, {orders.count('1')} to the first only, "
-        f"{orders.count('0')} not; {forward} with forward mode."
+        f"{orders.count('0')} not; {forward} with forward mode. "
+        f"{native} are compiled to machine code at every sample, {called} call NumPy somewhere, "
+        f"{outside} cannot be compiled."
     )
 
 

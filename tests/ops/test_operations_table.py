@@ -59,3 +59,13 @@ def test_a_rule_that_is_broken_shows(tool: ModuleType, monkeypatch: pytest.Monke
     found = tool.proof("atan2")
     tool.proof.cache_clear()
     assert (found.order, found.forward) == ("0", "no")
+
+
+def test_the_column_on_compiling_follows_the_compiler(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tool.compiled("tanh") == ("native", "native")
+    assert tool.compiled("nonzero") == ("no", "–")
+    tool.compiled.cache_clear()
+    monkeypatch.setattr("backlit.compile.trace.tracer.lowering_of", lambda op: None)
+    found = tool.compiled("tanh")
+    tool.compiled.cache_clear()
+    assert found[0] == "NumPy"
