@@ -128,7 +128,9 @@ def bound(seen: Capture, clocked: bool = False, scratch: Scratch | None = None) 
     from .runtime.binding import Binding, element_strides
     from .runtime.differentiable import Differentiable
     from .runtime.executable import Executable
+    from .runtime.pool import pool_size
 
     strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
     kind = Binding if seen.pullback is None else Differentiable
-    return kind(seen, Executable(build(seen.program, strides, clocked=clocked), scratch), seen.arrays)
+    built = build(seen.program, strides, clocked=clocked, threads=pool_size())
+    return kind(seen, Executable(built, scratch), seen.arrays)

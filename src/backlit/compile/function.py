@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..containers import flatten
 from ..graph import mode
 from ..tensor import Tensor
+from ..threads import chosen_threads
 from .errors import Misfit, TraceError, Unforeseen
 from .forms import Forms
 
@@ -181,7 +182,7 @@ def _signature(args: Any, kwargs: Any, arguments: Any) -> Any:
     for x in arguments:
         array = x._data
         described += [array.shape, array.dtype.num, array.strides, x._requires_grad]
-    return settings, mode.recording, *described
+    return settings, mode.recording, chosen_threads(), *described
 
 
 def _plain(tree: Any) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..codegen.engine import NativeCode, compile_object
-from ..codegen.gemm import workspace_size
-from ..codegen.gemm_plan import plan
 from ..codegen.target import Target, host_target
 from ..ir.layout import Layout, Strides
 from ..ir.program import Instruction, Program, Value, verify
@@ -16,9 +14,13 @@ from ..passes.operands import with_operands_in_memory
 from ..passes.pipeline import optimised
 from ..passes.results import with_moves, with_own_results
 from ..runtime.disk_cache import cached
-from .module import FIRST_INPUT, Assembled, Assembler, Place
-from .products import product_of, unreadable
+from .module import FIRST_INPUT, Assembled, Assembler
+from .natives import Place
+from .products import unreadable
+from .regions import Region, regions_of
 from .schedule import Arena, Schedule, plan_arena, schedule
+from .scratch import scratch_of
+from .tasks import Tasks
 
 
 class Built(NamedTuple):
@@ -28,6 +30,7 @@ class Built(NamedTuple):
         program: after all passes; inputs and outputs are in the order of the program that was given.
         layouts: where each value's elements lie.
         order: the groups, in order.
+        regions: the same groups, those together that run without waiting for other threads.
         arena: the plan of the memory between inputs and outputs.
         places: the table entry and offset of each value that has a place in memory.
         assembled: the LLVM module and what runs in which order.
@@ -37,6 +40,7 @@ class Built(NamedTuple):
     program: Program
     layouts: dict[Value, Layout]
     order: Schedule
+    regions: list[Region]
     arena: Arena
     places: dict[Value, Place]
     assembled: Assembled
@@ -52,28 +56,39 @@ class Built(NamedTuple):
         """The table entry of the arena."""
         return FIRST_INPUT + len(self.program.inputs) + len(self.program.outputs)
 
+    @property
+    def shared(self) -> bool:
+        """Whether any region is shared out among threads."""
+        return any(region.ways for region in self.regions)
+
 
 def build(
-    program: Program, strides: dict[Value, Strides], target: Target | None = None, clocked: bool = False
+    program: Program,
+    strides: dict[Value, Strides],
+    target: Target | None = None,
+    clocked: bool = False,
+    threads: int = 1,
 ) -> Built:
     """Compile a program; ``strides`` (in elements) are those of inputs that are not row-major.
 
-    ``clocked``: the code notes the processor's clock between groups, at the address in table entry ``clock_slot``.
+    ``clocked``: the code notes the processor's clock between regions, at the address in table entry ``clock_slot``.
+    ``threads``: into how many shares the work of regions is cut.
     """
     target = target or host_target()
     program, layouts, order = _ordered(optimised(program), strides)
+    makers = program.makers()
+    regions = regions_of(order, layouts, makers, threads)
     places = _fixed_places(program, layouts, order)
-    workspaces = _workspaces(program, layouts, target)
-    arena = plan_arena(order, program, layouts, set(places), workspaces)
+    scratch = scratch_of(regions, layouts, target)
+    times = {group: i for i, region in enumerate(regions) for group in region.groups}
+    arena = plan_arena(order, times, program, layouts, set(places), scratch)
     slot = FIRST_INPUT + len(program.inputs) + len(program.outputs)
     places.update({value: (slot, offset) for value, offset in arena.offsets.items()})
-    assembler = Assembler(program, layouts, places, workspaces, target, slot + 1 if clocked else None)
-    assembled = assembler.assemble(order.groups, order.stored)
+    tasks = Tasks(layouts, makers, places, order.stored, scratch, target)
+    assembled = Assembler(tasks, layouts, places, target, slot + 1 if clocked else None).assemble(regions)
     text = str(assembled.module)
     code = NativeCode(cached(text, lambda: compile_object(text, target), target), assembled.entries)
-    return Built(program, layouts, order, arena, places, assembled, code)
-
-
+    return Built(program, layouts, order, regions, arena, places, assembled, code)
 def _ordered(program: Program, strides: dict[Value, Strides]) -> tuple[Program, dict[Value, Layout], Schedule]:
     """The program with all copies that its views, products, outputs and writes need, and its groups in order."""
     program = with_copies(program, strides)
@@ -98,20 +113,6 @@ def _fixed_places(program: Program, layouts: dict[Value, Layout], order: Schedul
     for i, value in enumerate(program.outputs):
         places[layouts[value].base] = (first + i, 0)
     return places
-
-
-def _workspaces(program: Program, layouts: dict[Value, Layout], target: Target) -> dict[Instruction, Value]:
-    """The scratch memory of each product, as a value that lives while it runs."""
-    found = {}
-    for instruction in program.body:
-        if instruction.opcode == "matmul":
-            spec = product_of(instruction, layouts).spec
-            size = workspace_size(spec, target) + (spec.m * spec.n + 64 if len(plan(spec, target).depths) > 1 else 0)
-            found[instruction] = Value((size,), instruction.result.dtype, "workspace")
-        elif instruction.opcode == "leaf":
-            size = instruction.params["leaf"].workspace(target)
-            found[instruction] = Value((size,), instruction.result.dtype, "workspace")
-    return found
 
 
 def externs(built: Built) -> list[Instruction]:

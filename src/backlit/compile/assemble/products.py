@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product as combinations
 from typing import Any, NamedTuple
 
@@ -12,15 +13,27 @@ from ..ir.program import Instruction, Value
 
 class Product(NamedTuple):
     """One (batched) product: its kernel's specification, and where in the operands and the result each matrix of the
-    batch begins, in elements."""
+    batch begins, in elements; ``outermost`` is the size of the outermost dimension of the batch."""
 
     spec: Gemm
     starts: list[tuple[int, int, int]]
+    outermost: int
+
+    def share(self, axis: int, begin: int, count: int) -> Product:
+        """``count`` rows (axis −2), columns (−1) or entries of the outermost batch dimension (less) from ``begin``."""
+        spec, starts = self.spec, self.starts
+        if axis == -2:
+            move = begin * spec.a_strides[0], 0, begin * spec.c_stride
+            return Product(replace(spec, m=count), _moved(starts, move), self.outermost)
+        if axis == -1:
+            return Product(replace(spec, n=count), _moved(starts, (0, begin * spec.b_strides[1], begin)), self.outermost)
+        inner = len(starts) // self.outermost
+        return Product(spec, starts[begin * inner : (begin + count) * inner], count)
 
 
 def unreadable(shape: tuple[int, ...], strides: Strides) -> bool:
     """Whether the right operand of a product must be copied: neither rows nor columns have neighbouring elements."""
-    return 1 not in _matrix_strides(shape, strides)
+    return 1 not in matrix_strides(shape, strides)
 
 
 def product_of(instruction: Instruction, layouts: dict[Value, Layout]) -> Product:
@@ -34,15 +47,15 @@ def product_of(instruction: Instruction, layouts: dict[Value, Layout]) -> Produc
         m,
         n,
         a.shape[-1],
-        _matrix_strides(a.shape, first.strides),
-        _matrix_strides(b.shape, second.strides),
+        matrix_strides(a.shape, first.strides),
+        matrix_strides(b.shape, second.strides),
         n,
         result.dtype.name,
     )
-    return Product(spec, _starts(result.shape, (a, first), (b, second)))
+    return Product(spec, _starts(result.shape, (a, first), (b, second)), result.shape[0])
 
 
-def _matrix_strides(shape: tuple[int, ...], strides: Strides) -> tuple[int, int]:
+def matrix_strides(shape: tuple[int, ...], strides: Strides) -> tuple[int, int]:
     """The strides of the last two dimensions; one of size 1 may count as having neighbours."""
     (rows, columns), (down, along) = shape[-2:], strides[-2:]
     if columns == 1 and down != 1:
@@ -50,6 +63,10 @@ def _matrix_strides(shape: tuple[int, ...], strides: Strides) -> tuple[int, int]
     elif rows == 1 and along != 1:
         down = 1
     return down, along
+
+
+def _moved(starts: list[tuple[int, int, int]], by: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    return [(a + by[0], b + by[1], c + by[2]) for a, b, c in starts]
 
 
 def _starts(

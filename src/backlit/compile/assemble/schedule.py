@@ -7,7 +7,8 @@ its operands are in the cache, and an optimizer's update follows the gradient th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ..ir.layout import Layout, row_major
 from ..ir.program import Instruction, Program, Value
@@ -157,18 +158,21 @@ class Arena(NamedTuple):
 
 def plan_arena(
     order: Schedule,
+    times: dict[Group, int],
     program: Program,
     layouts: dict[Value, Layout],
     outside: set[Value],
-    workspaces: dict[Instruction, Value],
+    scratch: Mapping[Any, Value],
 ) -> Arena:
     """Give each stored value a place that nobody else uses while it is needed; values ``outside`` have their own.
 
-    Values are placed from the largest to the smallest, each at the lowest place that is free for its whole life.
+    ``times`` says when each group runs; groups with the same time may run at once. ``scratch`` is what instructions
+    need while they run, by instruction or by one of its results. Values are placed from the largest to the smallest, each at the lowest place that is free for its whole life.
     """
-    lives = _lives(order, program, layouts, outside)
-    for i, group in enumerate(order.groups):
-        lives.update({workspaces[m]: (i, i) for m in group.members if m in workspaces})
+    lives = _lives(order, times, program, layouts, outside)
+    for group, time in times.items():
+        needing = [x for m in group.members for x in (m, *m.results)]
+        lives.update({scratch[x]: (time, time) for x in needing if x in scratch})
     placed: list[tuple[int, int, int, int]] = []
     offsets: dict[Value, int] = {}
     size = 0
@@ -185,23 +189,23 @@ def plan_arena(
 
 
 def _lives(
-    order: Schedule, program: Program, layouts: dict[Value, Layout], outside: set[Value]
+    order: Schedule, times: dict[Group, int], program: Program, layouts: dict[Value, Layout], outside: set[Value]
 ) -> dict[Value, tuple[int, int]]:
-    """The first and the last group that needs each value's place."""
+    """When each value's place is first and last needed."""
     lives: dict[Value, tuple[int, int]] = {}
-    for i, group in enumerate(order.groups):
+    for group, time in times.items():
         for member in group.members:
             for value in member.results:
                 if value in order.stored and value not in outside:
-                    lives[value] = (i, i)
+                    lives[value] = (time, time)
             for operand in member.operands:
                 base = layouts[operand].base
                 if base in lives:
-                    lives[base] = (lives[base][0], i)
+                    lives[base] = (lives[base][0], time)
     for value in program.results():
         base = layouts[value].base
         if base in lives:
-            lives[base] = (lives[base][0], len(order.groups))
+            lives[base] = (lives[base][0], len(times))
     return lives
 
 

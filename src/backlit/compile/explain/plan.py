@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..assemble import regions as assembled
 from ..assemble.build import Built
 from ..ir.program import Instruction, Value
 from ..loops.fusion import Group
@@ -15,9 +16,9 @@ from .loops import places
 
 
 class Region(NamedTuple):
-    """One loop, product or kernel of a step.
+    """What runs without waiting for other threads: a loop, product or kernel, or several whose shares belong together.
 
-    ``bytes`` are read or written in memory, ``flops`` counts additions and multiplications (an elementary function as
+    ``parts`` is the number of shares, ``bytes`` are read or written in memory, ``flops`` counts additions and multiplications (an elementary function as
     one), ``least`` is the shortest time in seconds by the roofline: the longer of arithmetic at the machine's measured
     rate and memory at its measured rate. ``seconds`` is what was measured, where it was.
     """
@@ -28,6 +29,7 @@ class Region(NamedTuple):
     flops: int
     least: float
     lines: list[str]
+    parts: int = 1
     seconds: float | None = None
 
 
@@ -51,26 +53,34 @@ class Plan(NamedTuple):
 
 def planned(built: Built, seconds: list[float] | None = None) -> Plan:
     """The plan of a built program, with measured times beside it where they are given."""
-    regions = [_region(group, built) for group in built.order.groups]
+    regions = [_region(region, built) for region in built.regions]
     if seconds is not None:
         regions = [r._replace(seconds=s) for r, s in zip(regions, seconds, strict=True)]
     return Plan(regions, built.arena.size)
 
 
-def _region(group: Group, built: Built) -> Region:
-    own = {v for m in group.members for v in m.results}
-    taken = {built.layouts[o].base for m in group.members for o in m.operands} - own
-    moved = sum(_bytes(v) for v in taken) + sum(_bytes(v) for v in own if v in built.places)
-    flops = sum(_flops(m) for m in group.members)
+def _region(region: assembled.Region, built: Built) -> Region:
+    groups, parts = region.groups, region.parts
+    moved = sum(_moved(group, built) for group in groups)
+    flops = sum(_flops(m) for group in groups for m in group.members)
     rate, bandwidth = machine()
+    first = groups[0].members[0]
     return Region(
-        ", ".join(_name(m) for m in group.members),
-        group.space or group.members[0].results[0].shape if group.members[0].results else (),
+        "; ".join(", ".join(_name(m) for m in group.members) for group in groups),
+        groups[0].space or (first.results[0].shape if first.results else ()),
         moved,
         flops,
-        max(flops / rate, moved / bandwidth),
-        places(group),
+        max(flops / (rate * parts), moved / bandwidth),
+        list(dict.fromkeys(line for group in groups for line in places(group))),
+        parts,
     )
+
+
+def _moved(group: Group, built: Built) -> int:
+    """Bytes that a group reads and writes."""
+    own = {v for m in group.members for v in m.results}
+    taken = {built.layouts[o].base for m in group.members for o in m.operands} - own
+    return sum(_bytes(v) for v in taken) + sum(_bytes(v) for v in own if v in built.places)
 
 
 def _name(member: Instruction) -> str:

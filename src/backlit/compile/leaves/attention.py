@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..codegen.attention import Attention, emit_attention, emit_attention_backward, workspace_size
 from ..codegen.target import Target
-from .leaf import Leaf
+from .leaf import Leaf, Split
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class Attend(Leaf):
 
     def workspace(self, target: Target) -> int:
         return workspace_size(self.spec, target)
+
+    def split(self) -> Split:
+        def share(count: int) -> Leaf:
+            return Attend(replace(self.spec, batch=count))
+
+        return Split(self.spec.batch, (True,) * 3, ("slice",) * 2, share)
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         return [*operands, *results, workspace]
@@ -48,6 +54,12 @@ class AttendBack(Leaf):
 
     def workspace(self, target: Target) -> int:
         return workspace_size(self.spec, target)
+
+    def split(self) -> Split:
+        def share(count: int) -> Leaf:
+            return AttendBack(replace(self.spec, batch=count))
+
+        return Split(self.spec.batch, (True,) * 5, ("slice",) * 3, share)
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         return [*operands, *results, workspace]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..codegen.dense_convolution import (
@@ -14,7 +14,7 @@ from ..codegen.dense_convolution import (
     workspace_size,
 )
 from ..codegen.target import Target
-from .leaf import Leaf
+from .leaf import Leaf, Split
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class _Convolve(Leaf):
     def workspace(self, target: Target) -> int:
         return workspace_size(self.spec, target)
 
+    def _split(self, operands: tuple[bool, ...], result: str) -> Split:
+        def share(count: int) -> Leaf:
+            return replace(self, spec=replace(self.spec, batch=count))
+
+        return Split(self.spec.batch, operands, (result,), share)
+
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         return [*operands, *results, workspace]
 
@@ -43,6 +49,9 @@ class Convolve(_Convolve):
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_forward(module, name, self.spec, target, self.bias)
 
+    def split(self) -> Split:
+        return self._split((True,) + (False,) * (1 + self.bias), "slice")
+
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         return [*operands, *([] if self.bias else [None]), *results, workspace]
 
@@ -54,6 +63,9 @@ class InputGradient(_Convolve):
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_input_gradient(module, name, self.spec, target)
 
+    def split(self) -> Split:
+        return self._split((True, False), "slice")
+
 
 @dataclass(frozen=True)
 class WeightGradient(_Convolve):
@@ -61,3 +73,6 @@ class WeightGradient(_Convolve):
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_weight_gradient(module, name, self.spec, target)
+
+    def split(self) -> Split:
+        return self._split((True, True), "sum")

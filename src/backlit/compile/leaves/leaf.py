@@ -7,11 +7,28 @@ Operands and results are row-major arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..codegen.target import Target
 from ..ir.build import Builder
 from ..ir.program import Instruction, Value
+
+
+class Split(NamedTuple):
+    """How a kernel's work falls apart into shares that need nothing of each other.
+
+    Attributes:
+        count: positions along the axis that can be shared out (images, heads, rows).
+        operands: for each operand whether a share reads only its own positions, which come first in its shape.
+        results: ``"slice"`` for a result of which a share writes its own positions, ``"sum"`` for one that the shares'
+            results add up to.
+        share: the kernel for so many positions.
+    """
+
+    count: int
+    operands: tuple[bool, ...]
+    results: tuple[str, ...]
+    share: Callable[[int], Leaf]
 
 
 class Leaf:
@@ -29,6 +46,10 @@ class Leaf:
     def workspace(self, target: Target) -> int:
         """Elements of scratch memory, in the dtype of the first result."""
         return 0
+
+    def split(self) -> Split | None:
+        """How the work can be shared out; None where it cannot."""
+        return None
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         """The function's pointers in its order; None for one that is never looked at."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..codegen.row_normalization import RowNormalization, emit_normalization, emit_normalization_backward
 from ..codegen.target import Target
-from .leaf import Leaf
+from .leaf import Leaf, Split
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class Normalize(Leaf):
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_normalization(module, name, self.spec, target)
+
+    def split(self) -> Split:
+        given = (True,) + (False,) * (self.spec.weight + self.spec.bias)
+        return Split(self.spec.rows, given, ("slice",) * 3, lambda count: Normalize(replace(self.spec, rows=count)))
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         x, *rest = operands
@@ -34,6 +38,11 @@ class NormalizeBack(Leaf):
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_normalization_backward(module, name, self.spec, target)
+
+    def split(self) -> Split:
+        given = (True,) * 4 + (False,) * self.spec.weight
+        results = ("slice", "sum", "sum")
+        return Split(self.spec.rows, given, results, lambda count: NormalizeBack(replace(self.spec, rows=count)))
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         x, means, scales, g, *weight = operands

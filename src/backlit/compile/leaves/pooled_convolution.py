@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..codegen.dense_pooled_convolution import PooledConvolution, emit_backward, emit_forward, workspace_size
 from ..codegen.target import Target
-from .leaf import Leaf
+from .leaf import Leaf, Split
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,14 @@ class _Pooled(Leaf):
     def workspace(self, target: Target) -> int:
         return workspace_size(self.spec, target)
 
+    def _split(self, operands: tuple[bool, ...], results: tuple[str, ...]) -> Split:
+        convolution = self.spec.convolution
+
+        def share(count: int) -> Leaf:
+            return replace(self, spec=replace(self.spec, convolution=replace(convolution, batch=count)))
+
+        return Split(convolution.batch, operands, results, share)
+
 
 @dataclass(frozen=True)
 class ConvolveAndPool(_Pooled):
@@ -31,6 +39,9 @@ class ConvolveAndPool(_Pooled):
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_forward(module, name, self.spec, target)
+
+    def split(self) -> Split:
+        return self._split((True, False, False), ("slice", "slice"))
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         return [*operands, *results, workspace]
@@ -44,6 +55,10 @@ class ConvolveAndPoolBack(_Pooled):
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_backward(module, name, self.spec, target, self.wants_dx)
+
+    def split(self) -> Split:
+        results = ("slice",) * self.wants_dx + ("sum", "sum")
+        return self._split((True, False, False, True, True), results)
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
         x, weight, _, g, winners = operands

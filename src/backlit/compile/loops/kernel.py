@@ -5,7 +5,8 @@ Two loops that are equal as data are one function of machine code: the layers of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 Sizes = tuple[int, ...]
 
@@ -142,20 +143,51 @@ def _reindexed(kernel: Kernel, sizes: Sizes, dims: list[int]) -> Kernel:
     def pick(strides: Sizes) -> Sizes:
         return tuple(strides[d] for d in dims)
 
-    def access(a: Access) -> Access:
-        return Access(a.slot, pick(a.strides), a.offset)
+    return _mapped(
+        kernel,
+        sizes,
+        lambda a: Access(a.slot, pick(a.strides), a.offset),
+        lambda x: Index(pick(x.strides), x.offset),
+        lambda axes: tuple(i for i, d in enumerate(dims) if d in axes),
+    )
+
+
+def _mapped(
+    kernel: Kernel,
+    sizes: Sizes,
+    access: Callable[[Access], Access],
+    index: Callable[[Index], Index],
+    axes: Callable[[Sizes], Sizes],
+) -> Kernel:
+    """The same computation over other sizes, with accesses, positions and reduced axes exchanged."""
 
     def operand(x: Operand) -> Operand:
         if isinstance(x, Load):
             return Load(access(x.access))
-        return Index(pick(x.strides), x.offset) if isinstance(x, Index) else x
+        return index(x) if isinstance(x, Index) else x
 
     operations = [Operation(o.opcode, tuple(map(operand, o.operands)), o.dtype) for o in kernel.operations]
     stores = [Store(access(s.access), operand(s.operand)) for s in kernel.stores]
-    reductions = [
-        Reduction(r.kind, access(r.access), operand(r.operand), tuple(i for i, d in enumerate(dims) if d in r.axes))
-        for r in kernel.reductions
-    ]
+    reductions = [Reduction(r.kind, access(r.access), operand(r.operand), axes(r.axes)) for r in kernel.reductions]
     stores += [Store(r.access, r.operand) for r in reductions if not r.axes]  # nothing is left to fold
     reductions = [r for r in reductions if r.axes]
     return Kernel(sizes, kernel.slots, tuple(operations), tuple(stores), tuple(reductions))
+
+
+def shared_out(kernel: Kernel, axis: int, count: int) -> tuple[Kernel, list[tuple[int, int]]]:
+    """``count`` neighbouring positions along an axis, as a loop of its own.
+
+    Returns:
+        The loop, the same for every place where the positions begin, and for each of its slots the slot of the whole
+        loop and the stride along the axis: by so much for each position the slot's memory begins further on.
+    """
+    slots: dict[tuple[int, int], int] = {}
+
+    def access(a: Access) -> Access:
+        key = (a.slot, a.strides[axis])
+        return Access(slots.setdefault(key, len(slots)), a.strides, a.offset)
+
+    sizes = tuple(count if d == axis else n for d, n in enumerate(kernel.sizes))
+    share = _mapped(kernel, sizes, access, lambda x: x, lambda axes: axes)
+    dtypes = tuple(kernel.slots[slot] for slot, _ in slots)
+    return replace(share, slots=dtypes), list(slots)

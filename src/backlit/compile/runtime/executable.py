@@ -10,10 +10,11 @@ import numpy as np
 
 from ...numerics import quiet
 from ..assemble.build import Built
-from ..assemble.module import FIRST_INPUT, STATUS_SLOT
+from ..assemble.module import CONTROL_SLOT, FIRST_INPUT, STATUS_SLOT
 from ..assemble.schedule import ALIGNMENT
 from ..ir.program import Instruction, Value
 from ..trace.sharing import address
+from .pool import threads
 from .scratch import Scratch
 
 Array = np.ndarray
@@ -32,6 +33,7 @@ class Executable:
     def __init__(self, built: Built, scratch: Scratch | None = None) -> None:
         """``scratch``: where the arena lies, shared with others; without it the program has its own."""
         self.built = built
+        self.shared = built.shared
         program = built.program
         self.first_input = FIRST_INPUT
         self.first_output = self.first_input + len(program.inputs)
@@ -41,7 +43,7 @@ class Executable:
         self.scratch = scratch or Scratch()
         self.scratch.reserve(built.arena.size)
         self._find_arena()
-        self.clock = np.zeros(len(built.order.groups) + 1, np.int64)
+        self.clock = np.zeros(len(built.regions) + 1, np.int64)
         self.table[built.clock_slot] = address(self.clock)
         self.outputs = [(v.shape, v.dtype) for v in program.outputs]
         self.arrays: list[Any] = [None] * (built.clock_slot + 1)
@@ -96,6 +98,13 @@ class Executable:
         """Compute; false where an assumption of the program failed, and nothing was written."""
         if self.arena is not self.scratch.block:
             self._find_arena()
+        if not self.shared:
+            return self._run()
+        with threads() as control:
+            self.table[CONTROL_SLOT] = control
+            return self._run()
+
+    def _run(self) -> bool:
         for part, argument in self._parts:
             part(argument)
             if self.status.value:

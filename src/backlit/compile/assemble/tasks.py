@@ -1,0 +1,194 @@
+"""What a group asks of native functions, as a whole or one share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..codegen.target import Target
+from ..ir.layout import Layout
+from ..ir.program import Instruction, Value
+from ..leaves.leaf import Leaf
+from ..loops.fusion import Group
+from ..loops.kernel import Access, Constant, Kernel, Load, Reduction, Store, shared_out
+from .cuts import Shares
+from .kernels import kernel_of
+from .natives import FinishedProduct, Loop, Place, Product, Task, moved, product_workspace
+from .products import operand_bases, product_of
+from .regions import Way
+from .scratch import Scratch, part_size
+
+
+class Tasks:
+    """Writes down the calls for the groups of a program whose values have their places."""
+
+    def __init__(
+        self,
+        layouts: dict[Value, Layout],
+        makers: dict[Value, Instruction],
+        places: dict[Value, Place],
+        stored: Iterable[Value],
+        scratch: Scratch,
+        target: Target,
+    ) -> None:
+        self.layouts = layouts
+        self.makers = makers
+        self.places = places
+        self.stored = set(stored)
+        self.scratch = scratch
+        self.target = target
+
+    def whole(self, group: Group) -> list[Task]:
+        """All of a group's work."""
+        return list(self._calls(group, None, 0))
+
+    def share(self, group: Group, way: Way, part: int) -> list[Task]:
+        """The work of one share of a group that is shared out in some way."""
+        return list(self._calls(group, way, part))
+
+    def collect(self, group: Group, way: Way) -> list[Task]:
+        """What is left to do when all shares are done: reductions over the axis that was shared out are put together."""
+        tasks = []
+        for value in way.partial:
+            assert value.dtype is not None
+            kind = self.makers[value].params.get("kind", "sum")
+            step = part_size(value) // value.dtype.itemsize
+            total = Reduction(kind, Access(1, (0, 1)), Load(Access(0, (step, 1))), (0,))
+            kernel = Kernel((way.shares.parts, value.size), (value.dtype.name,) * 2, (), (), (total,))
+            tasks.append(Task(Loop(kernel), (self.places[self.scratch[value]], self.places[self.layouts[value].base])))
+        return tasks
+
+    # -- one group --------------------------------------------------------------------------------------------------
+
+    def _calls(self, group: Group, way: Way | None, part: int) -> Iterator[Task]:
+        first = group.members[0]
+        product = next((m for m in group.members if m.opcode == "matmul"), None)
+        if product is not None:
+            yield from self._product(group, product, way, part)
+        elif first.opcode == "leaf":
+            yield self._leaf(first, way, part)
+        elif first.opcode == "cat":
+            yield from self._cat(first, way, part)
+        else:
+            yield self._loop(group, way, part)
+
+    def _loop(self, group: Group, way: Way | None, part: int) -> Task:
+        kernel, places = self._kernel(group, way, part)
+        return Task(Loop(kernel), places)
+
+    def _kernel(self, group: Group, way: Way | None, part: int) -> tuple[Kernel, tuple[Place, ...]]:
+        """The loop of a group and the places of its slots; with partial results of reductions in the shares' own."""
+        places = self.places
+        if way is not None and way.partial:
+            own = {self.layouts[v].base: self._partial(v, part) for v in way.partial}
+            places = {**places, **own}
+        kernel, buffers = kernel_of(group, self.layouts, self.makers, places, self.stored)
+        return self._cut(kernel, buffers, way, part)
+
+    def _cut(self, kernel: Kernel, buffers: list[Place], way: Way | None, part: int) -> tuple[Kernel, tuple[Place, ...]]:
+        if way is None:
+            return kernel, tuple(buffers)
+        begin, count = way.shares.run(part)
+        share, slots = shared_out(kernel, way.axis, count)
+        steps = [(buffers[slot], stride * begin * _itemsize(kernel.slots[slot])) for slot, stride in slots]
+        return share, tuple(moved(place, offset) for place, offset in steps)
+
+    def _partial(self, value: Value, part: int) -> Place:
+        return moved(self.places[self.scratch[value]], part * part_size(value))
+
+    def _workspace(self, instruction: Instruction, way: Way | None, part: int) -> Place | None:
+        """The scratch memory of a share."""
+        value = self.scratch.get(instruction)
+        if value is None:
+            return None
+        parts = 1 if way is None else way.shares.parts
+        return moved(self.places[value], part * (value.size // parts))
+
+    # -- products ---------------------------------------------------------------------------------------------------
+
+    def _product(self, group: Group, instruction: Instruction, way: Way | None, part: int) -> Iterator[Task]:
+        product = product_of(instruction, self.layouts)
+        if way is not None:
+            product = product.share(way.axis - instruction.result.ndim, *way.shares.run(part))
+        assert instruction.result.dtype is not None
+        spec, size = product.spec, instruction.result.dtype.itemsize
+        workspace = self._workspace(instruction, way, part)
+        a, b = (self.places[base] for base in operand_bases(instruction, self.layouts))
+        for start_a, start_b, start_c in product.starts:
+            left, right = moved(a, start_a * size), moved(b, start_b * size)
+            if group.space is None:
+                out = moved(self.places[instruction.result], start_c * size)
+                yield Task(Product(spec), (left, right, out, workspace))
+            else:
+                kernel, slots = self._kernel(group, way, part)
+                sums = None
+                if workspace is not None:
+                    sums = moved(workspace, product_workspace(spec, self.target, size)[0])
+                yield Task(FinishedProduct(spec, kernel), (left, right, sums, workspace, *slots))
+
+    # -- kernels written by hand ------------------------------------------------------------------------------------
+
+    def _leaf(self, instruction: Instruction, way: Way | None, part: int) -> Task:
+        leaf: Leaf = instruction.params["leaf"]
+        operands = [self._start(v) for v in instruction.operands]
+        results = [self._start(v) for v in instruction.results]
+        if way is not None:
+            split = leaf.split()
+            assert split is not None
+            begin, count = way.shares.run(part)
+            sliced = [*split.operands, *(kind == "slice" for kind in split.results)]
+            values = [*instruction.operands, *instruction.results]
+            for i, (value, cut) in enumerate(zip(values, sliced, strict=True)):
+                if cut:
+                    assert value.dtype is not None
+                    step = value.size // split.count * begin * value.dtype.itemsize
+                    side, j = (operands, i) if i < len(operands) else (results, i - len(operands))
+                    side[j] = moved(side[j], step)
+            for j, value in enumerate(instruction.results):
+                if value in way.partial:
+                    results[j] = self._partial(value, part)
+            leaf = split.share(count)
+        return Task(leaf, tuple(leaf.arguments(operands, results, self._workspace(instruction, way, part))))
+
+    def _start(self, value: Value) -> Place:
+        """Where the first element of a value lies."""
+        layout = self.layouts[value]
+        assert value.dtype is not None
+        return moved(self.places[layout.base], layout.offset * value.dtype.itemsize)
+
+    # -- joining ----------------------------------------------------------------------------------------------------
+
+    def _cat(self, instruction: Instruction, way: Way | None, part: int) -> Iterator[Task]:
+        """A copy of each operand to its place."""
+        result, dim = instruction.result, instruction.params["dim"]
+        begin = 0
+        for operand in instruction.operands:
+            if operand.size:
+                yield self._copy(operand, result, begin * self.layouts[result].strides[dim], way, part)
+            begin += operand.shape[dim]
+
+    def _copy(self, operand: Value, whole: Value, offset: int, way: Way | None, part: int) -> Task:
+        """Write a value into the memory of a larger one."""
+        assert operand.dtype is not None
+        constant = self.makers.get(self.layouts[operand].base)
+        if constant is not None and constant.opcode == "constant":
+            read: Any = Constant(constant.params["value"], operand.dtype.name)
+            slots: tuple[str, ...] = ()
+            places: list[Place] = []
+        else:
+            layout = self.layouts[operand]
+            read = Load(Access(0, layout.strides, layout.offset))
+            slots, places = (operand.dtype.name,), [self.places[layout.base]]
+        store = Store(Access(len(slots), self.layouts[whole].strides, offset), read)
+        kernel = Kernel(operand.shape, (*slots, operand.dtype.name), (), (store,), ())
+        share, cut = self._cut(kernel, [*places, self.places[whole]], way, part)
+        return Task(Loop(share), cut)
+
+
+def _itemsize(dtype: str) -> int:
+    return int(np.dtype(dtype).itemsize)
+
+
+__all__ = ["Tasks"]
