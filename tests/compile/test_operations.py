@@ -70,3 +70,16 @@ def test_what_cannot_be_compiled_says_so(name: str) -> None:
         case = Case(REGISTRY[name], sample, np.float64)
         with pytest.raises(TraceError, match=r"depends on values|cannot be compiled"):
             bl.compile(case)(*case.tensors)
+
+
+@pytest.mark.parametrize("kind", ["sum", "amax", "amin"])
+def test_reductions_over_rows_that_do_not_lie_side_by_side(kind: str) -> None:
+    """What earlier rows gave was counted once for each vector of an unrolled round."""
+    x = bl.tensor(np.random.default_rng(0).normal(size=(6, 3, 60)).astype(np.float32))
+
+    def reduced(x: Any) -> Any:
+        return getattr(x[:, 1] * 1.0, kind)()
+
+    compiled = bl.compile(reduced)
+    for _ in range(2):
+        np.testing.assert_allclose(float(compiled(x)), float(reduced(x)), rtol=1e-5)

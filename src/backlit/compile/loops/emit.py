@@ -60,8 +60,7 @@ class _Emitter:
         b, kernel = self.b, self.kernel
         fresh = [i for i, start in enumerate(self.starts) if start == max(depth, 0)]
         for i in fresh:
-            reduction = kernel.reductions[i]
-            sums = {**sums, i: self.points.number(neutral(reduction.kind), kernel.slots[reduction.access.slot])}
+            sums = {**sums, i: self._neutrals([i])[0]}
         if depth >= self.depth:
             sums = self._inner(index, sums)
         else:
@@ -91,7 +90,8 @@ class _Emitter:
         def single(i: Any, *carried: Value) -> list[Value]:
             return self._vector(index, i, None, keys, carried)
 
-        carried = self.b.loop(0, main * lanes, unroll * lanes, several, [*sums.values()] * unroll)
+        start = [*sums.values(), *self._neutrals(keys) * (unroll - 1)]  # what was summed up before counts once
+        carried = self.b.loop(0, main * lanes, unroll * lanes, several, start)
         held = carried[: len(keys)]
         for u in range(1, unroll):
             more = carried[u * len(keys) : (u + 1) * len(keys)]
@@ -100,6 +100,11 @@ class _Emitter:
         if size % lanes:
             held = self._vector(index, rounds * lanes, size % lanes, keys, held)
         return dict(zip(keys, held, strict=True))
+
+    def _neutrals(self, keys: list[int]) -> list[Value]:
+        """What accumulators of these reductions start from."""
+        found = [self.kernel.reductions[i] for i in keys]
+        return [self.points.number(neutral(r.kind), self.kernel.slots[r.access.slot]) for r in found]
 
     def _combined(self, i: int, x: Value, y: Value) -> Value:
         return combine(self.b, self.kernel.reductions[i].kind, x, y)
