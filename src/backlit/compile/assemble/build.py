@@ -89,6 +89,8 @@ def build(
     text = str(assembled.module)
     code = NativeCode(cached(text, lambda: compile_object(text, target), target), assembled.entries)
     return Built(program, layouts, order, regions, arena, places, assembled, code)
+
+
 def _ordered(program: Program, strides: dict[Value, Strides]) -> tuple[Program, dict[Value, Layout], Schedule]:
     """The program with all copies that its views, products, outputs and writes need, and its groups in order."""
     program = with_copies(program, strides)

@@ -27,8 +27,11 @@ _PACKED = 0.3
 """Packing one element of an operand."""
 
 _FUNCTIONS = frozenset(
-    "exp exp2 expm1 log log1p log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh pow erf erfc "
-    "erfinv atan2 sqrt div logaddexp hypot sinc".split()
+    {
+        *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan"),
+        *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "erf", "erfc", "erfinv", "atan2"),
+        *("sqrt", "div", "logaddexp", "hypot", "sinc"),
+    }
 )
 
 

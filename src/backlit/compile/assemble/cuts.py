@@ -19,23 +19,23 @@ class Cut(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """``count`` positions along an axis in ``parts`` runs of ``step``, the last one shorter."""
+    """``size`` positions along an axis in ``parts`` runs of ``step``, the last one shorter."""
 
-    count: int
+    size: int
     parts: int
     step: int
 
     def run(self, part: int) -> tuple[int, int]:
         """Where a share begins, and how long it is."""
         begin = part * self.step
-        return begin, min(self.step, self.count - begin)
+        return begin, min(self.step, self.size - begin)
 
 
-def shares(count: int, parts: int, grain: int = 1) -> Shares | None:
-    """``count`` in ``parts`` shares of about the same size, all but the last multiples of ``grain``; None where there
-    is not enough for each."""
-    step = -(-count // (parts * grain)) * grain
-    return Shares(count, parts, step) if count > (parts - 1) * step else None
+def shares(size: int, parts: int, grain: int = 1) -> Shares | None:
+    """``size`` positions in ``parts`` shares of about the same size, all but the last multiples of ``grain``; None
+    where there is not enough for each."""
+    step = -(-size // (parts * grain)) * grain
+    return Shares(size, parts, step) if size > (parts - 1) * step else None
 
 
 def cut_of(size: int, sizes: tuple[int, ...], strides: Strides, offset: int, axis: int, step: int) -> Cut | None:

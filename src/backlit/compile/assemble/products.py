@@ -26,7 +26,9 @@ class Product(NamedTuple):
             move = begin * spec.a_strides[0], 0, begin * spec.c_stride
             return Product(replace(spec, m=count), _moved(starts, move), self.outermost)
         if axis == -1:
-            return Product(replace(spec, n=count), _moved(starts, (0, begin * spec.b_strides[1], begin)), self.outermost)
+            return Product(
+                replace(spec, n=count), _moved(starts, (0, begin * spec.b_strides[1], begin)), self.outermost
+            )
         inner = len(starts) // self.outermost
         return Product(spec, starts[begin * inner : (begin + count) * inner], count)
 

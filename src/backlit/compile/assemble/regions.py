@@ -224,21 +224,21 @@ class Ways:
 
     def _leaf(self, instruction: Instruction) -> Way | None:
         split = instruction.params["leaf"].split()
-        cut = None if split is None else shares(split.count, self.threads)
+        cut = None if split is None else shares(split.size, self.threads)
         if split is None or cut is None:
             return None
         draft = _Draft(self, 0, cut)
         for operand, sliced in zip(instruction.operands, split.operands, strict=True):
             layout = self.layouts[operand]
-            inner = operand.size // split.count if sliced else operand.size
-            strides, sizes = ((inner, 1), (split.count, inner)) if sliced else ((0, 1), (split.count, inner))
+            inner = operand.size // split.size if sliced else operand.size
+            strides, sizes = ((inner, 1), (split.size, inner)) if sliced else ((0, 1), (split.size, inner))
             draft.touch(draft.reads, layout.base, strides, layout.offset, sizes)
         for result, kind in zip(instruction.results, split.results, strict=True):
-            inner = result.size // split.count
+            inner = result.size // split.size
             if kind == "sum":
                 draft.put_together(result)
             else:
-                draft.write(result, (inner, 1), (split.count, inner))
+                draft.write(result, (inner, 1), (split.size, inner))
         return draft.way()
 
     def _cat(self, instruction: Instruction) -> Way | None:

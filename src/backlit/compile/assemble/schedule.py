@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..ir.layout import Layout, row_major
-from ..ir.program import Instruction, Program, Value
+from ..ir.program import Program, Value
 from ..loops.fusion import Group
 from ..passes.dead_code import has_effect
 
@@ -167,7 +167,8 @@ def plan_arena(
     """Give each stored value a place that nobody else uses while it is needed; values ``outside`` have their own.
 
     ``times`` says when each group runs; groups with the same time may run at once. ``scratch`` is what instructions
-    need while they run, by instruction or by one of its results. Values are placed from the largest to the smallest, each at the lowest place that is free for its whole life.
+    need while they run, by instruction or by one of its results. Values are placed from the largest to the smallest,
+    each at the lowest place that is free for its whole life.
     """
     lives = _lives(order, times, program, layouts, outside)
     for group, time in times.items():

@@ -52,6 +52,7 @@ def _workspace(member: Instruction, way: Way | None, layouts: dict[Value, Layout
         return max(sum(product_workspace(spec, target, member.result.dtype.itemsize)) for spec in specs)
     if member.opcode == "leaf":
         leaf, dtype = member.params["leaf"], member.result.dtype
+        assert dtype is not None
         split = None if way is None else leaf.split()
         leaves = [leaf if split is None or count is None else split.share(count) for count in sizes]
         return max(whole_lines(one.workspace(target) * dtype.itemsize) for one in leaves)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from ..ir.program import Instruction, Value
 from ..leaves.leaf import Leaf
 from ..loops.fusion import Group
 from ..loops.kernel import Access, Constant, Kernel, Load, Reduction, Store, shared_out
-from .cuts import Shares
 from .kernels import kernel_of
 from .natives import FinishedProduct, Loop, Place, Product, Task, moved, product_workspace
 from .products import operand_bases, product_of
@@ -49,7 +49,7 @@ class Tasks:
         return list(self._calls(group, way, part))
 
     def collect(self, group: Group, way: Way) -> list[Task]:
-        """What is left to do when all shares are done: reductions over the axis that was shared out are put together."""
+        """What is left to do when all shares are done: reductions over the shared axis are put together."""
         tasks = []
         for value in way.partial:
             assert value.dtype is not None
@@ -87,7 +87,9 @@ class Tasks:
         kernel, buffers = kernel_of(group, self.layouts, self.makers, places, self.stored)
         return self._cut(kernel, buffers, way, part)
 
-    def _cut(self, kernel: Kernel, buffers: list[Place], way: Way | None, part: int) -> tuple[Kernel, tuple[Place, ...]]:
+    def _cut(
+        self, kernel: Kernel, buffers: list[Place], way: Way | None, part: int
+    ) -> tuple[Kernel, tuple[Place, ...]]:
         if way is None:
             return kernel, tuple(buffers)
         begin, count = way.shares.run(part)
@@ -132,31 +134,28 @@ class Tasks:
 
     def _leaf(self, instruction: Instruction, way: Way | None, part: int) -> Task:
         leaf: Leaf = instruction.params["leaf"]
-        operands = [self._start(v) for v in instruction.operands]
-        results = [self._start(v) for v in instruction.results]
-        if way is not None:
-            split = leaf.split()
-            assert split is not None
-            begin, count = way.shares.run(part)
-            sliced = [*split.operands, *(kind == "slice" for kind in split.results)]
-            values = [*instruction.operands, *instruction.results]
-            for i, (value, cut) in enumerate(zip(values, sliced, strict=True)):
-                if cut:
-                    assert value.dtype is not None
-                    step = value.size // split.count * begin * value.dtype.itemsize
-                    side, j = (operands, i) if i < len(operands) else (results, i - len(operands))
-                    side[j] = moved(side[j], step)
-            for j, value in enumerate(instruction.results):
-                if value in way.partial:
-                    results[j] = self._partial(value, part)
-            leaf = split.share(count)
-        return Task(leaf, tuple(leaf.arguments(operands, results, self._workspace(instruction, way, part))))
+        workspace = self._workspace(instruction, way, part)
+        split = None if way is None else leaf.split()
+        if way is None or split is None:
+            taken, given = ([self._start(v) for v in vs] for vs in (instruction.operands, instruction.results))
+            return Task(leaf, tuple(leaf.arguments(taken, given, workspace)))
+        begin, count = way.shares.run(part)
+        first = Fraction(begin, split.size)
+        operands = [
+            self._start(v, first if own else 0) for v, own in zip(instruction.operands, split.operands, strict=True)
+        ]
+        results = [
+            self._partial(v, part) if kind == "sum" else self._start(v, first)
+            for v, kind in zip(instruction.results, split.results, strict=True)
+        ]
+        leaf = split.share(count)
+        return Task(leaf, tuple(leaf.arguments(operands, results, workspace)))
 
-    def _start(self, value: Value) -> Place:
-        """Where the first element of a value lies."""
+    def _start(self, value: Value, share: Fraction | int = 0) -> Place:
+        """Where a value's first element lies, or the first one behind a share of it."""
         layout = self.layouts[value]
         assert value.dtype is not None
-        return moved(self.places[layout.base], layout.offset * value.dtype.itemsize)
+        return moved(self.places[layout.base], (layout.offset + int(value.size * share)) * value.dtype.itemsize)
 
     # -- joining ----------------------------------------------------------------------------------------------------
 

@@ -16,11 +16,12 @@ from .loops import places
 
 
 class Region(NamedTuple):
-    """What runs without waiting for other threads: a loop, product or kernel, or several whose shares belong together.
+    """What runs without waiting for other threads: a loop, product or kernel, or several that are shared out alike.
 
-    ``parts`` is the number of shares, ``bytes`` are read or written in memory, ``flops`` counts additions and multiplications (an elementary function as
-    one), ``least`` is the shortest time in seconds by the roofline: the longer of arithmetic at the machine's measured
-    rate and memory at its measured rate. ``seconds`` is what was measured, where it was.
+    ``parts`` is the number of shares, ``bytes`` are read or written in memory, ``flops`` counts additions and
+    multiplications (an elementary function as one), ``least`` is the shortest time in seconds by the roofline: the
+    longer of arithmetic at the machine's measured rate, for each share, and memory at its measured rate. ``seconds`` is
+    what was measured, where it was.
     """
 
     what: str

@@ -18,14 +18,14 @@ class Split(NamedTuple):
     """How a kernel's work falls apart into shares that need nothing of each other.
 
     Attributes:
-        count: positions along the axis that can be shared out (images, heads, rows).
+        size: positions along the axis that can be shared out (images, heads, rows).
         operands: for each operand whether a share reads only its own positions, which come first in its shape.
         results: ``"slice"`` for a result of which a share writes its own positions, ``"sum"`` for one that the shares'
             results add up to.
         share: the kernel for so many positions.
     """
 
-    count: int
+    size: int
     operands: tuple[bool, ...]
     results: tuple[str, ...]
     share: Callable[[int], Leaf]

@@ -1,0 +1,122 @@
+"""Steps whose regions are shared out among threads: the same results as on one, and the same bits each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import Training, batches
+from test_convolutional_step import network
+from test_operations import NAMES, READS_VALUES, check
+
+import backlit as bl
+from backlit import threads
+from backlit.compile.assemble import regions
+from backlit.compile.runtime import pool
+
+COMPILED = [name for name in NAMES if name not in READS_VALUES]
+
+
+@pytest.fixture(autouse=True)
+def everything_is_worth_sharing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(regions, "WORTH_SHARING", 0.0)
+    monkeypatch.setattr(regions, "WORTH_THREADS", 0.0)
+    before, blas = threads._chosen, threads.get_num_threads()
+    yield
+    pool.close()
+    bl.set_num_threads(blas)
+    threads._chosen = before
+
+
+def shared(step: Any) -> list[int]:
+    return [region.parts for region in step._latest().executable.built.regions]
+
+
+@pytest.mark.parametrize("name", COMPILED[::6])
+def test_operations(name: str) -> None:
+    bl.set_num_threads(3)
+    check(name, np.float64, 1e-10, 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("name", COMPILED)
+def test_all_operations(name: str, count: int) -> None:
+    bl.set_num_threads(count)
+    check(name, np.float64, 1e-10, 1e-12)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("optimizer", [bl.optim.SGD, bl.optim.Adam])
+def test_perceptrons(count: int, optimizer: Any) -> None:
+    eager, compiled = (
+        Training((20, 37, 50, 4), bl.nn.ReLU, bl.nn.CrossEntropyLoss, optimizer, lr=0.01) for _ in range(2)
+    )
+    bl.set_num_threads(count)
+    step = bl.compile(compiled.step)
+    for x, y in batches(10, 33, 20, 4, classes=True):
+        np.testing.assert_allclose(float(step(x, y)), float(eager.step(x, y)), rtol=1e-4)
+    for a, b in zip(eager.state(), compiled.state(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
+    assert max(shared(step)) == count
+
+
+@pytest.mark.parametrize("kind", ["pooled", "plain", "normalised", "overlapping"])
+def test_convolutional_networks(kind: str) -> None:
+    bl.set_num_threads(3)
+    rng = np.random.default_rng(0)
+    steps = []
+    for _ in range(2):
+        net = network(kind)
+        optimizer = bl.optim.Adam(net.parameters(), lr=0.01)
+
+        def step(x: Any, y: Any, net: Any = net, optimizer: Any = optimizer) -> Any:
+            loss = bl.nn.functional.cross_entropy(net(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        steps.append(step)
+    compiled = bl.compile(steps[1])
+    for _ in range(5):
+        x = bl.tensor(rng.normal(size=(7, 2, 8, 12)).astype(np.float32))
+        y = bl.tensor(rng.integers(0, 4, 7))
+        np.testing.assert_allclose(float(compiled(x, y)), float(steps[0](x, y)), rtol=1e-4)
+
+
+def run_of(count: int, rounds: int) -> list[bytes]:
+    training = Training((20, 64, 4), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
+    bl.set_num_threads(count)
+    step = bl.compile(training.step)
+    losses = [step(x, y).detach().numpy().tobytes() for x, y in batches(rounds, 40, 20, 4, classes=True)]
+    return losses + [a.tobytes() for a in training.state()]
+
+
+def test_the_same_bits_each_time() -> None:
+    first = run_of(2, 200)
+    for _ in range(3):
+        assert run_of(2, 200) == first
+
+
+def test_another_number_of_threads_is_another_program() -> None:
+    training = Training((20, 64, 4), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
+    step = bl.compile(training.step)
+    for count in (1, 2, 4, 2):
+        bl.set_num_threads(count)
+        for x, y in batches(3, 40, 20, 4, classes=True):
+            step(x, y)
+        assert max(shared(step)) == count
+
+
+def test_small_steps_use_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    bl.set_num_threads(2)
+    training = Training((2, 16, 16, 1))
+    step = bl.compile(training.step)
+    for x, y in batches(3, 100, 2, 1):
+        step(x, y)
+    assert max(shared(step)) == 1
+    assert not step._latest().executable.shared
