@@ -160,6 +160,13 @@ def test_narrow_terminals_get_a_list_that_breaks_no_number():
     assert "│ sigmoid(q2)" in wide.getvalue() and "hands down -0.149146" not in wide.getvalue()
 
 
+def test_matrices_in_narrow_terminals_keep_their_rows_together():
+    rec = explain_formula("sum(W@x)", {"W": [[1, 2], [3, 4]], "x": [[1], [-1]]})
+    out = io.StringIO()
+    show(rec, Console(file=out, width=50, force_terminal=True, color_system=None))
+    assert "q1 = W @ x =\n  [[-1],\n   [-1]]\n  matmul: swaps\n  upstream [[1],\n            [1]]\n" in out.getvalue()
+
+
 def spawn(*arguments, **environment):
     code = "from backlit.cli import main; main()"
     known = {**os.environ, "PYTHONIOENCODING": "utf-8", **environment}

@@ -109,6 +109,7 @@ def test_what_is_returned_must_have_a_backward_pass():
     for function, message in [
         (lambda x: None, "returned nothing"),
         (lambda x: (x, x), "returned a tuple"),
+        (lambda x: int(x.item()), "returned an int. A number has left the graph"),
         (lambda x: x.item(), "returned a float. A number has left the graph"),
         (lambda x: x.detach(), "without gradients.*detach"),
         (lambda x: x[1:], "empty tensor"),

@@ -225,6 +225,20 @@ def test_two_two_one_network_by_the_delta_recursion():
     np.testing.assert_allclose(rec.node("W1").upstream, delta1 @ x.numpy().T, rtol=1e-12)
 
 
+def test_products_with_vectors_are_one_step():
+    x, w = bl.randn(4, 3), bl.randn(3, requires_grad=True)
+    z = x @ w
+    loss = (bl.sigmoid(z) ** 2).sum()
+    rec = bl.explain(loss)
+    assert [node.op for node in rec.operations] == ["matmul", "sigmoid", "square", "sum"]
+    assert "∂loss/∂w = xᵀ δ1" in rec.derivation("w") and "(3) = (3×4)(4)" in rec.derivation("w")
+    v = bl.randn(4, requires_grad=True)
+    assert "outer(" not in bl.explain((v @ x).sum()).derivation("v")
+    m = bl.randn(4, 3, requires_grad=True)
+    y = v @ m
+    assert "∂sum/∂m = outer(v, " in bl.explain((y * y).sum()).derivation("m")
+
+
 def test_penalties_and_shared_weights_are_sums():
     W, x = leaf(np.ones((2, 2))), constant(np.ones((2, 2)))
     loss = (x @ W @ W).sum() + 0.1 * (W**2).sum()

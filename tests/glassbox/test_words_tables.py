@@ -158,3 +158,33 @@ def test_routes_constants_starts_and_nothing():
     assert "The backward pass starts here, with 1." in rec.explain("top")
     assert "No gradient came here in this backward pass; bl.why tells the reason." in rec.explain("unused")
     assert "a constant: gradients do not go on into it" in rec.explain(rec.leaves[-1])
+
+
+def test_records_of_statistics_still_tell_single_numbers():
+    w = leaf([1.0, 2.0])
+    (w * w).sum().backward()
+    rec = bl.explain(-(w * w).sum(), keep="stats")
+    text = str(rec)
+    assert text.startswith("neg = −5: ") and "author" not in text
+    forward, back = rows(text, "Forward pass"), rows(text, "Backward pass")
+    assert forward["mul"][-1] == "2 entries, norm 4.123" and forward["neg"][-1] == "−5"
+    assert back["neg"][:3] == ["neg", "1", "−1 → sum"]
+    assert back["w"] == ["w", "2 entries, norm 4.472", ".grad, which held 2 entries, norm 4.472", "variable"]
+    local = rows(text, "Local gradients")
+    assert local["mul"][-1] == "diagonal of 2, its numbers not kept" and local["neg"][-1] == "not kept"
+    assert "it holds 2 numbers of norm 4.12." in rec.explain("mul")
+    assert "The gradient here is −1" in rec.explain("sum")
+    assert "It was added to 2 numbers of norm 4.47 that .grad held before." in rec.explain("w")
+
+
+def test_parts_of_a_record_show_what_they_are():
+    x, z = leaf(-2.0), leaf(-4.0)
+    q = x + 5
+    f = q * z
+    rec = bl.explain(f)
+    assert repr(rec.node("f").local) == "(<∂f/∂q = -4>, <∂f/∂z = 3>)"
+    assert repr(rec.passes) == "(<Pass: 2 operations, 3 edges, 2 leaves>,)"
+    assert repr(rec.node("x").value_kept) == "<Kept scalar float64>"
+    unknown = bl.explain((x + 5) * z, keep="stats")
+    assert repr(unknown.nodes[-1].local[0]).startswith("<∂mul/∂")
+    assert repr(unknown.nodes[-1].value_kept) == "<Kept scalar float64 (statistics)>"

@@ -144,9 +144,11 @@ def _listed(steps: list[RecordNode]) -> Text:
         if isinstance(step, str):
             text.append(f"… {step}\n")
             continue
-        text.append(step.name, "cyan").append(f" = {_formula(step)} = {brief(step.value)}\n")
+        value = brief(step.value)
+        text.append(step.name, "cyan").append(f" = {_formula(step)} =")
+        text.append(f"\n{_indented(value)}" if "\n" in value else f" {value}\n")
         text.append(f"  {_does(step)}\n", "dim")
-        text.append(f"  upstream {brief(step.upstream)}\n", "magenta")
+        text.append(_indented(brief(step.upstream), "upstream "), "magenta")
         text.append(_indented(_locals(step)))
         text.append(_indented(_handed_down(step), "hands down "), "magenta")
     text.rstrip()

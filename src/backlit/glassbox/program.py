@@ -162,9 +162,13 @@ def explain_call(function: Callable[..., Any], arguments: Arguments, title: str 
     return rec
 
 
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def _check_result(result: Any) -> None:
     if not isinstance(result, Tensor):
-        what = "nothing (is a return missing?)" if result is None else f"a {type(result).__name__}"
+        what = "nothing (is a return missing?)" if result is None else _a(type(result).__name__)
         advice = " A number has left the graph; return the tensor." if isinstance(result, (int, float)) else ""
         raise ResultError(f"the function must return its loss, a tensor; it returned {what}.{advice}")
     if not result.requires_grad:

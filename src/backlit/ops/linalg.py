@@ -13,10 +13,10 @@ from .misuse import misuse
 
 
 def _product(a: Any, b: Any) -> Any:
-    """``a @ b`` for arrays or tensors with at least 2 dimensions, on arrays by the quickest way.
+    """``a @ b`` for arrays or tensors, on arrays by the quickest way.
 
     ``dot`` starts half a microsecond faster than ``matmul`` and does not slow down for strided operands; a batch times
-    one matrix is one large product rather than many small ones.
+    one matrix or vector is one large product rather than many small ones.
     """
     if a.__class__ is not np.ndarray or b.__class__ is not np.ndarray or b.ndim > 2:
         return a @ b
@@ -25,41 +25,60 @@ def _product(a: Any, b: Any) -> Any:
     if a.ndim < 2 or not a.flags.c_contiguous:
         return a @ b
     rows = math.prod(a.shape[:-1])
-    return a.reshape((rows, a.shape[-1])).dot(b).reshape((*a.shape[:-1], b.shape[1]))
+    return a.reshape((rows, a.shape[-1])).dot(b).reshape((*a.shape[:-1], *b.shape[1:]))
 
 
 class Matmul(Op):
-    """Matrix product, batched over leading dimensions."""
+    """Matrix product, batched over leading dimensions; vectors are rows on the left and columns on the right."""
 
     formula = "Y = A B"
     gate = "swaps: dA = dY Bᵀ, dB = Aᵀ dY"
 
     def forward(a, b):
-        if a.shape[-1] != b.shape[-2]:
+        inner = -2 if b.ndim > 1 else -1
+        if a.shape[-1] != b.shape[inner]:
+            which = "second last" if b.ndim > 1 else "only"
             raise misuse(
                 "matmul",
                 f"the shapes {a.shape} and {b.shape} do not fit: the last size of the first ({a.shape[-1]}) must "
-                f"be the second last of the second ({b.shape[-2]}). Transpose one of them (.mT)?",
+                f"be the {which} of the second ({b.shape[inner]}). Transpose one of them (.mT)?",
             )
         return _product(a, b)
 
-    def vjp_a(ctx, g, b):
-        return unbroadcast(_product(g, b.mT), ctx.shapes[0])
-
     @classmethod
     def gradient_form(cls, name, ctx):
-        a, b = ctx.shapes
-        if name == "b" and len(b) == 2 and len(a) > 2:
+        a, b = map(len, ctx.shapes)
+        if min(a, b) == 1:
+            return _VECTOR_FORMS.get((a, b), {}).get(name, "")
+        if name == "b" and b == 2 and a > 2:
             return "rows(a)ᵀ rows(g); rows: all leading dimensions read as rows"
-        form, own = ("g bᵀ", a) if name == "a" else ("aᵀ g", b)
+        form, own = ("g bᵀ", ctx.shapes[0]) if name == "a" else ("aᵀ g", ctx.shapes[1])
         return form if own[:-2] == ctx.shape[:-2] else f"Σ_batch({form})"
+
+    def vjp_a(ctx, g, b):
+        shape = ctx.shapes[0]
+        if b.ndim == 1:
+            return g.reshape((*g.shape, 1)) * b
+        if len(shape) > 1:
+            return unbroadcast(_product(g, b.mT), shape)
+        return unbroadcast((b @ g.reshape((*g.shape, 1))).reshape(b.shape[:-1]), shape)
 
     def vjp_b(ctx, g, a):
         shape = ctx.shapes[1]
-        if len(shape) == 2 and a.ndim > 2:
-            rows = math.prod(a.shape[:-1])
-            return _product(a.reshape((rows, shape[0])).mT, g.reshape((rows, shape[1])))
-        return unbroadcast(_product(a.mT, g), shape)
+        if a.ndim == 1:
+            return g * a if len(shape) == 1 else a.reshape((-1, 1)) * g.reshape((*g.shape[:-1], 1, g.shape[-1]))
+        if len(shape) > 2 or (len(shape) == 2 and a.ndim == 2):
+            return unbroadcast(_product(a.mT, g), shape)
+        rows = math.prod(a.shape[:-1])
+        return _product(a.reshape((rows, shape[0])).mT, g.reshape((rows, *shape[1:])))
+
+
+_VECTOR_FORMS = {
+    (1, 1): {"a": "g b", "b": "g a"},
+    (2, 1): {"a": "outer(g, b)", "b": "aᵀ g"},
+    (1, 2): {"a": "b g", "b": "outer(a, g)"},
+}
+"""What the operands of a product with a vector receive, by their numbers of dimensions."""
 
 
 class Linear(Op):
@@ -129,6 +148,9 @@ def _matmul_samples(rng: np.random.Generator) -> Any:
         ((2, 1, 3, 4), (5, 4, 2)),
         ((0, 3), (3, 2)),
         ((2, 3, 4), (4,)),
+        ((4,), (2, 4, 3)),
+        ((0,), (0,)),
+        ((2, 0), (0,)),
     ]:
         yield Sample(rng.normal(size=a), rng.normal(size=b))
 
@@ -145,13 +167,7 @@ def matmul(a: Any, b: Any, /) -> Tensor:
     na, nb = len(getattr(a, "shape", ())), len(getattr(b, "shape", ()))
     if na == 0 or nb == 0:
         raise misuse("matmul", "operands need at least one dimension; multiply with * instead.")
-    if na > 1 and nb > 1:
-        return apply(Matmul, (a, b))
-    rows = a.reshape((1, -1)) if na == 1 else a
-    columns = b.reshape((-1, 1)) if nb == 1 else b
-    out = apply(Matmul, (rows, columns))
-    batch = out.shape[:-2]
-    return out.reshape((*batch, *(out.shape[-2:-1] if na > 1 else ()), *(out.shape[-1:] if nb > 1 else ())))
+    return apply(Matmul, (a, b))
 
 
 @operation(Linear)

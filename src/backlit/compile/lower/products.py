@@ -13,11 +13,14 @@ from .table import lowering
 
 @lowering(Matmul, rules="traced")
 def matmul(builder: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value | None:
-    """A product; a batch times one matrix is one large product."""
+    """A product; a batch times one matrix is one large product, and vectors are matrices of one row or column."""
     a, b = inputs
-    if b.ndim == 2 and a.ndim > 2:
-        return _rows(builder, a, b)
-    return builder.matmul(a, b)
+    if a.ndim == 1:
+        a = builder.reshape(a, (1, a.size))
+    if b.ndim == 1:
+        b = builder.reshape(b, (b.size, 1))
+    product = _rows(builder, a, b) if b.ndim == 2 and a.ndim > 2 else builder.matmul(a, b)
+    return product if product.shape == like.shape else builder.reshape(product, like.shape)
 
 
 @lowering(Linear, rules="traced")

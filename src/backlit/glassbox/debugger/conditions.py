@@ -201,7 +201,7 @@ def _count(kept: Kept, what: str) -> int:
 
 
 def _holds(step: Step, statistic: str, compare: Callable[[float, float], bool], limit: float) -> bool:
-    kept = step.node._entry.kept if step.phase == "forward" else step.node.upstream_kept
+    kept = step.node.value_kept if step.phase == "forward" else step.node.upstream_kept
     return kept is not None and compare(getattr(kept.statistics, statistic), limit)
 
 

@@ -97,8 +97,8 @@ def _forward(node: RecordNode) -> Iterator[tuple[str, str]]:
     if node.formula:
         yield "place", f"  {node.formula}"
     for edge in node.inputs:
-        yield "value", clean(f"  {edge.argument} ← {edge.source.name} = {shown(edge.source._entry.kept)}")
-    yield "value", clean(f"  {node.name} = {shown(node._entry.kept)}")
+        yield "value", clean(f"  {edge.argument} ← {edge.source.name} = {shown(edge.source.value_kept)}")
+    yield "value", clean(f"  {node.name} = {shown(node.value_kept)}")
 
 
 def _backward(rec: Record, node: RecordNode) -> Iterator[tuple[str, str]]:

@@ -135,7 +135,7 @@ def _clear(debugger: Debugger, argument: str) -> str:
 def _look(debugger: Debugger, argument: str) -> str:
     node = debugger.record.node(_named(argument)) if argument else debugger._node(None)
     lines = [f"{node.name}: {node.op or node.kind} {'×'.join(map(str, node.shape)) or 'scalar'} {node.dtype}"]
-    lines += [f"  value     {shown(node._entry.kept)}", f"  gradient  {_maybe(node.upstream_kept)}"]
+    lines += [f"  value     {shown(node.value_kept)}", f"  gradient  {_maybe(node.upstream_kept)}"]
     lines += [f"  from {e.source.name} (as {e.argument}), handed down {_maybe(e.downstream_kept)}" for e in node.inputs]
     lines += [f"  used by {edge.target.name}" for edge in node.users]
     lines += [f"  {node.source}"] if node.source else []
@@ -172,7 +172,7 @@ def _named(text: str) -> str | int:
 
 def _nodes(debugger: Debugger, argument: str) -> str:
     found = debugger.record.find(name=argument or None)
-    lines = [f"#{node.id:<4} {node.name:<28} {node.op or node.kind:<14} {shown(node._entry.kept)}" for node in found]
+    lines = [f"#{node.id:<4} {node.name:<28} {node.op or node.kind:<14} {shown(node.value_kept)}" for node in found]
     return "\n".join(clean(line) for line in lines) or f"no node has '{clean(argument)}' in its name"
 
 

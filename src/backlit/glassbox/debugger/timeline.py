@@ -24,7 +24,7 @@ class Step:
     def results(self) -> tuple[Kept, ...]:
         """The numbers that the step brings: the value; or the upstream gradient and what is handed down of it."""
         if self.phase == "forward":
-            found = [self.node._entry.kept]
+            found = [self.node.value_kept]
         else:
             found = [self.node.upstream_kept, *(edge.downstream_kept for edge in self.node.inputs)]
         return tuple(kept for kept in found if kept is not None)

@@ -93,7 +93,7 @@ class Jacobian:
             return "\n".join([*lines, *(figures.array(row) for row in self.chain.matrix)])
         rows, columns = self.sample.shape
         if self.matrix is None or self.sample.size < self.matrix.size:
-            lines.append(f"{rows} rows and {columns} columns, evenly spread:")
+            lines.append(f"{figures.counted(rows, 'row')} and {figures.counted(columns, 'column')}, evenly spread:")
         return "\n".join([*lines, picture.text(self.sample)])
 
     def __repr__(self) -> str:

@@ -274,7 +274,7 @@ def _dense(p: Probe) -> Structure:
         rows.append(p.operator.pull(unit).reshape(-1))
     share = float(np.mean(np.array(rows) != 0))
     if share < 0.5:
-        words = f"{figures.percent(share)} of the entries of {len(rows)} rows are not 0"
+        words = f"{figures.percent(share)} of the entries of {figures.counted(len(rows), 'row')} are not 0"
         return Structure("sparse", f"no structure found; {words}")
-    words = f"an output depends on {figures.percent(share)} of the inputs ({len(rows)} rows asked)"
+    words = f"an output depends on {figures.percent(share)} of the inputs ({figures.counted(len(rows), 'row')} asked)"
     return Structure("dense", f"dense: {words}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ from .numbers import Kept
 from .retrace import GONE, Retraced, retrace
 
 
-@dataclass(frozen=True)
-class Brief:
+class Brief(NamedTuple):
     """What a ``keep`` filter is asked about: an operation's ``op`` (None for a leaf), ``module`` path and result."""
 
     op: str | None
@@ -331,8 +329,10 @@ class Capture(WalkObserver):
     def _wanted(self, entry: Entry, array: Any) -> bool:
         if not callable(self.keep):
             return self.keep == "all"
+        if entry.module is None:
+            entry.module = module_path(entry)  # asked for the value and every gradient, and slow to put together
         name = None if entry.op is None else entry.op.name
-        return self.keep(Brief(name, module_path(entry), entry.shape, entry.dtype, array.nbytes))
+        return self.keep(Brief(name, entry.module, entry.shape, entry.dtype, array.nbytes))
 
 
 def module_path(entry: Entry) -> str:

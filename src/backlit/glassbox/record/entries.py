@@ -68,3 +68,6 @@ class Pass:
     leaves: dict[int, Kept] = field(default_factory=dict)
     before: dict[int, Kept | None] = field(default_factory=dict)
     after: dict[int, Kept | None] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Pass: {len(self.upstream)} operations, {len(self.downstream)} edges, {len(self.leaves)} leaves>"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import RecordError
+from ...errors import BacklitError, RecordError
 from ...function import _Own, _Part
 from ...graph import Node, enable_grad, no_grad
 from ...numerics import quiet
@@ -51,6 +51,12 @@ class Local:
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{self.describe()}>"
+        except BacklitError:  # of an operation of the user's own, or values that were not kept
+            return f"<{self._name}>"
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -117,9 +123,13 @@ class Local:
             out = node.op.push(node, tuple(self._tensors), self._output, tangents)
         return np.broadcast_to(np.asarray(out._data), self.edge.target.shape)
 
+    @property
+    def _name(self) -> str:
+        return f"∂{self.edge.target.name}/∂{self.edge.source.name}"
+
     def describe(self) -> str:
         """The local gradient in one line, such as ``∂s/∂ŷ = 1``."""
-        name = f"∂{self.edge.target.name}/∂{self.edge.source.name}"
+        name = self._name
         target, source = (("×".join(map(str, n.shape)) or "1") for n in (self.edge.target, self.edge.source))
         if self.kind == "scalar":
             return f"{name} = {float(self._slopes()):.6g}"

@@ -156,6 +156,11 @@ class RecordNode:
         return None if self._entry.kept is None else self._entry.kept.statistics
 
     @property
+    def value_kept(self) -> Kept | None:
+        """The value as it was kept: an array or only its statistics; None where it is no longer known."""
+        return self._entry.kept
+
+    @property
     def upstream(self) -> Array | None:
         """The gradient of the result with respect to this value: the sum of all contributions; None where none came."""
         kept = self.upstream_kept

@@ -94,6 +94,10 @@ class Kept:
         self._statistics: Statistics | None = None
         self._summary: Summary | None = None
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.shape)) or "scalar"
+        return f"<Kept {shape} {np.dtype(self.dtype).name}{' (statistics)' if self.array is None else ''}>"
+
     @property
     def statistics(self) -> Statistics:
         """Computed when first asked for. Of an array that was not kept, the histogram is that of a sample."""

@@ -154,9 +154,9 @@ def _reached(rec: Record) -> list[RecordNode]:
 
 
 def _factors(term: t.Term) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the factors of a product of matrices."""
+    """The shapes of the factors of a product of matrices, or of a matrix and a vector."""
     found = tuple(_flattened(term))
-    return found if len(found) > 1 and all(len(shape) == 2 for shape in found) else ()
+    return found if len(found) > 1 and all(len(shape) in (1, 2) for shape in found) else ()
 
 
 def _flattened(term: t.Term) -> Iterator[tuple[int, ...]]:

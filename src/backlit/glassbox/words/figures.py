@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..record.numbers import Kept
 
 SHOWN = 16
 """Arrays with more entries are described by their shape and norm."""
@@ -64,6 +67,23 @@ def array(value: Any, count: int = 5, most: int = SHOWN) -> str:
     return "[" + ", ".join(array(item, min(count, 4)) for item in a) + "]"
 
 
+def kept(known: Kept | None, missing: str, count: int = 5, most: int = SHOWN) -> str:
+    """What a record keeps of an array: its numbers, or what the statistics say; ``missing`` where nothing is kept.
+
+    >>> from backlit.glassbox.record.numbers import Kept
+    >>> kept(Kept(np.array(-2.5)).dropped(), "unknown")
+    '−2.5'
+    """
+    if known is None:
+        return missing
+    if known.array is not None:
+        return array(known.array, count, most)
+    stats = known.statistics
+    if known.shape == ():
+        return digits(stats.mean, count) if not stats.infs else "infinite"
+    return f"{shape(known.shape)} entries, norm {digits(stats.norm, 4)}"
+
+
 def latex_array(value: Any, count: int = 5) -> str:
     """The same in LaTeX; small vectors and matrices as a ``bmatrix``."""
     if value is None:
@@ -82,6 +102,11 @@ def latex_array(value: Any, count: int = 5) -> str:
 def shape(sizes: tuple[int, ...]) -> str:
     """``32×10``; a single number is a scalar."""
     return "×".join(map(str, sizes)) or "scalar"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 row``, ``48 rows``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def latex_shape(sizes: tuple[int, ...]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...errors import BacklitError
 from ...ops.elementwise import NUMPY, Elementwise, pull_rule
 from ..record.model import Edge, Record, RecordNode
+from ..record.numbers import Kept
 from . import figures
 
 Array = NDArray[Any]
@@ -43,7 +44,7 @@ def paragraph(rec: Record, which: Any) -> str:
 
 
 def _identity(node: RecordNode) -> Iterator[str]:
-    value = _described(node.value, node.shape)
+    value = _described(node.value_kept, node.shape)
     if node.op is None:
         kind = {"parameter": "a parameter", "variable": "a variable that requires gradients"}.get(
             node.kind, "a constant: gradients do not go on into it"
@@ -58,9 +59,12 @@ def _identity(node: RecordNode) -> Iterator[str]:
         yield f"What {node.op} does to gradients: {node.gate}."
 
 
-def _described(value: Array | None, shape: tuple[int, ...]) -> str:
-    if value is None:
+def _described(kept: Kept | None, shape: tuple[int, ...]) -> str:
+    if kept is None:
         return f"{figures.shape(shape)} numbers that the record does not keep" if shape else "a number that is not kept"
+    value = kept.array
+    if value is None:
+        return _amount(kept)
     if value.size <= figures.SHOWN:
         return figures.array(value)
     finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value
@@ -80,15 +84,14 @@ def _arrival(node: RecordNode) -> Iterator[str]:
         if node.kind != "constant":
             yield "No gradient came here in this backward pass; bl.why tells the reason."
         return
-    total = node.upstream
-    terms = node.terms
+    kept, total, terms = node.upstream_kept, node.upstream, node.terms
     starts = any(root.id == node.id for root in node._record.roots)
     if starts and not terms:
-        yield f"The backward pass starts here, with {_amount(node.seed)}."
+        yield f"The backward pass starts here, with {_amount(kept)}."
     elif len(terms) == 1 and not starts:
-        yield f"The gradient here is {_amount(total)}; it came from `{terms[0].target.name}`."
+        yield f"The gradient here is {_amount(kept)}; it came from `{terms[0].target.name}`."
     elif total is None or any(edge.downstream is None for edge in terms):
-        yield f"The gradient here is a sum of {len(terms)} terms, of which only statistics were kept."
+        yield f"The gradient here is {_amount(kept)}, a sum of {len(terms)} terms of which only statistics were kept."
     else:
         yield _sum_of(node, terms, total)
     if node.op is None:
@@ -99,10 +102,10 @@ def _sum_of(node: RecordNode, terms: tuple[Edge, ...], total: Array) -> str:
     """A join: the terms, which is the largest, and whether they cancel."""
     parts = [(_norm(edge.downstream), edge) for edge in terms]
     largest = max(parts, key=lambda part: part[0])[1]
-    started = "" if node.seed is None else f", besides {_amount(node.seed)} with which the pass started here"
+    started = "" if node.seed is None else f", besides {_amount(Kept(node.seed))} with which the pass started here"
     count = f"The gradient here is the sum of {len(terms)} terms"
     if len(terms) > _TERMS:
-        written = f"{count}, {_amount(total)}"
+        written = f"{count}, {_amount(Kept(total))}"
     elif total.ndim == 0:
         sum_ = _signed([float(np.asarray(edge.downstream)) for edge in terms])
         written = f"{count}, {sum_} = {figures.digits(total)}" if node.seed is None else f"{count}, {sum_}"
@@ -124,9 +127,10 @@ def _accumulated(node: RecordNode) -> str:
     walked = node._record._pass
     if walked is None or walked.after.get(node.id) is None:
         return "It was not put into .grad."
-    if walked.before.get(node.id) is None:
+    before = walked.before.get(node.id)
+    if before is None:
         return "It was the first to be put into .grad."
-    return f"It was added to {_amount(node.grad_before)} that .grad held before."
+    return f"It was added to {_amount(before)} that .grad held before."
 
 
 # -- what is handed down ---------------------------------------------------------------------------------------------
@@ -237,14 +241,11 @@ def _norm(array: Any) -> float:
     return float(np.linalg.norm(np.asarray(array, np.float64)))
 
 
-def _amount(array: Array | None) -> str:
-    if array is None:
-        return "numbers of which only statistics were kept"
-    return (
-        figures.array(array)
-        if array.size <= 4
-        else f"{figures.shape(array.shape)} numbers of norm " + figures.digits(_norm(array), 3)
-    )
+def _amount(kept: Kept) -> str:
+    if kept.shape == () or (kept.array is not None and kept.array.size <= 4):
+        return figures.kept(kept, "")
+    norm = kept.statistics.norm if kept.array is None else _norm(kept.array)
+    return f"{figures.shape(kept.shape)} numbers of norm {figures.digits(norm, 3)}"
 
 
 def _listed(parts: list[str]) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...errors import BacklitError, RecordError
+from ...function import _Own
 from ...spelling import did_you_mean
 from ..record.model import Edge, Record, RecordNode
 from . import figures
@@ -136,7 +137,11 @@ def _slopes(edge: Edge) -> str:
         small = local.kind == "matrix" and local.value is not None and local.value.size <= _SHOWN
         return _brief(local.value) if small else _jacobian(edge)
     except BacklitError:
-        return "known to its author only"
+        own = issubclass(edge.target.definition, _Own)
+        if own:
+            return "known to its author only"
+        what = f"diagonal of {figures.shape(local.edge.target.shape)}" if local.kind == "diagonal" else _jacobian(edge)
+        return "not kept" if local.kind == "scalar" else f"{what}, its numbers not kept"
 
 
 def _jacobian(edge: Edge) -> str:
@@ -172,31 +177,23 @@ def _brief(array: Any) -> str:
 
 
 def _value(node: RecordNode) -> str:
-    if node.value is not None:
-        return _brief(node.value)
-    stats = node.value_stats
-    return "unknown" if stats is None else f"norm {figures.digits(stats.norm, 4)}"
+    return figures.kept(node.value_kept, "unknown", most=_SHOWN)
 
 
 def _upstream(node: RecordNode) -> str:
-    if node.upstream is not None:
-        return _brief(node.upstream)
-    stats = node.upstream_stats
-    return "not kept" if stats is None else f"norm {figures.digits(stats.norm, 4)}"
+    return figures.kept(node.upstream_kept, "not kept", most=_SHOWN)
 
 
 def _down(edge: Edge) -> str:
-    if edge.downstream is not None:
-        return _brief(edge.downstream)
-    stats = edge.downstream_stats
-    return "not kept" if stats is None else f"norm {figures.digits(stats.norm, 4)}"
+    return figures.kept(edge.downstream_kept, "not kept", most=_SHOWN)
 
 
 def _into_grad(leaf: RecordNode) -> str:
     walked = leaf._record._pass
     if walked is None or walked.after.get(leaf.id) is None:
         return ""
-    return ".grad" if walked.before.get(leaf.id) is None else f".grad, which held {_brief(leaf.grad_before)}"
+    before = walked.before.get(leaf.id)
+    return ".grad" if before is None else f".grad, which held {figures.kept(before, '', most=_SHOWN)}"
 
 
 # -- module by module ------------------------------------------------------------------------------------------------
