@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from networks import Training, batches
@@ -83,6 +85,24 @@ def test_a_profile_makes_steps_and_measures_them() -> None:
     shares = [float(line.split("%")[0].split()[-1]) for line in str(plan).splitlines() if "%" in line]
     assert len(shares) == len(plan.regions) and abs(sum(shares) - 100) < 0.1 * len(shares)
     assert np.isfinite(sum(r.seconds or 0.0 for r in plan.regions))
+
+
+def test_regions_that_threads_share_are_told_as_such(threads: None) -> None:
+    training = Training((256, 512, 10), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
+    step = bl.compile(training.step)
+    for x, y in batches(2, 256, 256, 10, classes=True):
+        step(x, y)
+    plan = step.plan()
+    assert {1, 2} >= {r.parts for r in plan.regions} >= {2}
+    assert "loops in 2 shares, one after the other in each:" in step.explain()
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = bl.get_num_threads()
+    bl.set_num_threads(2)
+    yield
+    bl.set_num_threads(before)
 
 
 def test_nothing_to_explain_before_the_first_call() -> None:

@@ -29,8 +29,8 @@ class Region(NamedTuple):
         space: the elements that it loops over.
         bytes: what it reads and writes in memory.
         flops: additions and multiplications; an elementary function counts as one.
-        least: the shortest time in seconds by the roofline: the longer of arithmetic at the machine's measured rate, for
-            each share, and memory traffic at its measured rate.
+        least: the shortest time in seconds by the roofline: the longer of arithmetic (each share at the rate that one
+            thread of this machine was measured to have) and memory traffic (at its measured rate).
         lines: the user's lines that it came from.
         parts: the number of shares that it is cut into for the threads.
         seconds: measured time, by :meth:`~backlit.compile.Compiled.profile`.

@@ -39,7 +39,7 @@ def title(members: Sequence[Instruction], built: Built, names: Names) -> str:
 
 
 def updated_parameters(members: Sequence[Instruction], built: Built, names: Names) -> list[str]:
-    """The parameters and buffers whose memory instructions write, without the state that an optimizer keeps for them."""
+    """The parameters and buffers that instructions write to, without the state that an optimizer keeps for them."""
     written = [names(built.order.in_place[v]) for v in _results(members) if v in built.order.in_place]
     return [name for name in written if not any(name.startswith(f"{other}.") for other in written)]
 
