@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from .problems import Problem, build, loss_in, weights
 def step_of(
     lib: Any, problem: Problem, optimizer: Callable[[Any], Any], compiled: Callable[[Any], Any] | None = None
 ) -> Callable[[], Any]:
-    """A training step on the problem's batch; it returns the loss. (``.func`` is the function, ``.args`` the batch.)
+    """A training step on the problem's batch; it returns the loss.
 
     Args:
         lib: ``backlit`` or ``torch``.
@@ -38,4 +37,4 @@ def step_of(
         return loss
 
     run = step if compiled is None else compiled(step)
-    return partial(run, inputs, targets)
+    return lambda: run(inputs, targets)

@@ -40,14 +40,21 @@ def flattened(result: Any) -> Iterator[Tensor]:
 class Case:
     """An operation at a sample: a function of its arrays that gives results and gradients."""
 
-    def __init__(self, operation: Operation, sample: Sample, dtype: Any) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        sample: Sample,
+        dtype: Any,
+        place: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+    ) -> None:
+        """``place`` lays each array out in memory."""
         self.operation = operation
         self.sample = sample
         self.tensors: list[Tensor] = []
 
         def keep(array: np.ndarray) -> Tensor:
             leaf = array.dtype == np.float64
-            tensor = constant(array.astype(dtype) if leaf else array.copy())
+            tensor = constant(place(array.astype(dtype) if leaf else array.copy()))
             if leaf and operation.differentiable:
                 tensor.requires_grad_()
             self.tensors.append(tensor)

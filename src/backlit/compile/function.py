@@ -75,8 +75,7 @@ class Compiled:
         """
         from .explain.loops import explained
 
-        binding = self._latest()
-        return explained(binding.executable.built, binding.worked_out())
+        return explained(self._latest().executable.built)
 
     def plan(self) -> Any:
         """The regions of the step: bytes moved, arithmetic, the least time by the roofline, and the arena's size.

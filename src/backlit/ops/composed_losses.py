@@ -61,7 +61,7 @@ def gaussian_nll_loss(
     values = getattr(var, "_data", var)
     if (values < 0).any():
         raise misuse("gaussian_nll_loss", f"a variance is negative, the smallest is {values.min()}.")
-    var = where(values < eps, eps, var)
+    var = where(var < eps, eps, var)
     loss = (log(var) + (input - target) ** 2 / var) * 0.5
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 

@@ -68,11 +68,13 @@ def build(
     target: Target | None = None,
     clocked: bool = False,
     threads: int = 1,
+    apart: int = 0,
 ) -> Built:
     """Compile a program; ``strides`` (in elements) are those of inputs that are not row-major.
 
     ``clocked``: the code notes the processor's clock between regions, at the address in table entry ``clock_slot``.
     ``threads``: into how many shares the work of regions is cut.
+    ``apart``: values in the arena share no memory, and so many bytes between them stay free; see :func:`plan_arena`.
     """
     target = target or host_target()
     program, layouts, order = _ordered(optimised(program), strides)
@@ -81,7 +83,7 @@ def build(
     places = _fixed_places(program, layouts, order)
     scratch = scratch_of(regions, layouts, target)
     times = {group: i for i, region in enumerate(regions) for group in region.groups}
-    arena = plan_arena(order, times, program, layouts, set(places), scratch)
+    arena = plan_arena(order, times, program, layouts, set(places), scratch, apart)
     slot = FIRST_INPUT + len(program.inputs) + len(program.outputs)
     places.update({value: (slot, offset) for value, offset in arena.offsets.items()})
     tasks = Tasks(layouts, makers, places, order.stored, scratch, target)

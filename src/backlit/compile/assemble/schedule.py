@@ -163,29 +163,40 @@ def plan_arena(
     layouts: dict[Value, Layout],
     outside: set[Value],
     scratch: Mapping[Any, Value],
+    apart: int = 0,
 ) -> Arena:
     """Give each stored value a place that nobody else uses while it is needed; values ``outside`` have their own.
 
     ``times`` says when each group runs; groups with the same time may run at once. ``scratch`` is what instructions
-    need while they run, by instruction or by one of its results. Values are placed from the largest to the smallest,
-    each at the lowest place that is free for its whole life.
+    need while they run, by instruction or by one of its results. ``apart``: no place is used twice, and so many bytes
+    stay free between any two, for tests that watch them.
     """
     lives = _lives(order, times, program, layouts, outside)
     for group, time in times.items():
         needing = [x for m in group.members for x in (m, *m.results)]
         lives.update({scratch[x]: (time, time) for x in needing if x in scratch})
+    if apart:
+        lives = dict.fromkeys(lives, (0, len(times)))
+    return packed(lives, apart)
+
+
+def packed(lives: dict[Value, tuple[int, int]], apart: int = 0) -> Arena:
+    """Places for values that are needed from one time to another; values that are never needed at once may share.
+
+    Values are placed from the largest to the smallest, each at the lowest place that is free for its whole life.
+    """
     placed: list[tuple[int, int, int, int]] = []
     offsets: dict[Value, int] = {}
     size = 0
     for value in sorted(lives, key=lambda v: (-_bytes(v), v.number)):
         start, end = lives[value]
-        offset = 0
+        offset = apart
         for low, high, born, dead in sorted(placed):
-            if born <= end and start <= dead and low < offset + _bytes(value) and offset < high:
+            if born <= end and start <= dead and low < offset + _bytes(value) + apart and offset < high:
                 offset = -(-high // ALIGNMENT) * ALIGNMENT
         offsets[value] = offset
-        placed.append((offset, offset + _bytes(value), start, end))
-        size = max(size, offset + _bytes(value))
+        placed.append((offset, offset + _bytes(value) + apart, start, end))
+        size = max(size, offset + _bytes(value) + apart)
     return Arena(offsets, size)
 
 
