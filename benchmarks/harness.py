@@ -13,13 +13,37 @@ from rich.table import Table
 if TYPE_CHECKING:
     import numpy as np
 
+PAUSE = 0.01
+"""Seconds without work between contestants: threads of the one before have stopped spinning by then."""
+
+_WARM = 0.003
+"""Seconds of untimed calls at the beginning of a turn, one call at least."""
+
+_TURN = 0.02
+"""Seconds that a contestant's turn lasts about."""
+
+
+def use_threads(count: int) -> None:
+    """Let every engine use ``count`` threads, on as many cores; call before importing anything that computes.
+
+    Engines that have no variable for it (JAX, Keras on it) take as many threads as the process has cores.
+
+    Raises:
+        SystemExit: this process may not use so many cores.
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BACKLIT_NUM_THREADS"):
+        os.environ[variable] = str(count)
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if count > 1 else 'false'}"
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < count:
+            raise SystemExit(f"{count} threads need as many cores; this process may use {len(cores)}.")
+        os.sched_setaffinity(0, cores[-count:])
+
 
 def one_thread() -> None:
     """Single-threaded BLAS and PyTorch, pinned to one core; call before importing anything that computes."""
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    use_threads(1)
 
 
 def interleaved(
@@ -40,6 +64,44 @@ def interleaved(
                 run()
                 times[name].append(time.perf_counter() - start)
     return {name: np.array(values) for name, values in times.items()}
+
+
+def in_turns(
+    contestants: dict[str, Callable[[], object]], rounds: int, seconds: float = 20.0, pause: float = PAUSE
+) -> dict[str, np.ndarray]:
+    """Seconds of every timed call of contestants that have threads of their own, or steps of very different lengths.
+
+    A turn is a pause, some untimed calls (which also wake threads that sleep), then timed calls for about 20 ms, two at
+    least. There are ``rounds`` rounds, fewer if ``seconds`` are over before, but five at least.
+    """
+    import numpy as np
+
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    inner = {name: max(2, min(50, round(_TURN / _settled(run)))) for name, run in contestants.items()}
+    end = time.perf_counter() + seconds
+    for number in range(rounds):
+        if number >= 5 and time.perf_counter() > end:
+            break
+        for name, run in contestants.items():
+            time.sleep(pause)
+            warm = time.perf_counter() + _WARM
+            run()
+            while time.perf_counter() < warm:
+                run()
+            for _ in range(inner[name]):
+                start = time.perf_counter()
+                run()
+                times[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def _settled(run: Callable[[], object]) -> float:
+    """Seconds of a call, once three have been made."""
+    for _ in range(3):
+        run()
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def report(title: str, times: dict[str, np.ndarray], baseline: str) -> float:

@@ -160,7 +160,8 @@ def train(lib, text, steps=2000, compiled=True, every=250, seed=0):
                 held_out = validation_loss(lib, model, text)
                 progress.console.print(
                     f"step {number + 1}/{steps}  training loss {loss.item():.3f}  validation loss {held_out:.3f}  "
-                    f"{spent:.0f} s, {1000 * spent / (number + 1):.1f} ms a step"
+                    f"{spent:.0f} s, {1000 * spent / (number + 1):.1f} ms a step",
+                    soft_wrap=True,
                 )
     return held_out, spent
 

@@ -1,6 +1,6 @@
 """The eight training steps that engines are compared by: the same weights, batches and arithmetic in each of them."""
 
-from .contestants import contestants
+from .contestants import contestants, steps_of
 from .problems import PROBLEMS, Problem
 
-__all__ = ["PROBLEMS", "Problem", "contestants"]
+__all__ = ["PROBLEMS", "Problem", "contestants", "steps_of"]

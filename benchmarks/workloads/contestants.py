@@ -15,10 +15,14 @@ Step = Callable[[], Any]
 def contestants(name: str, *, torch_compile: bool = True, keras: bool = True) -> dict[str, Step]:
     """A step of the problem called ``name`` in every engine that is installed, Backlit first.
 
-    The number of threads is that of the environment (``OMP_NUM_THREADS`` and the processor affinity), set before
-    anything is imported. ``torch.compile`` takes half a minute to compile, and can be left out.
+    The number of threads is that of the environment (see ``harness.use_threads``), set before anything is imported.
+    ``torch.compile`` takes half a minute to compile, and can be left out.
     """
-    problem = PROBLEMS[name]
+    return steps_of(PROBLEMS[name], torch_compile=torch_compile, keras=keras)
+
+
+def steps_of(problem: Problem, *, torch_compile: bool = False, keras: bool = False) -> dict[str, Step]:
+    """A step of any problem in every engine that is installed."""
     found: dict[str, Step] = {"Backlit": _backlit(problem)}
     if importlib.util.find_spec("torch"):
         found |= _torch(problem, torch_compile)
@@ -40,7 +44,12 @@ def _backlit(problem: Problem) -> Step:
 
     from .in_torch_words import step_of
 
+    bl.set_num_threads(_threads())
     return step_of(bl, problem, lambda p: bl.optim.Adam(p, lr=1e-3), bl.compile)
+
+
+def _threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
 def _torch(problem: Problem, torch_compile: bool) -> dict[str, Step]:
@@ -48,7 +57,7 @@ def _torch(problem: Problem, torch_compile: bool) -> dict[str, Step]:
 
     from .in_torch_words import step_of
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(_threads())
 
     def fused(parameters: Any) -> Any:
         return torch.optim.Adam(parameters, lr=1e-3, fused=True)

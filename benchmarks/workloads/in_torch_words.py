@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from .problems import Problem, build, loss_in, weights
 def step_of(
     lib: Any, problem: Problem, optimizer: Callable[[Any], Any], compiled: Callable[[Any], Any] | None = None
 ) -> Callable[[], Any]:
-    """A training step on the problem's batch; it returns the loss.
+    """A training step on the problem's batch; it returns the loss. (``.func`` is the function, ``.args`` the batch.)
 
     Args:
         lib: ``backlit`` or ``torch``.
@@ -37,4 +38,4 @@ def step_of(
         return loss
 
     run = step if compiled is None else compiled(step)
-    return lambda: run(inputs, targets)
+    return partial(run, inputs, targets)

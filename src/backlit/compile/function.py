@@ -75,7 +75,8 @@ class Compiled:
         """
         from .explain.loops import explained
 
-        return explained(self._latest().executable.built)
+        binding = self._latest()
+        return explained(binding.executable.built, binding.worked_out())
 
     def plan(self) -> Any:
         """The regions of the step: bytes moved, arithmetic, the least time by the roofline, and the arena's size.

@@ -131,7 +131,9 @@ def _replaced(program: Program, forward: _Forward, backward: _Backward | None) -
     spec, pooled = forward.spec, forward.pooling.results[0]
     winners = Value((spec.winners,), np.dtype(np.uint8), "winners")
     operands = forward.convolution.operands
-    run = _leaf(forward, ConvolveAndPool(spec), operands, (pooled, winners), _forward_meaning(forward, spec))
+    run = _leaf(
+        forward.convolution, ConvolveAndPool(spec), operands, (pooled, winners), _forward_meaning(forward, spec)
+    )
     if backward is not None:
         gone |= {backward.pooling, *backward.gate, backward.dw, backward.dbias, *filter(None, [backward.dx])}
     body = []
@@ -151,12 +153,12 @@ def _back(forward: _Forward, backward: _Backward, winners: Value) -> Instruction
     results = (*dx, backward.dw.result, backward.dbias.result)
     leaf = ConvolveAndPoolBack(forward.spec, backward.dx is not None)
     operands = (*forward.convolution.operands, g, winners)
-    return _leaf(forward, leaf, operands, results, _backward_meaning(forward, backward))
+    return _leaf(backward.dw, leaf, operands, results, _backward_meaning(forward, backward))
 
 
-def _leaf(forward: _Forward, leaf: Leaf, operands: Any, results: Any, meaning: Any) -> Instruction:
-    mark, scope = forward.convolution.mark, forward.convolution.scope
-    return Instruction("leaf", tuple(operands), tuple(results), {"leaf": leaf, "meaning": meaning}, mark, scope)
+def _leaf(source: Instruction, leaf: Leaf, operands: Any, results: Any, meaning: Any) -> Instruction:
+    params = {"leaf": leaf, "meaning": meaning}
+    return Instruction("leaf", tuple(operands), tuple(results), params, source.mark, source.scope)
 
 
 def _forward_meaning(forward: _Forward, spec: PooledConvolution) -> Any:

@@ -136,6 +136,11 @@ class Binding:
             elif source.counted:
                 self.written_storages.append(source.tensor.storage())
 
+    def worked_out(self) -> dict[Value, float]:
+        """The inputs that are worked out at each call, with their values at the last one."""
+        inputs = zip(self.capture.program.inputs, self.capture.sources, self.held, strict=True)
+        return {value: float(held) for value, source, held in inputs if isinstance(source, Number) and held is not None}
+
     # -- calling ----------------------------------------------------------------------------------------------------
 
     def call(self, arguments: Sequence[Tensor]) -> Any:

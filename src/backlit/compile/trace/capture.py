@@ -14,6 +14,7 @@ from ...graph import mode
 from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Program, Value, verify
+from .arguments import argument_names
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
@@ -78,7 +79,7 @@ def capture(
         TraceError: with ``strict``, where the function asks for a value.
     """
     arguments, _ = flatten((args, kwargs))
-    surroundings = Surroundings(function, arguments)
+    surroundings = Surroundings(function, arguments, argument_names(function, args, kwargs))
     if surroundings.watched():
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)

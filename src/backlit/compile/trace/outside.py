@@ -126,7 +126,7 @@ def _walk_back(tracer: Any, results: list[Tensor], wanted: list[tuple[Source, An
     for x in results:
         if x._requires_grad:
             g = Tensor(np.ones(x.shape, x.dtype))
-            upstream.append(tracer.add_input(Argument(len(upstream)), g._data))
+            upstream.append(tracer.add_input(Argument(len(upstream), f"upstream{len(upstream)}"), g._data))
             tracer.memory.put(g._data, upstream[-1])
             roots.append((x.grad_fn or x, g))
     ends = {edge for _, edge in wanted}

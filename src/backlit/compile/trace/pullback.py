@@ -17,6 +17,7 @@ from ...ops.shape import Clone
 from ...source import describe
 from ...tensor import Tensor
 from ..errors import TraceError
+from ..ir.marks import of_gradient
 from ..ir.program import Value
 from ..lower import pull_of, rules_are_traced
 from ..native import supports
@@ -96,7 +97,7 @@ def _run_rules(tracer: Tracer, node: Any, g: Tensor) -> Any:
     """Run the rules on tensors; Python code inside them may make constants of its own."""
     tracer.in_rule += 1
     scope, mode.scope = mode.scope, node.scope
-    tracer.rule_mark, outer = node.mark, tracer.rule_mark
+    tracer.rule_mark, outer = of_gradient(node.mark), tracer.rule_mark
     try:
         return node.op.pull(node, g, True)
     finally:
@@ -116,7 +117,7 @@ def _write_down(
 ) -> None:
     """One gradient: by its own lowering, or as a call of the rule."""
     builder = tracer.builder
-    builder.mark, builder.scope = node.mark, node.scope
+    builder.mark, builder.scope = of_gradient(node.mark), node.scope
     pull = Pull(application, tracer.value_of(g), node)
     lower = pull_of(node.op)
     start = len(builder.body)

@@ -44,9 +44,9 @@ class Fixed(Source):
 class Argument(Source):
     """The tensor in a place of the flattened arguments."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, name: str) -> None:
         self.index = index
-        self.name = f"argument{index}"
+        self.name = name
 
     def now(self, arguments: Sequence[Tensor]) -> Any:
         return arguments[self.index]

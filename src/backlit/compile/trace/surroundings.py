@@ -93,7 +93,9 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 class Surroundings:
     """What a function can see when it is traced: its arguments and everything its variables lead to."""
 
-    def __init__(self, function: Any, arguments: list[Tensor]) -> None:
+    def __init__(self, function: Any, arguments: list[Tensor], names: list[str]) -> None:
+        """``names`` are what the arguments are called."""
+        self._called = names
         self._names: set[str] = set()
         while True:  # attributes are looked at where code names them, and may lead to more code
             before = len(self._names)
@@ -110,8 +112,8 @@ class Surroundings:
         self.optimizers: list[Any] = []
         self._seen: set[int] = set()
         self._entered: dict[tuple[int, Any], Any] = {}
-        for i, tensor in enumerate(arguments):
-            self._add(tensor, Argument(i))
+        for i, (tensor, name) in enumerate(zip(arguments, self._called, strict=True)):
+            self._add(tensor, Argument(i, name))
         self._function(function)
 
     def find(self, x: Any) -> Source | None:
