@@ -30,9 +30,9 @@ def measured(name: str, threads: int, rounds: int, seconds: float, torch_compile
     use_threads(threads)
     import numpy as np
     from agreement import disagreement, first_losses
-    from workloads import PROBLEMS, contestants
+    from workloads import ENGINES, PROBLEMS, contestants
 
-    steps = contestants(name, torch_compile=torch_compile)
+    steps = contestants(name, [engine for engine in ENGINES if torch_compile or engine != "torch.compile"])
     own: Any = steps[OWN]
     losses, notes = first_losses(steps)
     wrong = disagreement(losses)

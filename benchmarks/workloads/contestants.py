@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .problems import PROBLEMS, Problem
 
 Step = Callable[[], Any]
 
+ENGINES = ("Backlit", "PyTorch", "torch.compile", "JAX", "Keras")
 
-def contestants(name: str, *, torch_compile: bool = True, keras: bool = True) -> dict[str, Step]:
-    """A step of the problem called ``name`` in every engine that is installed, Backlit first.
+
+def contestants(name: str, engines: Iterable[str] = ENGINES) -> dict[str, Step]:
+    """A step of the problem called ``name`` in every one of the engines that is installed.
 
     The number of threads is that of the environment (see ``harness.use_threads``), set before anything is imported.
-    ``torch.compile`` takes half a minute to compile, and can be left out.
     """
-    return steps_of(PROBLEMS[name], torch_compile=torch_compile, keras=keras)
+    return steps_of(PROBLEMS[name], engines)
 
 
-def steps_of(problem: Problem, *, torch_compile: bool = False, keras: bool = False) -> dict[str, Step]:
-    """A step of any problem in every engine that is installed."""
-    found: dict[str, Step] = {"Backlit": _backlit(problem)}
-    if importlib.util.find_spec("torch"):
-        found |= _torch(problem, torch_compile)
-    if importlib.util.find_spec("jax") and importlib.util.find_spec("optax"):
-        from .in_jax import step_of
+def steps_of(problem: Problem, engines: Iterable[str] = ENGINES) -> dict[str, Step]:
+    """A step of any problem in every one of the engines that is installed."""
+    made = ((engine, _MAKERS[engine](problem)) for engine in engines if all(map(_installed, _NEEDS[engine])))
+    return {engine: step for engine, step in made if step is not None}
 
-        found["JAX"] = step_of(problem)
-    if keras and importlib.util.find_spec("keras"):
-        os.environ.setdefault("KERAS_BACKEND", "jax")
-        from . import in_keras
 
-        if in_keras.supports(problem):
-            found["Keras"] = in_keras.step_of(problem)
-    return found
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
 def _backlit(problem: Problem) -> Step:
@@ -48,21 +45,38 @@ def _backlit(problem: Problem) -> Step:
     return step_of(bl, problem, lambda p: bl.optim.Adam(p, lr=1e-3), bl.compile)
 
 
-def _threads() -> int:
-    return int(os.environ.get("OMP_NUM_THREADS", "1"))
-
-
-def _torch(problem: Problem, torch_compile: bool) -> dict[str, Step]:
+def _torch(problem: Problem, compiled: bool = False) -> Step:
     import torch
 
     from .in_torch_words import step_of
 
     torch.set_num_threads(_threads())
+    fused = lambda p: torch.optim.Adam(p, lr=1e-3, fused=True)  # noqa: E731
+    return step_of(torch, problem, fused, torch.compile if compiled else None)
 
-    def fused(parameters: Any) -> Any:
-        return torch.optim.Adam(parameters, lr=1e-3, fused=True)
 
-    steps = {"PyTorch": step_of(torch, problem, fused)}
-    if torch_compile:
-        steps["torch.compile"] = step_of(torch, problem, fused, torch.compile)
-    return steps
+def _torch_compiled(problem: Problem) -> Step:
+    return _torch(problem, compiled=True)
+
+
+def _jax(problem: Problem) -> Step:
+    from .in_jax import step_of
+
+    return step_of(problem)
+
+
+def _keras(problem: Problem) -> Step | None:
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    from . import in_keras
+
+    return in_keras.step_of(problem) if in_keras.supports(problem) else None
+
+
+_MAKERS = {"Backlit": _backlit, "PyTorch": _torch, "torch.compile": _torch_compiled, "JAX": _jax, "Keras": _keras}
+_NEEDS = {
+    "Backlit": ("backlit",),
+    "PyTorch": ("torch",),
+    "torch.compile": ("torch",),
+    "JAX": ("jax", "optax"),
+    "Keras": ("jax", "keras"),
+}
