@@ -41,6 +41,7 @@ def measured(name: str, threads: int, rounds: int, seconds: float, torch_compile
     times = in_turns({**steps, PRODUCT: _product()}, rounds, seconds)
     product = times.pop(PRODUCT)
     plan = own.func.profile(*own.args)
+    median = float(np.median(times[OWN]))
     return {
         "workload": name,
         "threads": threads,
@@ -54,9 +55,10 @@ def measured(name: str, threads: int, rounds: int, seconds: float, torch_compile
             for engine, t in times.items()
         },
         "losses": losses,
-        "flops": sum(r.flops for r in plan.regions),
+        "flops": plan.flops,
         "product": 2 * SIZE**3 / float(np.median(product)),
-        "regions": _longest(plan),
+        "regions": _longest(plan, max(median, plan.seconds)),
+        "around": max(0.0, 1 - plan.seconds / median),
         "notes": notes,
     }
 
@@ -70,8 +72,11 @@ def _product() -> Any:
     return lambda: np.matmul(a, b, out=out)
 
 
-def _longest(plan: Any) -> list[dict[str, Any]]:
-    """The kinds of regions that take longest; regions that differ only in a layer's number are of one kind."""
+def _longest(plan: Any, total: float) -> list[dict[str, Any]]:
+    """The kinds of regions that take longest, with their shares of a step's ``total`` time.
+
+    Regions that differ only in a layer's number are of one kind.
+    """
     kinds: dict[str, dict[str, Any]] = {}
     for region in plan.regions:
         title = re.sub(r"\.\d+(?=\.)", ".*", region.title)
@@ -80,7 +85,6 @@ def _longest(plan: Any) -> list[dict[str, Any]]:
         kind["seconds"] += region.seconds
         kind["flops"] += region.flops
         kind["least"] += region.least
-    total = sum(kind["seconds"] for kind in kinds.values())
     ordered = sorted(kinds.values(), key=lambda kind: -kind["seconds"])[:REGIONS]
     return [{**kind, "share": kind["seconds"] / total} for kind in ordered]
 
@@ -129,6 +133,7 @@ def show(result: dict[str, Any]) -> None:
         share = f"{100 * kind['share']:.0f} %"
         table.add_row(kind["title"], str(kind["count"]), share, f"{1e6 * kind['seconds']:.1f}", f"{rate:.1f}")
     console.print(table)
+    console.print(f"Around the native code: {100 * result['around']:.0f} % of a step.")
     for note in result["notes"]:
         console.print(f"Note: {note}")
 
