@@ -80,11 +80,14 @@ def main() -> None:
     if given.alone:
         hand_back(measured(given.alone, given.engine, given.seconds))
         return
+    from workloads import installed
+
+    engines = installed(["Backlit", "PyTorch"])
     results = []
     for name in WORKLOADS:
         if given.workload.lower() in name.lower():
             call = ("busy_neighbour.py", "--alone", name, "--seconds", given.seconds, "--engine")
-            results.append({"workload": name, "seconds": {e: apart(*call, e) for e in ("Backlit", "PyTorch")}})
+            results.append({"workload": name, "seconds": {e: apart(*call, e) for e in engines}})
     show(results)
     keep(given.json, results)
 

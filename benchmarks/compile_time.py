@@ -88,7 +88,9 @@ def main() -> None:
     if given.alone:
         hand_back(seconds_of(given.alone, given.engine))
         return
-    engines = ["Backlit", "JAX", *(["torch.compile"] if given.torch_compile else [])]
+    from workloads import installed
+
+    engines = installed(["Backlit", "JAX", *(["torch.compile"] if given.torch_compile else [])])
     results = [compared(name, engines) for name in WORKLOADS if given.workload.lower() in name.lower()]
     show(results)
     keep(given.json, results)

@@ -110,10 +110,12 @@ def main() -> None:
     if given.alone:
         hand_back(growth(given.alone, given.engine, given.steps))
         return
+    from workloads import installed
+
+    engines = installed(["Backlit", "Backlit", "PyTorch"])  # once to fill the code cache
     results = []
     for name in WORKLOADS:
         if given.workload.lower() in name.lower():
-            engines = ("Backlit", "Backlit", "PyTorch")  # once to fill the code cache
             call = ("memory.py", "--alone", name, "--steps", given.steps, "--engine")
             results.append({"workload": name, "growth": {engine: apart(*call, engine) for engine in engines}})
     show(results)

@@ -24,12 +24,13 @@ def contestants(name: str, engines: Iterable[str] = ENGINES) -> dict[str, Step]:
 
 def steps_of(problem: Problem, engines: Iterable[str] = ENGINES) -> dict[str, Step]:
     """A step of any problem in every one of the engines that is installed."""
-    made = ((engine, _MAKERS[engine](problem)) for engine in engines if all(map(_installed, _NEEDS[engine])))
+    made = ((engine, _MAKERS[engine](problem)) for engine in installed(engines))
     return {engine: step for engine, step in made if step is not None}
 
 
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+def installed(engines: Iterable[str]) -> list[str]:
+    """Those of the engines that can be imported here."""
+    return [engine for engine in engines if all(importlib.util.find_spec(module) for module in _NEEDS[engine])]
 
 
 def _threads() -> int:
