@@ -24,13 +24,14 @@ from ..ir.program import Value
 from ..trace.capture import Capture
 from ..trace.sharing import Extent, address, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
-from ..trace.surroundings import Cell
+from ..trace.surroundings import Cell, Size
 from .executable import Executable
 
 Array = np.ndarray
 
 _array_of = attrgetter("_data")
 _requires_grad = attrgetter("_requires_grad")
+_grad = attrgetter("_grad")
 _hooks = attrgetter("_hooks")
 _contents = attrgetter("cell_contents")
 
@@ -117,11 +118,17 @@ class Binding:
             self._hold(i, source.array)
 
     def _sort_guards(self) -> None:
-        """Guards as flat lists: the objects behind closure cells and behind entries of dictionaries."""
+        """Guards as flat lists: what closure cells hold, how long containers are, and what entries of them hold."""
         cells = [g for g in self.capture.guards if isinstance(g.holder, Cell)]
-        entries = [g for g in self.capture.guards if not isinstance(g.holder, Cell)]
+        sizes = [g for g in self.capture.guards if isinstance(g.holder, Size)]
+        entries = [g for g in self.capture.guards if not isinstance(g.holder, (Cell, Size))]
+        self.sizes = [g.holder.container for g in sizes], [g.expected for g in sizes]
         self.cells = [g.holder.cell for g in cells], [g.expected for g in cells]
         self.entries = [g.holder for g in entries], [g.key for g in entries], [g.expected for g in entries]
+        used_up = [(s, place) for s, place in self.capture.gradients if place == -1 and isinstance(s, ByReference)]
+        self.used_up = [source.tensor for source, _ in used_up]
+        self.left = [pair for pair in self.capture.gradients if pair not in used_up]
+        self.consumed: list[Any] = [None] * len(used_up)
         self.gradient_free, self.moving_gradient_free = _fixed_first(self.capture.gradient_free)
 
     def _sort_writes(self) -> None:
@@ -178,6 +185,9 @@ class Binding:
     def _check_guards(self, arguments: Sequence[Tensor]) -> None:
         cells, contents = self.cells
         holders, keys, expected = self.entries
+        containers, sizes = self.sizes
+        if list(map(len, containers)) != sizes:
+            raise Misfit
         try:
             same = all(map(is_, map(_contents, cells), contents)) and all(
                 map(is_, map(getitem, holders, keys), expected)
@@ -236,7 +246,12 @@ class Binding:
         """Count steps and writes, and leave gradients as the function would have left them."""
         for numbers, step in zip(self.numbers, steps, strict=True):
             numbers.update.done(step)
-        for source, place in self.capture.gradients:
+        if not all(map(is_, map(_grad, self.used_up), self.consumed)):
+            for leaf in self.used_up:
+                if leaf._grad.__class__ is not Consumed:
+                    leaf._grad = Consumed(leaf)
+            self.consumed = list(map(_grad, self.used_up))
+        for source, place in self.left:
             leaf = source.now(arguments)
             if place is None:
                 leaf._grad = None

@@ -83,8 +83,7 @@ class Executable:
 
     def take_outputs(self) -> list[Array]:
         """The outputs of the last run, as arrays that no later run touches."""
-        first = self.first_output
-        found: list[Any] = [self.arrays[first + i] for i in range(len(self.outputs))]
+        found = self.arrays[self.first_output : self.first_output + len(self.outputs)]
         for i in self._small:
             found[i] = found[i].copy()
         return found
