@@ -244,6 +244,25 @@ def test_cause_line_and_entry(case, phase, operation, cause, operand, index, val
     assert anomaly.diagnosis and anomaly.fix and anomaly.fix[0].isupper()
 
 
+def test_an_infinity_that_a_product_with_zero_was_to_mask():
+    def case():
+        x = bl.tensor([1.0, 0.0], requires_grad=True)
+        return ((1.0 / x) * bl.tensor([1.0, 0.0])).sum()
+
+    anomaly = found_in(case)
+    assert (anomaly.operation, anomaly.cause) == ("div", "division by zero")
+    assert "0 · ∞ is NaN" in anomaly.diagnosis and "where(mask" in anomaly.fix
+
+
+def test_a_vanished_deviation_comes_of_equal_entries():
+    def case():
+        x = bl.ones(3, requires_grad=True)
+        return (x / x.std()).sum()
+
+    anomaly = found_in(case)
+    assert "are equal" in anomaly.diagnosis and "std.clamp" in anomaly.fix
+
+
 def test_every_sentence_of_the_report_is_in_the_message():
     anomaly = found_in(vanished_norm)
     message = str(anomaly.error())

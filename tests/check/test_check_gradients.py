@@ -174,6 +174,12 @@ CAUSES = {
         "(2, 4)",
     ),
     "missing sum": (node(lambda x, b: x + b, lambda g, x, b: (g, g)), (draw(3, 4), draw(4)), "missing-sum", "sum over"),
+    "one of the sum": (
+        node(lambda x, b: x + b, lambda g, x, b: (g, g[0])),
+        (draw(3, 4), draw(4)),
+        "missing-sum",
+        "one repetition",
+    ),
     "slope": (node(lambda x: x.tanh(), lambda g, x: g), (draw(3, 4),), "chain-factor", "local slope"),
     "upstream": (node(lambda x: x.exp(), lambda g, x: x.exp()), (draw(3, 4),), "chain-factor", "upstream"),
     "inner slope": (
@@ -214,6 +220,15 @@ def test_the_cause_of_a_wrong_rule_is_named(case):
     if kind is not None:
         assert culprit.cause.kind == report.cause.kind == kind
         assert words in culprit.cause.text
+
+
+def test_what_could_not_be_checked_has_no_error():
+    draws = np.random.default_rng(0)
+    text = str(check.gradients(lambda x: x * draws.random(), draw(3)))
+    assert text.startswith("gradient check: FAILED: no gradient could be checked") and "non-determinism" in text
+    refused = node(lambda x, b: x + b, lambda g, x, b: (g, g))
+    text = str(check.gradients(refused, (draw(3, 4), draw(4))))
+    assert "NOT COMPUTED\n" in text and "relative error" not in text
 
 
 def test_the_report_names_entry_values_and_line():

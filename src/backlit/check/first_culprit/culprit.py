@@ -8,6 +8,7 @@ gradient rule makes something that is not finite of an upstream gradient that is
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from ...ops.elementwise import Elementwise
 from ...source import Mark, mark, resolve
 from ...tensor import Tensor
 from .anomaly import Anomaly
-from .diagnosis import Evidence, diagnose
+from .diagnosis import Evidence, behind_mask, diagnose
 from .nonfinite import Entries, bad_entries, broadcasts_to, entries_at, is_finite, largest_entry, values_of
 
 PASSED = 6
@@ -64,6 +65,11 @@ class Event:
             found = _first(operand for operand in operands if operand.nan)
             return found or _first(o for o in operands if o.inf and o.cause is not None and o.cause.computed())
         return _first(operand for operand in operands if operand.inf or operand.nan)
+
+    def masks(self) -> bool:
+        """Whether it made NaN of an infinity by multiplying it by 0."""
+        values = [set(map(abs, operand.entries.values)) for operand in self.operands]
+        return self.op.name == "mul" and self.nan and {0.0} in values and {math.inf} in values
 
     def computed(self) -> bool:
         """Whether what is not finite here was computed from finite numbers, not given."""
@@ -214,6 +220,8 @@ class Watch(WalkObserver):
             makers=tuple(o.maker for o in shown),
         )
         found = diagnose(evidence)
+        if any(later.masks() for later in passed):
+            found = behind_mask(found)
         return Anomaly(
             phase=phase,
             operation=event.op.name,

@@ -68,7 +68,11 @@ Rule = Callable[[Evidence], Diagnosis | None]
 
 _LOGARITHMS = {"log": 0.0, "log2": 0.0, "log10": 0.0, "log1p": -1.0}
 _EXPONENTIALS = ("exp", "exp2", "expm1", "sinh", "cosh")
-_NORMS = ("norm", "vector_norm", "std", "var", "sum", "sqrt", "mean")
+_NORMS = {
+    **dict.fromkeys(("norm", "vector_norm", "sqrt"), "all entries that it was made of vanished"),
+    **dict.fromkeys(("std", "var"), "all entries that it was made of are equal"),
+    **dict.fromkeys(("sum", "mean"), "the entries that it was made of vanished, or cancelled"),
+}
 _SOFTMAXES = ("softmax", "log_softmax", "logsumexp", "cross_entropy", "logcumsumexp", "scaled_dot_product_attention")
 _BOUNDED = {
     "asin": ("−1 ≤ x ≤ 1", lambda v: abs(v) > 1),
@@ -76,11 +80,13 @@ _BOUNDED = {
     "acosh": ("x ≥ 1", lambda v: v < 1),
     "atanh": ("−1 < x < 1", lambda v: abs(v) >= 1),
 }
+_ROOT = "Keep away from the edge: (x + 1e-12).sqrt(); for lengths use norm(), which is safe at 0."
+_ARCUS = "Keep away from the edge: x.clamp(-1 + 1e-6, 1 - 1e-6)."
 _STEEP = {
-    "sqrt": ("output", 0.0, "0", "√x rises infinitely steeply at 0: its slope there is 1/(2√0) = ∞"),
-    "asin": ("x", 1.0, "±1", "the slope 1/√(1 − x²) is infinite at ±1"),
-    "acos": ("x", 1.0, "±1", "the slope −1/√(1 − x²) is infinite at ±1"),
-    "acosh": ("x", 1.0, "1", "the slope 1/√(x² − 1) is infinite at 1"),
+    "sqrt": ("output", 0.0, "0", "√x rises infinitely steeply at 0: its slope there is 1/(2√0) = ∞", _ROOT),
+    "asin": ("x", 1.0, "±1", "the slope 1/√(1 − x²) is infinite at ±1", _ARCUS),
+    "acos": ("x", 1.0, "±1", "the slope −1/√(1 − x²) is infinite at ±1", _ARCUS),
+    "acosh": ("x", 1.0, "1", "the slope 1/√(x² − 1) is infinite at 1", "Keep away from it: x.clamp(min=1 + 1e-6)."),
 }
 
 
@@ -91,6 +97,14 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         if found is not None:
             return found
     return _unknown(evidence)
+
+
+def behind_mask(found: Diagnosis) -> Diagnosis:
+    """The same where the infinity was multiplied by 0 later, which was to leave it out."""
+    return found._replace(
+        diagnosis=f"{found.diagnosis} It was multiplied by 0 later, which does not mask it: 0 · ∞ is NaN.",
+        fix=f"Choose with where(mask, x, 0.0) instead of multiplying by a mask. {found.fix}",
+    )
 
 
 def _given(e: Evidence) -> Diagnosis | None:
@@ -171,8 +185,9 @@ def _division(e: Evidence) -> Diagnosis | None:
     if maker in _NORMS:
         return Diagnosis(
             "division by a vanished norm",
-            f"the divisor was made by {maker} and is exactly 0 here: all entries that it was made of vanished.",
-            "Bound it from below, x / norm.clamp(min=1e-8), or use nn.functional.normalize, which does.",
+            f"the divisor was made by {maker} and is exactly 0 here: {_NORMS[maker]}.",
+            f"Bound it from below, x / {maker}.clamp(min=1e-8), or use "
+            f"{'layer_norm or batch_norm' if maker in ('std', 'var') else 'nn.functional.normalize'}, which does.",
         )
     zero = e.name == "div" and any(v == 0 for v in e.values("x"))
     return Diagnosis(
@@ -263,14 +278,14 @@ def _empty(e: Evidence) -> Diagnosis | None:
 def _infinite_slope(e: Evidence) -> Diagnosis | None:
     if e.phase != "backward":
         return None
-    fix = "Keep away from the edge: (x + 1e-12).sqrt(), x.clamp(-1 + 1e-6, 1 - 1e-6); for lengths use norm(), which is "
-    fix += "safe at 0."
-    name, edge, shown, why = _STEEP.get(e.name, ("", 0.0, "", ""))
+    name, edge, shown, why, fix = _STEEP.get(e.name, ("", 0.0, "", "", ""))
     if name and any(abs(v) == edge for v in e.values(name)):
         return Diagnosis(f"infinite slope of {e.name} at {shown}", f"{why}, and x is {shown} here.", fix)
     if e.name == "pow" and any(v == 0 for v in e.values("x")):
         return Diagnosis(
-            "infinite slope of pow at 0", "x ** p with p < 1 rises infinitely steeply at 0, and x is 0 here.", fix
+            "infinite slope of pow at 0",
+            "x ** p with p < 1 rises infinitely steeply at 0, and x is 0 here.",
+            "Keep away from the edge: (x + 1e-12) ** p; for lengths use norm(), which is safe at 0.",
         )
     return None
 

@@ -38,7 +38,8 @@ class Evidence:
 
     ``numeric`` is NaN where it was not computed. ``upstream`` and ``values`` (the inputs and the output, by name) are
     known where one operation is looked at; ``shapes`` are those of everything concerned. ``doubled`` is the gradient
-    for twice the upstream gradient, ``spread`` the one that the rule gives when nothing is broadcast, if computed.
+    for twice the upstream gradient, ``spread`` the one for an input that is not broadcast but stretched beforehand, if
+    computed.
     """
 
     analytic: Array | None

@@ -166,17 +166,35 @@ def evidence(subject: Subject, k: int, gradient: Any, numeric: NDArray[Any]) -> 
 
 
 def _spread(subject: Subject, k: int, outs: list[Tensor]) -> NDArray[Any] | None:
-    """The gradient that the rule gives for a leaf that was stretched to the output's shape beforehand."""
+    """The gradient of a leaf that was stretched to the output's shape beforehand.
+
+    By the rule, or by differences where the rule cannot take it so.
+    """
     leaf = subject.leaves[k]
     if len(outs) != 1 or leaf.shape == outs[0].shape or not broadcasts(leaf.shape, outs[0].shape):
         return None
     wide = double_copy(constant(np.broadcast_to(leaf._data, outs[0].shape)))
+    leaves = [wide if i == k else x for i, x in enumerate(subject.leaves)]
     try:
         with enable_grad():
-            (out,) = subject.outputs([wide if i == k else x for i, x in enumerate(subject.leaves)])
-        return _pulled(out, wide, subject.cotangents[0]) if out.shape == outs[0].shape else None
+            (out,) = subject.outputs(leaves)
+        if out.shape != outs[0].shape:
+            return None
+        pulled = _pulled(out, wide, subject.cotangents[0])
+        return _by_differences(subject, leaves, k) if pulled is None else pulled
     except (RuntimeError, ValueError, TypeError, IndexError):
         return None
+
+
+def _by_differences(subject: Subject, leaves: list[Tensor], k: int) -> NDArray[Any] | None:
+    """The gradient of one of ``leaves``, which are taken in the place of the subject's, where it is small."""
+    shape, settings = leaves[k].shape, Settings()
+    if leaves[k]._data.size > settings.whole:
+        return None
+    other = Subject(subject.run, leaves, subject.names, cotangents=subject.cotangents, state=subject.state)
+    check = LeafCheck(other, k, np.zeros(shape), settings)
+    check.check_entries(list(np.ndindex(shape)))
+    return check.result.numeric(shape)
 
 
 def _pulled(out: Tensor, leaf: Tensor, upstream: NDArray[Any]) -> NDArray[Any] | None:

@@ -56,10 +56,8 @@ class InputReport:
         shape = "×".join(map(str, self.shape)) or "scalar"
         done = f"{self.checked} of {int(np.prod(self.shape))} entries"
         done += f", {self.directions} directions" if self.directions else ""
-        out = [
-            f"  {self.name} ({shape} {self.dtype}): {self.status.upper() if not self.ok else self.status}, "
-            f"relative error {self.relative:.1e} ({done})"
-        ]
+        found = f", relative error {self.relative:.1e} ({done})" if self.checked or self.directions else ""
+        out = [f"  {self.name} ({shape} {self.dtype}): {self.status.upper() if not self.ok else self.status}{found}"]
         if not self.ok and self.worst is not None:
             w = self.worst
             out.append(
@@ -119,9 +117,7 @@ class GradientReport:
         return next((cause for cause in found if cause is not None), None)
 
     def __str__(self) -> str:
-        wrong = sum(not part.ok for part in self.inputs)
-        head = "all gradients are right" if self.ok else f"WRONG: {wrong} of {len(self.inputs)} gradients"
-        lines = [f"gradient check: {head}"]
+        lines = [f"gradient check: {self._headline()}"]
         lines += [f"  {cause.text}" for cause in self.failures]
         for part in self.inputs:
             lines += part.lines(explained=bool(self.culprits))
@@ -138,6 +134,13 @@ class GradientReport:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _headline(self) -> str:
+        if self.ok:
+            return "all gradients are right"
+        if not any(part.checked or part.directions for part in self.inputs):
+            return "FAILED: no gradient could be checked"
+        return f"WRONG: {sum(not part.ok for part in self.inputs)} of {len(self.inputs)} gradients"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data, ready for JSON."""
