@@ -10,9 +10,10 @@ float32 tensors are made from float32 draws (half the random bits, half the time
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +52,17 @@ _WORDS = 12
 """64-bit words of a saved state: counter 4, key 2, buffer 4, position in it, and a pending half word with its flag."""
 
 
+class Place(NamedTuple):
+    """Where a stream is: of the four words made from the counter ``(block, *others)`` and ``keys``, so many are used.
+    ``half`` is NumPy's ``(has_uint32, uinteger)``: half a word that the next float32 takes."""
+
+    block: int
+    used: int
+    others: tuple[int, ...]
+    keys: tuple[int, ...]
+    half: tuple[int, int]
+
+
 class Generator:
     """A stream of random numbers. Pass it as ``generator=``; without one, functions share ``default_generator``.
 
@@ -67,15 +79,60 @@ class Generator:
         self.device = check_device(device)
         self._seed = 0
         self._numpy: Any = None
+        self._place: Place | None = None
+        self._behind = False
 
     @property
     def numpy(self) -> np.random.Generator:
         """The NumPy generator behind this one; what is drawn from it advances this stream."""
         if self._numpy is None:  # numpy.random takes 20 ms to import; programs that draw nothing do not pay for it
             self._numpy = np.random.Generator(np.random.Philox(key=self._seed % 2**64))
+        if self._behind:
+            self._catch_up()
+        self._place = None
         if mode.tracer is not None:
             mode.tracer.drew()
         return self._numpy
+
+    @property
+    def place(self) -> Place:
+        """Where the stream is; it can be taken back to a place where it was."""
+        if self._place is None:
+            if self._numpy is None:
+                self._place = Place(0, 4, (0, 0, 0), (self._seed % 2**64, 0), (0, 0))
+            else:
+                state = self._numpy.bit_generator.state
+                first, *others = (int(n) for n in state["state"]["counter"])
+                keys = tuple(int(n) for n in state["state"]["key"])
+                half = state["has_uint32"], state["uinteger"]
+                self._place = Place(first, state["buffer_pos"], tuple(others), keys, half)
+        return self._place
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self._place, self._behind = place, True
+
+    def skip(self, words: int) -> None:
+        """Go on by a number of 64-bit words that somebody else drew from the place where the stream is."""
+        if not words:
+            return
+        place = self.place
+        position = 4 * place.block + place.used + words
+        block = -(-position // 4) - 1
+        self.place = place._replace(block=block, used=position - 4 * block)
+
+    def _catch_up(self) -> None:
+        """Bring NumPy's generator to where the stream is."""
+        self._behind = False
+        place, bits = self.place, self._numpy.bit_generator
+        begun = place.block > 0  # then the block whose words are in use is made again
+        state = bits.state
+        state["state"]["counter"] = np.array([(place.block - begun) % 2**64, *place.others], np.uint64)
+        state["buffer_pos"] = 4
+        state["has_uint32"], state["uinteger"] = place.half
+        bits.state = state
+        if begun:
+            bits.random_raw(place.used)
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream that belongs to ``seed`` (any integer of at most 64 bits), and return the generator."""
@@ -83,7 +140,8 @@ class Generator:
         if not -(2**63) <= seed < 2**64:
             raise OperationError(f"manual_seed at {describe(mark())}: the seed must fit into 64 bits, got {seed}.")
         self._seed = seed % 2**64
-        self._numpy = None
+        self._numpy = self._place = None
+        self._behind = False
         return self
 
     def seed(self) -> int:
@@ -137,15 +195,18 @@ class Generator:
             return np.ones(shape, np.bool_)
         count = int(np.prod(shape, dtype=np.int64))
         words = self.numpy.bit_generator.random_raw((count + 1) // 2)
-        return np.less(words.view(np.uint32)[:count], np.uint32(min(round(probability * 2**32), 2**32 - 1))).reshape(
-            shape
-        )
+        return np.less(words.view(np.uint32)[:count], np.uint32(threshold(probability))).reshape(shape)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         return self.clone()
 
     def __repr__(self) -> str:
         return f"Generator(seed={self._seed})"
+
+
+def threshold(probability: float) -> int:
+    """The 32-bit number that this share of all 32-bit numbers is below."""
+    return min(round(probability * 2**32), 2**32 - 1)
 
 
 default_generator = Generator().manual_seed(int.from_bytes(os.urandom(4), "little"))
@@ -234,6 +295,20 @@ def _finish(array: Array, requires_grad: bool) -> Tensor:
 # -- tensors --------------------------------------------------------------------------------------------------------
 
 
+def sampling(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that draws a tensor. In one that is compiled it is called whenever that runs."""
+
+    @wraps(function)
+    def sampled(*args: Any, **kwargs: Any) -> Tensor:
+        if mode.tracer is None:
+            return function(*args, **kwargs)
+        made: Tensor = mode.tracer.sample(function, args, kwargs)
+        return made
+
+    return sampled
+
+
+@sampling
 def rand(
     *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -247,6 +322,7 @@ def rand(
     return _finish(uniform_array(_shape("rand", size), _floating("rand", dtype), generator), requires_grad)
 
 
+@sampling
 def randn(
     *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -255,6 +331,7 @@ def randn(
     return _finish(normal_array(_shape("randn", size), _floating("randn", dtype), generator), requires_grad)
 
 
+@sampling
 def randint(
     low: int,
     high: Any = None,
@@ -298,6 +375,7 @@ def _integers(name: str, low: Any, high: Any, shape: Any, dtype: Any, generator:
     return (generator or default_generator).numpy.integers(low, high, shape, dtype=np.int64).astype(chosen, copy=False)
 
 
+@sampling
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -309,6 +387,7 @@ def randperm(
     return _finish(order.astype(dtypes.int64 if dtype is None else dtypes.as_dtype(dtype), copy=False), requires_grad)
 
 
+@sampling
 def rand_like(
     input: Any, *, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -316,6 +395,7 @@ def rand_like(
     return rand(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
+@sampling
 def randn_like(
     input: Any, *, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -323,6 +403,7 @@ def randn_like(
     return randn(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
+@sampling
 def randint_like(
     input: Any,
     low: int,
@@ -338,6 +419,7 @@ def randint_like(
     return _finish(array, requires_grad)
 
 
+@sampling
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -367,6 +449,7 @@ def normal(
     return result
 
 
+@sampling
 def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """Ones with probability ``input`` (or ``p``, then only the shape and dtype of ``input`` count), else zeros.
 
@@ -383,6 +466,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None
     return result
 
 
+@sampling
 def multinomial(
     input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:

@@ -77,6 +77,7 @@ def test_the_loop_is_the_one_a_person_would_write(size, rules):
         shuffle=False,
         clip_grad_norm=rules.get("clip"),
         l2=rules.get("l2", 0.0),
+        compile=False,
         **QUIET,
     )
     for a, b in zip(weights(model), weights(expected), strict=True):

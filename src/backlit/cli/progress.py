@@ -73,6 +73,9 @@ class _Nothing(Silent):
     def say(self, text: str) -> None:
         """Nothing: see :meth:`Screen.interrupted`."""
 
+    def note(self, text: str) -> None:
+        """Nothing: only the result is to be printed."""
+
 
 def progress_for(screen: Screen) -> Silent:
     """A live bar on a terminal, lines elsewhere, nothing when quiet."""

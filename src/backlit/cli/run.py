@@ -117,6 +117,7 @@ def _fit(run: Run, every: int, resumed: bool) -> History:
         checkpoint=checkpoint,
         resume="auto" if resumed else None,
         progress=progress_for(run.screen),
+        compile=False if settings.eager else "auto",
     )
 
 

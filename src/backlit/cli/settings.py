@@ -46,6 +46,7 @@ class Settings:
     augment: bool = False
     seed: int = 0
     threads: int = 0
+    eager: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -78,6 +78,7 @@ _RESUMABLE = frozenset({"resume", "epochs", "quiet", "checkpoint_every"})
 @click.option(
     "--threads", type=Number(1, 1024, whole=True), help="Threads for matrix products (default: as many as pay)."
 )
+@click.option("--eager", is_flag=True, default=None, help="Do not compile the training step to native code.")
 @click.option("--out", metavar="FOLDER", help="Where to write (default: runs/NAME-N).")
 @click.option("--force", is_flag=True, help="Replace the run that is in the --out folder.")
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted run.")

@@ -7,6 +7,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Lock, get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,39 @@ class Compiled:
             self._thread = get_ident()
             try:
                 return self._run(args, kwargs, arguments)
+            finally:
+                self._thread = None
+
+    def native(self, undone: Callable[[], AbstractContextManager[Any]], *args: Any) -> Any:
+        """The call by native code, or not at all; where the function has to be traced first, that run is undone.
+
+        Args:
+            undone: makes a block at whose end everything that the function changes inside is as it was.
+            args: the function's arguments.
+
+        Raises:
+            Unforeseen: this call cannot run natively: somebody watches, or the values do not suit the program. Nothing
+                was written.
+            TraceError: the function cannot be compiled.
+        """
+        if mode.tracer is not None or mode.observers or mode.walkers or self._thread == get_ident():
+            raise Unforeseen
+        arguments = args if all(map(_is_tensor, args)) else flatten((args, {}))[0]
+        signature = _signature(args, {}, arguments)
+        with self._lock:
+            self._thread = get_ident()
+            try:
+                self._forms.calls += 1
+                for attempt in range(2):
+                    for form in self._forms.get(signature, ()):
+                        try:
+                            return form.call(arguments)
+                        except Misfit:
+                            continue
+                    if not attempt:
+                        with undone():
+                            self._trace(signature, args, {}, natively=True)
+                raise Unforeseen
             finally:
                 self._thread = None
 
@@ -106,31 +140,34 @@ class Compiled:
             raise self.reason or TraceError("compile: call the function first: it is compiled for its arguments.")
         return (self._forms.latest or forms[-1]).binding
 
-    def _trace(self, signature: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _trace(self, signature: Any, args: tuple[Any, ...], kwargs: dict[str, Any], natively: bool = False) -> Any:
         from .trace.capture import capture
 
         if self._forms.in_vain(signature):
-            self._give_up()
+            self._give_up(quietly=natively)
         if self.reason is not None or not self._forms.make_room(signature):
+            if natively:
+                raise self.reason or Unforeseen
             return self.function(*args, **kwargs)
         result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients)
         if seen is None:
             return result
         if isinstance(seen, TraceError):
-            if not self.fallback:
+            if natively or not self.fallback:
                 raise seen
             self.reason = seen
             return result
         self._forms.add(signature, seen)
         return result
 
-    def _give_up(self) -> None:
+    def _give_up(self, quietly: bool = False) -> None:
         self.reason = TraceError(
             f"compile: what {self._forms.name} sees around it is different at each call (a counter that it reads, a "
             "list that grows), so no compiled form can be used twice. Pass what changes as an argument."
         )
         self._forms.clear()
-        warnings.warn(f"{self.reason} It runs eagerly from now on.", stacklevel=5)
+        if not quietly:
+            warnings.warn(f"{self.reason} It runs eagerly from now on.", stacklevel=5)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: each object has compiled forms of its own, kept among its attributes."""

@@ -43,6 +43,7 @@ class Sequential:
         self.stop_training = False
         self._rows: list[tuple[str, str, Shape, list[nn.Module]]] = []
         self._compiled: Any = None
+        self._native: str | bool = "auto"
         for layer in layers:
             self._append(layer)
         self._build_if_known()
@@ -94,8 +95,24 @@ class Sequential:
 
     # -- training -----------------------------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Sequence[Any] = ()) -> None:
-        """Choose the optimizer, the loss and the metrics, by name or as objects of :mod:`backlit.keras`."""
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Sequence[Any] = (),
+        run_eagerly: bool = False,
+        jit_compile: str | bool = "auto",
+    ) -> None:
+        """Choose the optimizer, the loss and the metrics, by name or as objects of :mod:`backlit.keras`.
+
+        ``jit_compile`` is whether batches run as native code: ``"auto"``, where that pays and is possible; True,
+        always; False or ``run_eagerly=True``, never. See ``compile`` of :func:`backlit.train.fit`.
+        """
+        if run_eagerly and jit_compile is True:
+            raise OperationError("compile: run_eagerly=True and jit_compile=True exclude each other.")
+        if jit_compile not in (True, False, "auto"):
+            raise OperationError(f"compile: jit_compile must be 'auto', True or False, got {jit_compile!r}.")
+        self._native = False if run_eagerly else jit_compile
         if loss is None:
             raise OperationError("compile: needs a loss, such as 'sparse_categorical_crossentropy' or 'mse'.")
         self.optimizer = resolve_optimizer(optimizer)
@@ -141,6 +158,7 @@ class Sequential:
             metrics=metrics,
             callbacks=[self._carried(callback, optimizer) for callback in callbacks],
             progress=_PROGRESS[verbose],
+            compile=self._native,
         )
 
     def _carried(self, callback: Any, optimizer: Any) -> train.Callback:
@@ -176,7 +194,8 @@ class Sequential:
         """The loss, and the metrics after it: one number, a list, or with ``return_dict`` a dict."""
         del verbose  # evaluation is quick and prints nothing
         body, loss, metrics = self._trained(_floats(x))
-        found = train.evaluate(body, (_floats(x), np.asarray(y)), loss=loss, metrics=metrics, batch_size=batch_size)
+        data = (_floats(x), np.asarray(y))
+        found = train.evaluate(body, data, loss=loss, metrics=metrics, batch_size=batch_size, compile=self._native)
         if return_dict:
             return found
         values = list(found.values())
@@ -186,7 +205,7 @@ class Sequential:
         """The outputs for many inputs, batch by batch, as a NumPy array."""
         del verbose
         x = _floats(x)
-        return train.predict(self._network(x), x, batch_size=batch_size).numpy()
+        return train.predict(self._network(x), x, batch_size=batch_size, compile=self._native).numpy()
 
     # -- weights and looks --------------------------------------------------------------------------------------
 

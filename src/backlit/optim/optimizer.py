@@ -36,6 +36,8 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(step)
     def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         self._stepped = True
+        if mode.tracer is not None and step.__module__ != __name__:
+            mode.tracer.refuse(f"{type(self).__name__}.step(), a method of its own,")
         if not self._before and not self._after:
             return step(self, *args, **kwargs)
         for hook in tuple(self._before):

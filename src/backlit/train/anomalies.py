@@ -44,8 +44,7 @@ class Retracer:
 
     def before_batch(self) -> None:
         """Take note of where the random stream and the buffers are."""
-        generator = random.default_generator._numpy
-        self._random = None if generator is None else generator.bit_generator.state
+        self._random = random.default_generator.place
         if self._buffers:
             self._kept = [buffer._data.copy() for buffer in self._buffers]
 
@@ -56,19 +55,19 @@ class Retracer:
             AnomalyError: with the first culprit.
             NonFiniteError: where a second run does not show the trouble again.
         """
-        self._put_back()
+        self.put_back()
         try:
             anomaly = self._again(inputs, target)
         finally:
-            self._put_back()
+            self.put_back()
             self._trainer.optimizer.zero_grad()
         if anomaly is None:
             raise self._unseen(head)
         raise self._told(anomaly, inputs, target).told(head=head).error()
 
-    def _put_back(self) -> None:
-        if self._random is not None:
-            random.default_generator.numpy.bit_generator.state = self._random
+    def put_back(self) -> None:
+        """Take the random stream and the buffers back to where they were before the batch."""
+        random.default_generator.place = self._random
         for buffer, kept in zip(self._buffers, self._kept, strict=False):
             overwrite(buffer, kept)
 

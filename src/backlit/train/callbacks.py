@@ -32,6 +32,13 @@ class Callback:
     def on_gradients(self, trainer: Trainer) -> None:
         """When a batch's gradients are complete (and clipped), before the optimizer uses them."""
 
+    def wants_gradients(self, trainer: Trainer) -> bool:
+        """Whether ``on_gradients`` has something to do in the running batch; asked before it, where that is defined.
+
+        A batch that somebody wants to look into runs eagerly; the others can be compiled.
+        """
+        return True
+
     def on_batch_end(self, trainer: Trainer) -> None:
         """After the optimizer's step."""
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from ..errors import OperationError
 from ..spelling import did_you_mean
-from ..tensor import Tensor
 from .metrics import METRICS, BinaryAccuracy, Metric
 
 LossFunction = Callable[[Any, Any], Any]
@@ -73,12 +72,9 @@ def _by_element(function: LossFunction) -> LossFunction:
     """The same loss for targets that lack a last dimension of 1, or that are whole numbers."""
 
     def paired(output: Any, target: Any) -> Any:
-        values = target._data
-        if values.ndim + 1 == output.ndim and output.shape[-1] == 1:
-            values = values[..., None]
-        if values.dtype.kind != "f":
-            values = values.astype(output.dtype)
-        return function(output, target if values is target._data else Tensor(values))
+        if target.ndim + 1 == output.ndim and output.shape[-1] == 1:
+            target = target[..., None]
+        return function(output, target if target.dtype.kind == "f" else target.to(output.dtype))
 
     return paired
 

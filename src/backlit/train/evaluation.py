@@ -15,6 +15,8 @@ from ..tensor import Tensor
 from ..utils.data import DataLoader, Dataset
 from .choices import Loss, LossFunction, resolve_loss, resolve_metrics
 from .metrics import Metric
+from .native import Native, evaluation_step
+from .rewind import rewound
 from .sources import EVALUATION_BATCH, as_float, as_loader, model_dtype, unpack
 
 
@@ -44,6 +46,7 @@ def evaluate(
     loss: str | LossFunction | Loss | None = "cross_entropy",
     metrics: Iterable[str | Metric] = ("accuracy",),
     batch_size: int = EVALUATION_BATCH,
+    compile: str | bool = "auto",
 ) -> dict[str, Any]:
     """Loss and metrics of a model on data, in evaluation mode and without gradients.
 
@@ -53,6 +56,7 @@ def evaluate(
         loss: a name, a function of (output, target) that averages over the batch, or None to leave it out.
         metrics: names or :class:`~backlit.train.metrics.Metric` objects.
         batch_size: samples at a time; it changes the results by no more than rounding.
+        compile: whether batches run as native code, as for :func:`~backlit.train.fit`.
 
     Returns:
         ``{"loss": …, "accuracy": …}``: means over samples. The model's train or eval modes are as before.
@@ -61,23 +65,29 @@ def evaluate(
         OperationError: no data, or data that are no inputs and targets.
     """
     chosen = resolve_loss(loss) if loss is not None else Loss("none", _no_loss)
-    results = run_evaluation(model, as_loader(data, model, batch_size), chosen, resolve_metrics(metrics, chosen))
+    native = Native(evaluation_step(model, chosen.function), compile, list(model.parameters()), lambda: rewound(model))
+    loader = as_loader(data, model, batch_size)
+    results = run_evaluation(model, loader, chosen, resolve_metrics(metrics, chosen), native)
     if loss is None:
         del results["loss"]
     return results
 
 
-def run_evaluation(model: Any, loader: Any, loss: Loss, metrics: list[Metric]) -> dict[str, Any]:
-    """As :func:`evaluate`, with everything resolved."""
+def run_evaluation(model: Any, loader: Any, loss: Loss, metrics: list[Metric], native: Native) -> dict[str, Any]:
+    """As :func:`evaluate`, with everything resolved; ``native`` is what compiled batches go through."""
     total, count = 0.0, 0
     for metric in metrics:
         metric.reset()
     with evaluating(model):
         for batch in loader:
             inputs, target = unpack(batch)
-            output = model(*inputs)
             size = len(inputs[0])
-            total += float(loss.function(output, target)) * size
+            made = native.run((*inputs, target))
+            if made is None:
+                output = model(*inputs)
+                made = loss.function(output, target), output
+            value, output = made
+            total += float(value) * size
             count += size
             for metric in metrics:
                 metric.update(output, target)
@@ -90,7 +100,7 @@ def _no_loss(output: Any, target: Any) -> float:
     return 0.0
 
 
-def predict(model: Any, x: Any, *, batch_size: int = EVALUATION_BATCH) -> Tensor:
+def predict(model: Any, x: Any, *, batch_size: int = EVALUATION_BATCH, compile: str | bool = "auto") -> Tensor:
     """The model's outputs for inputs, in evaluation mode and without gradients.
 
     Args:
@@ -98,12 +108,17 @@ def predict(model: Any, x: Any, *, batch_size: int = EVALUATION_BATCH) -> Tensor
         x: an array or a tensor of inputs; a tuple of them for a model with several; or a Dataset or DataLoader, of
             whose samples everything before the last part (the target) is used, or all, where there is one part.
         batch_size: samples at a time.
+        compile: whether batches run as native code, as for :func:`~backlit.train.fit`.
 
     Returns:
         One tensor with the rows of all batches. The model's train or eval modes are as before.
     """
     with evaluating(model):
-        outputs = [model(*inputs)._data for inputs in _inputs(x, model_dtype(model), batch_size)]
+        native = Native(model, compile, list(model.parameters()), lambda: rewound(model))
+        outputs = []
+        for inputs in _inputs(x, model_dtype(model), batch_size):
+            made = native.run(inputs)
+            outputs.append((model(*inputs) if made is None else made)._data)
     if not outputs:
         raise OperationError("predict: there are no samples.")
     return Tensor(np.concatenate(outputs))

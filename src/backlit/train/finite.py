@@ -62,6 +62,29 @@ def squares(parameters: Iterable[Any], products: Mapping[int, bool] = MappingPro
     return total
 
 
+def parts_to_check(parameters: Iterable[Any], products: Mapping[int, bool]) -> list[tuple[Any, bool, bool]]:
+    """Of which parameters' gradients :func:`squares` looks at one row only, and at one column too."""
+    found = []
+    for parameter in parameters:
+        column = products.get(id(parameter)) if parameter.ndim > 1 and parameter.numel() > _LARGE else None
+        found.append((parameter, column is not None, bool(column)))
+    return found
+
+
+def finite_sum(parts: list[tuple[Any, bool, bool]]) -> Any:
+    """:func:`squares` in operations on tensors, to be compiled: a 0-d tensor, or None where there are no gradients."""
+    total = None
+    for parameter, row, column in parts:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        looked_at = [gradient[0] if row else gradient] + ([gradient[:, 0]] if column else [])
+        for part in looked_at:
+            square = (part * part).sum()
+            total = square if total is None else total + square
+    return total
+
+
 def first_not_finite(parameters: Iterable[Any]) -> Any:
     """The first parameter whose gradient holds NaN or infinity, or None."""
     spoiled = (p for p in parameters if p._grad is not None and not np.isfinite(p._grad._data).all())

@@ -45,6 +45,7 @@ def fit(
     resume: PathLike | bool | None = None,
     seed: int | None = None,
     progress: str | bool | Silent = "auto",
+    compile: str | bool = "auto",
 ) -> History:
     """Train a module.
 
@@ -81,6 +82,11 @@ def fit(
         seed: seeds the default generator first; orders, dropout and augmentation follow from it.
         progress: ``"auto"`` shows a bar on a terminal and otherwise prints one line an epoch; ``"bar"``, ``"lines"``;
             False for silence; or a display of your own, a subclass of :class:`backlit.train.progress.Silent`.
+        compile: ``"auto"`` makes of each batch (forward, loss, backward, clipping, update) one call of native code,
+            once batches of its shape have come often enough for that to pay; where that cannot be, training runs
+            eagerly, and one line says why. True compiles from the first batch on and raises instead; False never does.
+            Batches that callbacks want to look into run eagerly (see :meth:`Callback.wants_gradients`). The numbers are
+            the same up to rounding.
 
     Returns:
         The :class:`History`. Ctrl-C stops after the running batch, saves a checkpoint if there is a folder for it, says
@@ -88,6 +94,7 @@ def fit(
 
     Raises:
         OperationError: options or data that do not fit together.
+        TraceError: with ``compile=True``, where training cannot be compiled.
         NonFiniteError: the loss or a gradient is NaN or infinite; the weights are those before that batch.
         CheckpointError: a checkpoint that is damaged or does not fit; nothing was changed.
 
@@ -100,6 +107,8 @@ def fit(
     0.0
     """
     _check_epochs(epochs)
+    if compile not in (True, False, "auto"):
+        raise OperationError(f"fit: compile must be 'auto', True or False, got {compile!r}.")
     if seed is not None:
         random.manual_seed(seed)
     if checkpoint is not None and not isinstance(checkpoint, CheckpointEvery):
@@ -129,6 +138,7 @@ def fit(
             "validation_samples": None if validation is None else _size(validation.dataset),
             "split_seed": split_seed,
         },
+        compile=compile,
     )
     if saved is not None:
         _resume(trainer, saved, source)

@@ -30,7 +30,11 @@ class Silent:
         """An epoch is done."""
 
     def say(self, text: str) -> None:
-        """Something the user should know."""
+        """How to go on with a run that is not over, or why it is."""
+        print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """Something the user should know about how the run is made."""
         print(text, flush=True)
 
     def close(self) -> None:
@@ -80,6 +84,9 @@ class Bar(Silent):
         if now - self._line_at > _LINES or trainer.epoch == trainer.epochs:
             self._line_at = now
             self._print(describe_epoch(trainer))
+
+    def note(self, text: str) -> None:
+        self._print(text)
 
     def say(self, text: str) -> None:
         if self._bar is None:

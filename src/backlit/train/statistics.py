@@ -53,6 +53,9 @@ class LayerStatistics(Callback):
         """Whether the running batch is one of those that are looked at."""
         return (trainer.batch - 1) % max(1, (trainer.batches or 100) // self.samples) == 0
 
+    def wants_gradients(self, trainer: Trainer) -> bool:
+        return self.samples_batch(trainer)
+
     def on_gradients(self, trainer: Trainer) -> None:
         self._before = None
         if self.samples_batch(trainer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,14 @@ from .callbacks import Callback
 from .checkpoint import CheckpointEvery, check_model, check_optimizer
 from .choices import Loss
 from .evaluation import keeping_modes, run_evaluation
-from .finite import first_not_finite, product_weights, squares
+from .finite import first_not_finite, parts_to_check, product_weights, squares
 from .history import History
 from .interrupt import Interruptible
 from .metrics import Metric
+from .native import LARGEST_RATE, Native, evaluation_step, training_step
 from .progress import Silent
 from .randomness import random_state, set_random_state
+from .rewind import rewound
 from .sources import largest_product, unpack
 
 _EVENTS = ("train_start", "epoch_start", "batch_start", "gradients", "batch_end", "epoch_end", "train_end", "close")
@@ -45,6 +48,7 @@ class Trainer:
         step: batches so far in the whole run.
         row: the results of the epoch that just ended.
         output, target, loss_value: of the running batch.
+        eager_because: why batches are not compiled, where they could not be.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Trainer:
         checkpoint: CheckpointEvery | None,
         progress: Silent,
         settings: dict[str, Any],
+        compile: str | bool = "auto",
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -82,6 +87,7 @@ class Trainer:
         self.output: Any = None
         self.target: Any = None
         self.loss_value = float("nan")
+        self.eager_because: str | None = None
         self.batches = _length(loader)
         self.saved: Path | None = None
         self._settings = {**settings, "loss": loss.name, "optimizer": type(optimizer).__name__, **rules._asdict()}
@@ -89,7 +95,9 @@ class Trainer:
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._sums = [0.0, 0.0, 0]
         self._hooks = {event: _overriding(callbacks, f"on_{event}") for event in _EVENTS}
+        self._lookers = [hook.__self__ for hook in self._hooks["gradients"]]
         self._interrupt = Interruptible()
+        self._choose_native(compile)
 
     @property
     def epoch(self) -> int:
@@ -122,6 +130,20 @@ class Trainer:
         row.update((metric.name, metric.compute()) for metric in self.metrics)
         return row
 
+    def _choose_native(self, choice: str | bool) -> None:
+        """What of training and of validation can run as native code."""
+        model, optimizer, loss, rules = self.model, self.optimizer, self.loss.function, self.rules
+        clip = self._clip if rules.clip_grad_value is not None or rules.clip_grad_norm is not None else None
+        checks = parts_to_check(self._parameters, product_weights(model))
+        step = training_step(model, loss, optimizer, penalty_of(rules), clip, checks)
+        self._native = Native(step, choice, self._parameters, lambda: rewound(model, optimizer))
+        self._native.gradients = any(not type(c).__module__.startswith("backlit.") for c in self._per_batch())
+        self._native_evaluation = Native(evaluation_step(model, loss), choice, self._parameters, lambda: rewound(model))
+
+    def _per_batch(self) -> list[Callback]:
+        """The callbacks that are called in each batch, and may look at the gradients that the last one left."""
+        return [hook.__self__ for event in ("batch_start", "batch_end") for hook in self._hooks[event]]
+
     # -- the loop -----------------------------------------------------------------------------------------------
 
     def run(self) -> History:
@@ -134,6 +156,7 @@ class Trainer:
             self.progress.start(self)
             self._retracer = Retracer(self, self._parameters)
             self._products = product_weights(self.model)
+            self._say_why_eager(self._always_looked_at())
             try:
                 self._say_if_over()
                 self._emit("train_start")
@@ -144,6 +167,7 @@ class Trainer:
                 self._emit("close")
                 self.progress.close()
                 self.output = self.target = None
+                self._native.clear_used_gradients()
         return self.history
 
     def _run_epoch(self) -> None:
@@ -174,19 +198,7 @@ class Trainer:
         for hook in hooks["batch_start"]:
             hook(self)
         self._retracer.before_batch()
-        output, loss, term = self.forward(inputs, target)
-        value, penalty = self._value("loss", loss, inputs, target), 0.0
-        if term is not None:
-            penalty = self._value("penalty of the weights", term, inputs, target)
-            loss = loss + term
-        self.optimizer.zero_grad()
-        loss.backward()
-        size = self._check_gradients(inputs, target)
-        self._clip()
-        self.output, self.target, self.loss_value = output, target, value
-        for hook in hooks["gradients"]:
-            hook(self)
-        self._retracer.update(size)
+        value, penalty, output = self._run_natively(inputs, target) or self._run_eagerly(inputs, target)
         self._retracer.losses.append(value)
         self.step += 1
         rows = self.batch_rows = inputs[0].shape[0]
@@ -200,12 +212,62 @@ class Trainer:
         for hook in hooks["batch_end"]:
             hook(self)
 
+    def _run_natively(self, inputs: tuple[Any, ...], target: Any) -> tuple[float, float, Any] | None:
+        """The batch as one compiled call: loss, penalty and output. None where it must be made eagerly."""
+        native = self._native
+        if any(callback.wants_gradients(self) for callback in self._lookers):
+            return None
+        if any(not 0.0 <= group["lr"] <= LARGEST_RATE for group in self.optimizer.param_groups):
+            return None
+        made = native.run((*inputs, target))
+        if made is None:
+            if native.reason is not None:
+                self._say_why_eager(native.reason)
+            self._retracer.put_back()
+            return None
+        loss, term, output = made
+        self.output, self.target, self.loss_value = output, target, float(loss._data)
+        return self.loss_value, 0.0 if term is None else float(term._data), output
+
+    def _run_eagerly(self, inputs: tuple[Any, ...], target: Any) -> tuple[float, float, Any]:
+        """The batch step by step, open to callbacks: loss, penalty and output."""
+        output, loss, term = self.forward(inputs, target)
+        value, penalty = self._value("loss", loss, inputs, target), 0.0
+        if term is not None:
+            penalty = self._value("penalty of the weights", term, inputs, target)
+            loss = loss + term
+        self.optimizer.zero_grad()
+        loss.backward()
+        size = self._check_gradients(inputs, target)
+        self._clip()
+        self.output, self.target, self.loss_value = output, target, value
+        for hook in self._hooks["gradients"]:
+            hook(self)
+        self._retracer.update(size)
+        return value, penalty, output
+
+    def _say_why_eager(self, reason: str | None) -> None:
+        """One line, once."""
+        if reason is not None and self.eager_because is None:
+            self.eager_because = reason
+            self.progress.note(f"Training runs eagerly: {reason}.")
+
+    def _always_looked_at(self) -> str | None:
+        """Whether a callback looks into every batch, so that none can be compiled."""
+        for callback in self._lookers:
+            if type(callback).wants_gradients is Callback.wants_gradients and not self._native.off:
+                name = type(callback).__name__
+                return f"{name} looks at the gradients of every batch (see Callback.wants_gradients)"
+        return None
+
     def _end_epoch(self, started: float) -> None:
         if not self._sums[2]:
             raise OperationError("fit: there are no training samples.")
         self.row = self.running_row()
         if self.validation is not None:
-            results = run_evaluation(self.model, self.validation, self.loss, self.validation_metrics)
+            results = run_evaluation(
+                self.model, self.validation, self.loss, self.validation_metrics, self._native_evaluation
+            )
             self.row.update((f"val_{name}", value) for name, value in results.items())
         row = {**self.row, "lr": float(self.optimizer.param_groups[0]["lr"])}
         self.history.append(row)
@@ -252,7 +314,8 @@ class Trainer:
         """Output and loss of a batch, and the penalty of the weights (None without)."""
         output = self.model(*inputs)
         loss = self.loss.function(output, target)
-        return output, loss, self._penalty() if self.rules.l1 or self.rules.l2 else None
+        penalty = penalty_of(self.rules)
+        return output, loss, None if penalty is None else penalty(self.model)
 
     def _value(self, what: str, loss: Any, inputs: tuple[Any, ...], target: Any) -> float:
         """The loss or the penalty as a number, or an error where it is none."""
@@ -284,14 +347,6 @@ class Trainer:
         """The name of a parameter in the model."""
         return next((name for name, p in self.model.named_parameters() if p is parameter), "a parameter")
 
-    def _penalty(self) -> Any:
-        from ..nn import l1_penalty, l2_penalty
-
-        l1, l2 = self.rules.l1, self.rules.l2
-        if l1 and l2:
-            return l1_penalty(self.model, l1) + l2_penalty(self.model, l2)
-        return l1_penalty(self.model, l1) if l1 else l2_penalty(self.model, l2)
-
     def _clip(self) -> None:
         rules = self.rules
         if rules.clip_grad_value is not None or rules.clip_grad_norm is not None:
@@ -321,6 +376,7 @@ class Trainer:
             "running": {"sums": list(self._sums), "metrics": [metric.state_dict() for metric in self.metrics]},
             "history": self.history.state_dict(),
             "callbacks": self._callback_states(),
+            "shapes": [self._native.state_dict(), self._native_evaluation.state_dict()],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -340,6 +396,8 @@ class Trainer:
                 callback.load_state_dict(entry["state"])
             for metric, saved in zip(self.metrics, state["running"]["metrics"], strict=True):
                 metric.load_state_dict(saved)
+            for native, seen in zip((self._native, self._native_evaluation), state.get("shapes", ()), strict=False):
+                native.load_state_dict(seen)
             self._sums = list(state["running"]["sums"])
             self.history.load_state_dict(state["history"])
             position = state["position"]
@@ -372,6 +430,18 @@ class Trainer:
 
     def _callback_states(self) -> list[dict[str, Any]]:
         return [{"kind": _kind(callback), "state": callback.state_dict()} for callback in self._stateful()]
+
+
+def penalty_of(rules: Rules) -> Callable[[Any], Any] | None:
+    """The penalty of a model's weights that the rules ask for, as a function of the model."""
+    from ..nn import l1_penalty, l2_penalty
+
+    l1, l2 = rules.l1, rules.l2
+    if l1 and l2:
+        return lambda model: l1_penalty(model, l1) + l2_penalty(model, l2)
+    if l1:
+        return lambda model: l1_penalty(model, l1)
+    return (lambda model: l2_penalty(model, l2)) if l2 else None
 
 
 def _kind(callback: Callback) -> str:

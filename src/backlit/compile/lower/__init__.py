@@ -4,6 +4,7 @@ from . import (  # noqa: F401  (they fill the table)
     attention,
     convolution,
     cross_entropy,
+    dropout,
     elementwise,
     joining,
     lookups,
@@ -12,6 +13,6 @@ from . import (  # noqa: F401  (they fill the table)
     reductions,
     shape,
 )
-from .table import lowering_of, pull_of, rules_are_traced
+from .table import drawing_of, lowering_of, pull_of, rules_are_traced
 
-__all__ = ["lowering_of", "pull_of", "rules_are_traced"]
+__all__ = ["drawing_of", "lowering_of", "pull_of", "rules_are_traced"]

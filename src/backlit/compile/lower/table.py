@@ -19,6 +19,7 @@ Lowering = Callable[..., Any]
 _LOWERINGS: dict[type[Op], Lowering] = {}
 _PULLS: dict[type[Op], Lowering] = {}
 _TRACED: set[type[Op]] = set()
+_DRAWINGS: dict[type[Op], Lowering] = {}
 
 
 def lowering(*definitions: type[Op], rules: str = "") -> Callable[[Lowering], Lowering]:
@@ -43,6 +44,22 @@ def pulls(*definitions: type[Op]) -> Callable[[Lowering], Lowering]:
         return function
 
     return register
+
+
+def drawing(definition: type[Op]) -> Callable[[Lowering], Lowering]:
+    """Register how an operation that draws random numbers is written down: ``(builder, inputs, params, streams)`` gives
+    its value, and that of what it keeps for its gradient."""
+
+    def register(function: Lowering) -> Lowering:
+        _DRAWINGS[definition] = function
+        return function
+
+    return register
+
+
+def drawing_of(op: type[Op]) -> Lowering | None:
+    """How an operation draws, or None."""
+    return _DRAWINGS.get(op)
 
 
 def lowering_of(op: type[Op]) -> Lowering | None:

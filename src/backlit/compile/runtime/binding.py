@@ -24,6 +24,7 @@ from ..ir.program import Value
 from ..trace.capture import Capture
 from ..trace.sharing import Extent, address, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
+from ..trace.streams import FIELDS, Drawn, Stream
 from ..trace.surroundings import Cell, Size
 from .executable import Executable
 
@@ -73,6 +74,31 @@ class Numbers:
         return int(step)
 
 
+class Position:
+    """Where a generator's stream is, written where the program reads it."""
+
+    def __init__(self, drawn: Drawn) -> None:
+        self.drawn = drawn
+        self.array = np.zeros(FIELDS, np.int64)
+        self.rest: Any = None
+
+    def renew(self) -> None:
+        """Write down where the stream is now.
+
+        Raises:
+            Unforeseen: so far on that counting in one word does not do.
+        """
+        place = self.drawn.source.generator.place
+        used = 4 * (place.block - 1) + place.used
+        if used >= 1 << 62:
+            raise Unforeseen
+        self.array[0] = used
+        rest = *place.others, *place.keys
+        if rest != self.rest:
+            self.rest = rest
+            self.array[1:] = np.array(rest, np.uint64).view(np.int64)
+
+
 class Binding:
     """One specialisation of a compiled function, ready to be called."""
 
@@ -86,6 +112,7 @@ class Binding:
         self.held: list[Array | None] = [None] * len(capture.sources)
         self.shapes = [(v.shape, v.dtype, element_strides(arrays[v])) for v in capture.program.inputs]
         self.writes = _Writes(capture, [arrays[v] for v in capture.program.inputs])
+        self.streams = [Position(drawn) for drawn in capture.streams]
         self.places: list[int] = []
         self.tensors: list[Tensor] = []
         counted = [
@@ -116,6 +143,8 @@ class Binding:
             self._hold(i, feed.cell(source.index, self.capture.program.inputs[i].dtype))
         elif isinstance(source, Fixed):
             self._hold(i, source.array)
+        elif isinstance(source, Stream):
+            self._hold(i, next(p.array for p in self.streams if p.drawn.source is source))
 
     def _sort_guards(self) -> None:
         """Guards as flat lists: what closure cells hold, how long containers are, and what entries of them hold."""
@@ -174,6 +203,8 @@ class Binding:
             self._look_up(arguments)
         if self.writes.collide(held):
             raise Unforeseen
+        for position in self.streams:
+            position.renew()
         steps = [numbers.renew() for numbers in self.numbers]
         self.executable.prepare_outputs()
         if not self.executable.run():
@@ -246,6 +277,8 @@ class Binding:
         """Count steps and writes, and leave gradients as the function would have left them."""
         for numbers, step in zip(self.numbers, steps, strict=True):
             numbers.update.done(step)
+        for position in self.streams:
+            position.drawn.source.generator.skip(position.drawn.words)
         if not all(map(is_, map(_grad, self.used_up), self.consumed)):
             for leaf in self.used_up:
                 if leaf._grad.__class__ is not Consumed:

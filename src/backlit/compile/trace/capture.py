@@ -13,12 +13,14 @@ from ...containers import flatten
 from ...graph import mode
 from ...tensor import Tensor
 from ..errors import TraceError
-from ..ir.program import Program, Value, verify
+from ..ir.program import Instruction, Program, Value, verify
+from ..passes.dead_code import has_effect
 from .arguments import argument_names
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
 from .sources import Argument, ByReference, Source, Variable
+from .streams import Drawn
 from .surroundings import Guard, Surroundings
 from .tracer import Tracer
 from .watch import watching
@@ -41,6 +43,7 @@ class Capture:
         rebuild: makes the function's result from tensors in the places of the outputs.
         results: how many of the outputs belong to the result.
         arrays: what each input was when the function was traced.
+        streams: generators that the program draws from by position, with the number of words it uses up.
         pullback: how gradients are carried back through the function, where its results require them.
     """
 
@@ -55,6 +58,7 @@ class Capture:
     rebuild: Callable[[list[Any]], Any]
     results: int
     arrays: dict[Value, Any]
+    streams: list[Drawn]
     pullback: Pullback | None = None
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
@@ -109,6 +113,8 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
     unseen = tracer.unseen_write()
     if unseen is not None:
         raise unseen
+    if tracer.streams.drawn and any(map(_draws_in_turn, tracer.builder.body)):
+        tracer.draw_in_turn()
     tensors, rebuild = flatten(result)
     if any(map(_is_open, tensors)):
         return _finish_open(tracer, tensors, rebuild, arguments)
@@ -149,7 +155,12 @@ def _captured(
         rebuild,
         results,
         dict(tracer.targets),
+        list(tracer.streams.drawn.values()),
     )
+
+
+def _draws_in_turn(instruction: Instruction) -> bool:
+    return instruction.opcode == "extern" and has_effect(instruction)
 
 
 def requires_gradient(source: Source, arguments: Sequence[Tensor]) -> bool:

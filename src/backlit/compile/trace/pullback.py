@@ -49,6 +49,11 @@ class Pull:
         return self.application.result
 
     @property
+    def kept(self) -> Value | None:
+        """What the forward drew, where it drew random numbers natively."""
+        return self.application.kept  # type: ignore[no-any-return]
+
+    @property
     def params(self) -> dict[str, Any]:
         """The operation's settings."""
         return self.application.params

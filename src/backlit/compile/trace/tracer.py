@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...containers import flatten
 from ...graph import mode
 from ...ops.definition import Op
 from ...ops.indexing import Index
@@ -19,11 +20,12 @@ from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.build import Builder
 from ..ir.program import Instruction, Value
-from ..lower import lowering_of
-from ..native import supports
+from ..lower import drawing_of, lowering_of
+from ..native import DTYPES, supports
 from .extern import VARIES, ExternForward
 from .memory import Memory
 from .sources import ByReference, Fixed, Source
+from .streams import ExternSample, Streams, in_turn
 from .surroundings import Surroundings
 from .watch import given_by_user
 
@@ -39,7 +41,7 @@ def _is_mask(x: Any) -> bool:
 class Application:
     """One operation as it was traced: what a gradient rule may need of it."""
 
-    __slots__ = ("extra", "inputs", "op", "params", "result")
+    __slots__ = ("extra", "inputs", "kept", "op", "params", "result")
 
     def __init__(self, op: type[Op], inputs: list[Any], params: dict[str, Any], extra: Any, result: Value) -> None:
         self.op = op
@@ -47,6 +49,8 @@ class Application:
         self.params = params
         self.extra = extra
         self.result = result
+        self.kept: Value | None = None
+        """What was drawn, where the operation draws random numbers."""
 
 
 class Tracer:
@@ -71,6 +75,7 @@ class Tracer:
         self.gradients: dict[int, Tensor] = {}
         self.entry_gradients: dict[int, Tensor] = {}
         self.updates: list[Any] = []
+        self.streams = Streams(self.add_input)
         self.error: TraceError | None = None
         self.strict = False
         self.in_rule = 0
@@ -153,9 +158,42 @@ class Tracer:
             )
         )
 
+    def assume(self, condition: Tensor) -> None:
+        """The program is for values where a 0-d condition holds."""
+        if self.error is None:
+            try:
+                self.builder.require(self.builder.elementwise("where", self.value_of(condition), 0.0, 1.0))
+            except TraceError as error:
+                self.fail(error)
+
     def drew(self) -> None:
         """Random numbers are about to be drawn."""
         self.drawn = True
+
+    def sample(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """A function of :mod:`backlit.random` is called: call it, now and whenever the program runs."""
+        outer, mode.tracer = mode.tracer, None
+        try:
+            result: Tensor = function(*args, **kwargs)
+        finally:
+            mode.tracer = outer
+        if self.error is None and not result._requires_grad:
+            try:
+                given, rebuild = flatten((args, kwargs))
+                value = Value(result.shape, result.dtype)
+                self.builder.mark, self.builder.scope = mark(), mode.scope
+                self.call(ExternSample(function, rebuild), tuple(map(self.value_of, given)), (value,))
+                self.memory.put(result._data, value)
+            except TraceError as error:
+                self.fail(error)
+        return result
+
+    def draw_in_turn(self) -> None:
+        """Make every draw a call, since some are: how much those use up of a stream is not known beforehand."""
+        self.builder.body[:] = in_turn(self.builder.body)
+        for drawn in self.streams.drawn.values():
+            del self.inputs[drawn.value]
+        self.streams.drawn.clear()
 
     def randomness(self) -> TraceError:
         """The error for random numbers that are not drawn by an operation."""
@@ -311,11 +349,17 @@ class Tracer:
             )
         self.builder.mark, self.builder.scope = self.rule_mark or mark(), mode.scope
         values = [self.value_of(x) if isinstance(x, (Tensor, np.ndarray)) else x for x in inputs]
-        value, extra_value = self._lowered(op, values, params, extra, result._data)
+        draw, kept, extra_value = drawing_of(op), None, None
+        if self.drawn and draw is not None and result._data.size and result._data.dtype in DTYPES:
+            self.drawn = False
+            value, kept = draw(self.builder, values, params, self.streams)
+        else:
+            value, extra_value = self._lowered(op, values, params, extra, result._data)
         if not op.is_view or self.memory.get(result._data) is None:
             self.memory.put(result._data, value)
         if result._node is not None:
             self.applications[result._node] = Application(op, values, params, extra_value, value)
+            self.applications[result._node].kept = kept
 
     def _lowered(
         self, op: Any, values: list[Any], params: dict[str, Any], extra: Any, like: Array
