@@ -37,6 +37,12 @@ def test_worked_examples_print_their_numbers(capsys):
     assert "∂/∂x = -4.0   ∂/∂y = -4.0   ∂/∂z = 3.0" in capsys.readouterr().out
 
 
+def test_digits_are_learned_compiled_as_they_are_eagerly():
+    eager, compiled = (example("digits").train(compiled, epochs=15) for compiled in (False, True))
+    assert min(eager[0], compiled[0]) > 0.95 and abs(eager[0] - compiled[0]) < 0.01
+    assert compiled[1] == pytest.approx(eager[1], rel=0.02)
+
+
 @pytest.mark.slow
 def test_spiral_with_a_hidden_layer():
     assert example("small_tasks").spiral(100, 10_000, 1.0) >= 0.98
@@ -56,3 +62,13 @@ def test_kinds_of_descent_differ_as_they_should(tmp_path, monkeypatch):
 def test_mnist(configuration, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["mnist.py", str(MNIST), configuration])
     example("mnist").main()  # exits with an error below the wanted accuracy
+
+
+SHAKESPEARE = MNIST.parent / "tinyshakespeare" / "input.txt"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHAKESPEARE.is_file(), reason=f"no {SHAKESPEARE}; set BACKLIT_DATA")
+def test_shakespeare(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["shakespeare.py", str(SHAKESPEARE)])
+    example("shakespeare").main()  # exits with an error above the wanted validation loss
