@@ -114,18 +114,45 @@ def test_rows_that_alias_are_copied(target):
     check(spec, target)
 
 
+@pytest.mark.parametrize(("m", "k"), [(5, 30), (33, 512), (58, 1100), (200, 7)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_transposed_left_side_is_packed(target, m, k, dtype):
+    spec = Gemm.of(m, 150, k, transpose_a=True, dtype=dtype)
+    assert plan(spec, target).pack_a
+    check(spec, target)
+    check(Gemm(m, 150, k, (1, m + 3), (150, 1), 160, dtype, accumulate=True), target)
+
+
+@pytest.mark.parametrize(("m", "n"), [(16, 200), (33, 301), (50, 1024)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_and_a_large_matrix_as_the_transpose(target, m, n, dtype):
+    spec = Gemm.of(m, n, 1024 if n > 1000 else 530, transpose_b=True, dtype=dtype)
+    assert plan(spec, target).turned
+    check(spec, target)
+    check(dataclasses.replace(spec, accumulate=True, c_stride=n + 3), target)
+
+
+def test_rows_from_far_are_asked_for_beforehand(target):
+    spec = Gemm.of(301, 40, 299)
+    assert plan(spec, target).prefetch_a
+    check(spec, target)
+
+
 @pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("shape", [(3, 70, 37), (50, 33, 600)], ids=str)
 def test_packed_beforehand(target, shape, transpose_b):
     check(Gemm.of(*shape, transpose_b=transpose_b, b_packed=True), target, packed=True)
 
 
-@pytest.mark.parametrize(("m", "k", "transpose_b"), [(30, 20, False), (30, 1100, False), (3, 100, True)])
+@pytest.mark.parametrize(
+    ("m", "k", "transpose_b"), [(30, 20, False), (30, 1100, False), (3, 100, True), (30, 900, True)]
+)
 def test_epilogue_sees_each_finished_value_once(target, m, k, transpose_b):
     """Bias and ReLU into C, the mask of the ReLU as a second output, column sums as a third."""
     n = 45
     spec = Gemm.of(m, n, k, transpose_b=transpose_b)
-    assert plan(spec, target).dots == transpose_b
+    cut = plan(spec, target)
+    assert (cut.dots or cut.turned is not None) == transpose_b
 
     def epilogue(b, tile, bias, mask, sums):
         def finish(value, row, column, inside):

@@ -7,7 +7,7 @@ of A for each row. All of it, and the operands of the next step, must fit the re
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from .vector import VectorBuilder
 
 _DEPTH = 512  # longest run along k that is added up in registers: 14 rows of it stay in a first-level cache
 _BLOCK_BYTES = 512 * 1024  # of B that is gone over again and again: half of a common second-level cache
+_NEAR_BYTES = 256 * 1024  # of A that is surely at hand in a second-level cache
 _SUMS_BYTES = 128 * 1024  # of scalar products that wait on the stack for the epilogue
 _ROWS_BYTES = 32 * 1024  # of A that scalar products go over again and again: a first-level cache
+_AGAIN_BYTES = 128 * 1024  # of B that scalar products go over once for every few rows
+_WAYS = 8  # rows that a first-level cache holds although they alias
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
 
@@ -101,6 +104,10 @@ class Plan:
     """Rows of A are copied side by side before tiles read them again and again, since they would alias in a cache."""
     pack_a: bool = False
     """A lies transposed, and is packed: the rows of each tile as neighbours, step after step along k."""
+    prefetch_a: bool = False
+    """The next rows of A, too many in all for a near cache, are asked for while the ones before are multiplied."""
+    turned: tuple[Gemm, Plan] | None = None
+    """The product whose result is this one's transpose, and its plan, where that is computed instead."""
     dots: bool = False
     """Scalar products along k instead of tiles: few rows, and columns of B that would have to be packed."""
 
@@ -121,6 +128,9 @@ class Plan:
 
     def workspace(self, spec: Gemm) -> int:
         """Elements of scratch memory that the product needs: a block of B, and one run along k of A."""
+        if self.turned is not None:
+            product, plan = self.turned
+            return product.m * product.c_stride + plan.workspace(product)
         return self.block(spec) + (spec.m * self.kept_stride if self.pack_a else 0)
 
     def row_groups(self, m: int) -> list[tuple[int, int, int]]:
@@ -149,34 +159,71 @@ def packed_elements(plan: Plan, spec: Gemm) -> int:
 
 
 def plan(spec: Gemm, target: Target) -> Plan:
-    """Choose tiles and blocks for a product."""
-    lanes = target.lanes(spec.dtype)
-    itemsize = np.dtype(spec.dtype).itemsize
+    """Choose how a product is computed: its tiles and blocks, or its transpose's, or scalar products."""
+    tiled = _tiled(spec, target)
+    if spec.b_strides[1] == 1 or spec.a_strides[1] != 1 or spec.b_packed:
+        return tiled
+    if _dots_pay(spec, target):
+        return replace(tiled, pack_b=False, copy_a=False, prefetch_a=False, dots=True)
+    if _turning_pays(spec, tiled.lanes):
+        product = _turned(spec, tiled.lanes)
+        return replace(tiled, depths=(spec.k,), turned=(product, _tiled(product, target)))
+    return tiled
+
+
+def _tiled(spec: Gemm, target: Target) -> Plan:
+    lanes, itemsize = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize
     panels, rows = tile_shape(spec.n, lanes, target.registers)
-    wide = panels[0].vectors
     tiles = math.ceil(spec.m / rows)
     depths = _depths(spec.k) if tiles > 1 else (spec.k,)
-    a_block = max(1, _BLOCK_BYTES // (depths[0] * wide * lanes * itemsize))
-    across = spec.b_strides[1] != 1
-    if across and spec.a_strides[1] == 1 and not spec.b_packed and _dots_pay(spec, target):
-        return Plan(lanes, panels, rows, depths, a_block, pack_b=False, dots=True)
-    pack_b = spec.b_packed or across or (tiles >= 8 and len(panels) > 1)
-    again = len(panels) >= 3 and spec.m > 1
-    aliasing = spec.a_strides[1] == 1 and spec.a_strides[0] * itemsize % _ALIASING == 0
-    pack_a = again and spec.a_strides[0] == 1 and spec.a_strides[1] != 1
-    return Plan(lanes, panels, rows, depths, a_block, pack_b, aliasing and again, pack_a)
+    again = spec.m > 1 and (len(panels) >= 3 or rows > _WAYS)
+    along, across = spec.a_strides[1] == 1, spec.b_strides[1] != 1
+    return Plan(
+        lanes,
+        panels,
+        rows,
+        depths,
+        panels_a_block=max(1, _BLOCK_BYTES // (depths[0] * panels[0].vectors * lanes * itemsize)),
+        pack_b=spec.b_packed or across or (tiles >= 8 and len(panels) > 1),
+        copy_a=along and again and spec.a_strides[0] * itemsize % _ALIASING == 0,
+        pack_a=not along and again and spec.a_strides[0] == 1,
+        prefetch_a=along and tiles > 1 and spec.m * spec.k * itemsize >= _NEAR_BYTES,
+    )
 
 
 def _dots_pay(spec: Gemm, target: Target) -> bool:
     """Whether scalar products are quicker than tiles, by what each spends beside multiplying (measured, as a share).
 
     Tiles pack B, the more in vain the fewer rows use it, and compute the padding of the last panel; scalar products add
-    up lanes at the end of each. Their rows and sums must stay in a first-level cache.
+    up lanes at the end of each, and read all of B for every few rows: it must be small, or the rows few. Their rows and
+    sums must stay in a first-level cache.
     """
-    lanes, itemsize, rows = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize, min(spec.m, dot_rows(target))
+    lanes, itemsize, most = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize, dot_rows(target)
+    rows = min(spec.m, most)
     tiles = 4.8 / spec.m + math.ceil(spec.n / lanes) * lanes / spec.n - 1
     fits = rows * spec.k * itemsize <= _ROWS_BYTES or spec.m <= rows
-    return fits and rows * spec.n * itemsize <= _SUMS_BYTES and 3 * lanes / spec.k < tiles
+    again = spec.m < max(lanes, most + 1) or spec.n * spec.k * itemsize <= _AGAIN_BYTES
+    return fits and again and rows * spec.n * itemsize <= _SUMS_BYTES and 3 * lanes / spec.k < tiles
+
+
+def _turning_pays(spec: Gemm, lanes: int) -> bool:
+    """Whether the transpose is quicker to compute, by estimated cycles.
+
+    A tile's step along k multiplies two vectors a cycle; packing takes a cycle an element, since it waits for memory,
+    and so does turning the result.
+    """
+
+    def cycles(rows: int, columns: int) -> float:
+        return rows * math.ceil(columns / lanes) * spec.k / 2 + columns * spec.k
+
+    return cycles(spec.n, spec.m) + spec.m * spec.n < cycles(spec.m, spec.n)
+
+
+def _turned(spec: Gemm, lanes: int) -> Gemm:
+    """Cᵀ = Bᵀ Aᵀ, with rows of whole vectors, an odd number of them."""
+    stride = (math.ceil(spec.m / lanes) | 1) * lanes
+    a, b = spec.a_strides, spec.b_strides
+    return Gemm(spec.n, spec.m, spec.k, (b[1], b[0]), (a[1], a[0]), stride, spec.dtype)
 
 
 def dot_rows(target: Target) -> int:

@@ -53,12 +53,14 @@ class TileFunctions:
     def call(
         self, rows: int, panel: Panel, addresses: Sequence[Pointer], numbers: Sequence[Any], fresh: Any, last: bool
     ) -> None:
-        """Run the tile on ``[left, right, out]`` with ``[row, column, depth]``; ``fresh`` sums begin at 0."""
+        """Run the tile on ``[left, right, out, ahead]`` with ``[row, column, depth]``; ``fresh`` sums begin at 0.
+
+        ``ahead`` is where the rows of A lie that come next."""
         self.tiles.call(
             (rows, panel.columns),
             [*addresses, *numbers, fresh, last, *self.extras],
             lambda b, *arguments: _TileBody(b, self, rows, panel).emit(
-                arguments[:3], arguments[3:6], arguments[6:8], arguments[8:]
+                arguments[:4], arguments[4:7], arguments[7:9], arguments[9:]
             ),
         )
 
@@ -77,8 +79,8 @@ class _TileBody:
         flags: Sequence[Value],
         extras: Sequence[Pointer],
     ) -> None:
-        b, (left, right, out), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
-        sums = self._sum(left, right, depth, self._start(out, fresh))
+        b, (left, right, out, ahead), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
+        sums = self._sum(left, right, ahead, depth, self._start(out, fresh))
         grid = [sums[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
         if self.epilogue is None:
             self._store(out, grid)
@@ -108,7 +110,7 @@ class _TileBody:
             return held()
         return zeros() if len(self.cut.depths) == 1 else b.either(fresh, zeros, held)
 
-    def _sum(self, left: Pointer, right: Pointer, depth: Value, sums: list[Value]) -> list[Value]:
+    def _sum(self, left: Pointer, right: Pointer, ahead: Pointer, depth: Value, sums: list[Value]) -> list[Value]:
         """Add ``depth`` products to the accumulators."""
         b, spec = self.b, self.spec
         row_step, k_step = spec.a_strides
@@ -118,7 +120,10 @@ class _TileBody:
             row_step, k_step = 1, self.rows
         step = self.vectors * b.lanes if self.cut.pack_b else spec.b_strides[0]
         masks = [None] * self.vectors if self.cut.pack_b else self.masks
-        tile = TileSum(b, [r * row_step for r in range(self.rows)], masks)
+        coming = [r * spec.a_strides[0] for r in range(self.rows)]
+        tile = TileSum(
+            b, [r * row_step for r in range(self.rows)], masks, (ahead, coming) if self.cut.prefetch_a else None
+        )
         return tile.run(left, right, [Level(depth, k_step, step, even=spec.k % 2 == 0)], sums)
 
     def _store(self, out: Pointer, values: Sequence[Sequence[Value]]) -> None:

@@ -14,6 +14,7 @@ from .vector import VectorBuilder
 
 _UNROLL = 2
 _SHORT = 4  # loops of so few steps are written out
+_LINE = 64  # bytes that a prefetch brings
 
 
 class Level(NamedTuple):
@@ -30,10 +31,18 @@ class TileSum:
     """Sums ``left[offset(row)] · right[vector]`` over nested levels, outermost first.
 
     ``offsets`` are the rows' distances on the left, ``masks`` the masks of the vectors on the right (None: whole).
+    ``ahead`` is where rows that come next lie, with contiguous steps and the distances beside it: they are asked for
+    from memory on the way.
     """
 
-    def __init__(self, b: VectorBuilder, offsets: Sequence[int], masks: Sequence[Value | None]) -> None:
-        self.b, self.offsets, self.masks = b, offsets, masks
+    def __init__(
+        self,
+        b: VectorBuilder,
+        offsets: Sequence[int],
+        masks: Sequence[Value | None],
+        ahead: tuple[Pointer, Sequence[int]] | None = None,
+    ) -> None:
+        self.b, self.offsets, self.masks, self.ahead = b, offsets, masks, ahead
 
     def run(self, left: Pointer, right: Pointer, levels: Sequence[Level], sums: Sequence[Value]) -> list[Value]:
         """The sums, row by row, with all products added."""
@@ -62,9 +71,26 @@ class TileSum:
             for k in range(count):
                 sums = step(k, *sums)
             return list(sums)
+        start: Any = 0
+        if self.ahead is not None:
+            line = _LINE // self.b.bytes
+            start = count - count % line if known else count & -line
+
+            def with_prefetch(k: Any, *sums: Value) -> list[Value]:
+                self._prefetch(k)
+                return self.b.loop(k, k + line, _UNROLL, several, sums)
+
+            sums = self.b.loop(0, start, line, with_prefetch, sums)
         whole = count - count % _UNROLL if known else count & -_UNROLL
-        sums = self.b.loop(0, whole, _UNROLL, several, sums)
+        sums = self.b.loop(start, whole, _UNROLL, several, sums)
         return list(sums) if level.even else self.b.loop(whole, count, 1, step, sums)
+
+    def _prefetch(self, k: Any) -> None:
+        """Ask for one line of each row that comes next."""
+        assert self.ahead is not None
+        pointer, offsets = self.ahead
+        for offset in offsets:
+            self.b.prefetch(pointer + k + offset)
 
     def _step(self, left: Pointer, right: Pointer, sums: Sequence[Value]) -> list[Value]:
         b, width = self.b, len(self.masks)

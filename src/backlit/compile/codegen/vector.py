@@ -47,6 +47,11 @@ class VectorBuilder:
         self.lanes = self.target.lanes(dtype)
         self.flags = tuple(flags)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of one element of the kernel's floating type."""
+        return _BYTES[self.element]
+
     def inside(self, function: ir.Function) -> VectorBuilder:
         """A builder with the same settings for another function's first block."""
         other = copy.copy(self)
@@ -150,6 +155,11 @@ class VectorBuilder:
             return
         arguments = [value.ir, address.ir, ir.Constant(INT32, align), mask.ir]
         self.call("llvm.masked.store", ir.VoidType(), arguments, [value.type, ir.PointerType()])
+
+    def prefetch(self, address: Pointer) -> None:
+        """Ask for the cache line at an address that will be read soon."""
+        numbers = [ir.Constant(INT32, x) for x in (0, 3, 1)]  # to read, to be kept near, data
+        self.call("llvm.prefetch", ir.VoidType(), [address.ir, *numbers], [ir.PointerType()])
 
     # Arithmetic
 
