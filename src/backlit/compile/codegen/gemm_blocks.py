@@ -15,6 +15,8 @@ from .vector import VectorBuilder
 
 _TOGETHER = 8  # tiles of rows that are packed at a time: as many cache lines of A hold their elements of one row
 
+_SIDE_BY_SIDE = 4  # panels of B that are packed at a time
+
 
 def pack_panel(b: VectorBuilder, spec: Gemm, panel: Panel, source: Pointer, packed: Pointer, depth: int) -> None:
     """``depth`` rows of one panel, from its first element."""
@@ -73,9 +75,27 @@ class BlockedProduct:
         b, beyond = self.b, first + self.cut.panels_a_block
         end = min(beyond, stop) if isinstance(beyond, int) else b.minimum(beyond, stop)
         if self.packs is not None:
-            b.loop(first, end, 1, lambda j: self._pack(j, first, panel, run))
+            self._pack_block(first, end, panel, run)
         for top, bottom, rows in self.cut.row_groups(self.spec.m):
             b.loop(top, bottom, rows, lambda i, rows=rows: self._row(i, rows, first, end, panel, run))
+
+    def _pack_block(self, first: Any, end: Any, panel: Panel, run: _Run) -> None:
+        """A block of panels; where columns are neighbours several at a time, for longer runs in memory."""
+        several = self.spec.b_strides[1] == 1 and panel.columns == self.cut.width
+        whole = first + ((end - first) & -_SIDE_BY_SIDE) if several else first
+        self.b.loop(first, whole, _SIDE_BY_SIDE, lambda j: self._pack_together(j, first, run))
+        self.b.loop(whole, end, 1, lambda j: self._pack(j, first, panel, run))
+
+    def _pack_together(self, j: Any, first: Any, run: _Run) -> None:
+        width, down, depth = self.cut.width, self.spec.b_strides[0], run.depth
+        assert self.packs is not None
+        self.packs.call(
+            ("together", depth),
+            [self.right + j * width + run.begin * down, self._place(j, first)],
+            lambda b, source, packed: pack_narrow(
+                b, source, down, depth, [width] * _SIDE_BY_SIDE, _SIDE_BY_SIDE * width, packed, max(self.cut.depths)
+            ),
+        )
 
     def _pack(self, j: Any, first: Any, panel: Panel, run: _Run) -> None:
         """One panel of this run into the workspace, where it stays in cache while all rows use it."""

@@ -22,6 +22,7 @@ _SUMS_BYTES = 128 * 1024  # of scalar products that wait on the stack for the ep
 _ROWS_BYTES = 32 * 1024  # of A that scalar products go over again and again: a first-level cache
 _AGAIN_BYTES = 128 * 1024  # of B that scalar products go over once for every few rows
 _WAYS = 8  # rows that a first-level cache holds although they alias
+_SPREAD, _FEW = 512, 64  # rows of B so many bytes apart, and so many, leave each other no room in such a cache
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
 
@@ -177,6 +178,7 @@ def _tiled(spec: Gemm, target: Target) -> Plan:
     tiles = math.ceil(spec.m / rows)
     depths = _depths(spec.k) if tiles > 1 else (spec.k,)
     again = spec.m > 1 and (len(panels) >= 3 or rows > _WAYS)
+    evicted = tiles > 1 and spec.b_strides[0] * itemsize % _SPREAD == 0 and depths[0] >= _FEW
     along, across = spec.a_strides[1] == 1, spec.b_strides[1] != 1
     return Plan(
         lanes,
@@ -184,7 +186,7 @@ def _tiled(spec: Gemm, target: Target) -> Plan:
         rows,
         depths,
         panels_a_block=max(1, _BLOCK_BYTES // (depths[0] * panels[0].vectors * lanes * itemsize)),
-        pack_b=spec.b_packed or across or (tiles >= 8 and len(panels) > 1),
+        pack_b=spec.b_packed or across or (len(panels) > 1 and (tiles >= 8 or evicted)),
         copy_a=along and again and spec.a_strides[0] * itemsize % _ALIASING == 0,
         pack_a=not along and again and spec.a_strides[0] == 1,
         prefetch_a=along and tiles > 1 and spec.m * spec.k * itemsize >= _NEAR_BYTES,
