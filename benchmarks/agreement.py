@@ -32,7 +32,8 @@ def first_losses(
         except Exception as error:
             if name != optional:
                 raise
-            notes.append(f"{name} cannot run here: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
+            reason = " ".join(str(error).split())[:200]
+            notes.append(f"{name} cannot run here: {type(error).__name__}: {reason}")
             del contestants[name]
     return losses, notes
 
