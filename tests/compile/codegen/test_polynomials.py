@@ -40,6 +40,10 @@ def erfc_scaled(t):
     return mpmath.erfc(x) * mpmath.exp(x * x)
 
 
+def log_erfc(x):
+    return mpmath.log(mpmath.erfc(x), 2) / x
+
+
 def at(x):
     return (x - 3) / (x + 3)
 
@@ -56,6 +60,7 @@ CASES = [
     (polynomials.ERF, FLOAT, erf_rest, 0.0, 1.0, lambda z: 1, 2e-9),
     (polynomials.ERF, DOUBLE, erf_rest, 0.0, 1.0, lambda z: 1, 2e-17),
     (polynomials.ERFC, FLOAT, erfc_scaled, at(0.5), at(10.1), lambda t: 1 / erfc_scaled(t), 9e-9),
+    (polynomials.LOG_ERFC, FLOAT, log_erfc, 1.0, 4.0, lambda x: x * mpmath.erfc(x) * mpmath.log(2), 3e-9),
     (polynomials.ERFC, DOUBLE, erfc_scaled, at(0.5), at(27.3), lambda t: 1 / erfc_scaled(t), 5e-17),
 ]
 

@@ -1,13 +1,14 @@
 """The error function and its complement.
 
 Near 0, erf is a polynomial; further out erfc(x) = e^(−x²) W((x − 3)/(x + 3)) with a polynomial W, and x² is taken to
-twice the precision, so that the complement is right far into its tail.
+twice the precision, so that the complement is right far into its tail. Where only 1 − erfc is asked for, in float32,
+the complement is 2^(x P(x)) with a polynomial P: no division, and right to what is left of it beside 1.
 """
 
 from __future__ import annotations
 
-from .exponential import exp
-from .polynomials import ERF, ERFC, horner
+from .exponential import exp, exp2_normal
+from .polynomials import ERF, ERFC, LOG_ERFC, horner
 from .values import DOUBLE, FLOAT, Value
 from .vector import VectorBuilder
 
@@ -32,8 +33,14 @@ def erf(b: VectorBuilder, x: Value) -> Value:
     """erf x."""
     with b.flagged():
         size = b.intrinsic("fabs", x)
-        far = b.intrinsic("copysign", 1.0 - _tail(b, b.maximum(size, 0.5)), x)
-        return b.where(size < 1.0, _near(b, x), far)
+        left = _left(b, size) if x.element == FLOAT else _tail(b, b.maximum(size, 0.5))
+        return b.where(size < 1.0, _near(b, x), b.intrinsic("copysign", 1.0 - left, x))
+
+
+def _left(b: VectorBuilder, x: Value) -> Value:
+    """erfc for x ≥ 1 with small absolute error."""
+    x = b.minimum(x, 4.0)
+    return exp2_normal(b, x * horner(b, x, LOG_ERFC[x.element]))
 
 
 def erfc(b: VectorBuilder, x: Value) -> Value:

@@ -89,6 +89,13 @@ def exp2(b: VectorBuilder, x: Value) -> Value:
         return scaled(b, _expm1_reduced(b, (x - whole) * math.log(2)) + 1.0, n)
 
 
+def exp2_normal(b: VectorBuilder, x: Value) -> Value:
+    """2ˣ where that is a normal number."""
+    with b.flagged():
+        whole, n = _nearest(b, x)
+        return (_expm1_reduced(b, (x - whole) * math.log(2)) + 1.0) * power_of_two(b, n, x.element)
+
+
 def expm1(b: VectorBuilder, x: Value) -> Value:
     """eˣ − 1 without cancellation: 2ⁿ (eʳ − 1) + (2ⁿ − 1), all halved so that the largest n does not overflow."""
     with b.flagged():
@@ -117,4 +124,4 @@ def sigmoid(b: VectorBuilder, x: Value) -> Value:
         return b.where(x >= 0, x.like(1.0), e) / (e + 1.0)
 
 
-__all__ = ["exp", "exp2", "expm1", "power_of_two", "scaled", "sigmoid", "tanh"]
+__all__ = ["exp", "exp2", "exp2_normal", "expm1", "power_of_two", "scaled", "sigmoid", "tanh"]
