@@ -197,6 +197,26 @@ def test_views_of_views_and_products_with_one_disappear() -> None:
     assert program.outputs == [x] and not program.body
 
 
+def test_layers_on_sequences_compute_in_the_products_rows() -> None:
+    b, shapes = Builder(), [(2, 3, 4), (4, 5), (5,), (2, 3, 1)]
+    x, w, bias, mask = (Value(shape, FLOAT) for shape in shapes)
+    y = b.reshape(b.matmul(b.reshape(x, (6, 4)), w), (2, 3, 5))
+    z = b.elementwise("tanh", b.elementwise("mul", b.elementwise("add", y, bias), mask))
+    rows = b.reduce("sum", z, (0, 1))
+    program = Program([x, w, bias, mask], b.body, [z, rows])
+    changed = optimised(program)
+    assert_alike(program, changed)
+    found = {i.opcode: i.operands[0].shape for i in changed.body if i.opcode in ("add", "mul", "tanh", "reduce")}
+    assert found == dict.fromkeys(("add", "mul", "tanh", "reduce"), (6, 5))
+
+
+def test_what_differs_within_merged_dimensions_stays_apart() -> None:
+    b, x, w, places = Builder(), Value((2, 3, 4), FLOAT), Value((4, 5), FLOAT), Value((3, 5), FLOAT)
+    y = b.elementwise("add", b.reshape(b.matmul(b.reshape(x, (6, 4)), w), (2, 3, 5)), places)
+    changed = optimised(Program([x, w, places], b.body, [y]))
+    assert [i.result.shape for i in changed.body if i.opcode == "add"] == [(2, 3, 5)]
+
+
 def test_malformed_programs_are_noticed() -> None:
     x, y = Value((2,), FLOAT), Value((2,), FLOAT)
     with pytest.raises(MalformedProgramError, match="not made before"):

@@ -8,6 +8,7 @@ from .constant_folding import with_folded_constants
 from .dead_code import without_dead_code
 from .pooled_convolutions import with_pooled_convolutions
 from .simplify import simplified
+from .spaces import with_products_spaces
 
 PASSES = (
     without_dead_code,
@@ -16,6 +17,9 @@ PASSES = (
     without_repetitions,
     without_dead_code,
     with_pooled_convolutions,
+    with_products_spaces,
+    without_repetitions,
+    without_dead_code,
 )
 
 
