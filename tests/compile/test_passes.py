@@ -168,6 +168,13 @@ def test_random_programs_have_their_meaning_as_native_code(program: Program) -> 
         np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12 * max(1.0, float(np.abs(a).max(initial=0.0))))
 
 
+def test_a_sum_over_rows_that_cannot_be_walked_as_one() -> None:
+    b, x, y = Builder(), Value((5, 33), FLOAT), Value((33,), FLOAT)
+    program = Program([x, y], b.body, [b.reduce("sum", b.elementwise("add", x, y)), b.reduce("max", x)])
+    for wanted, found in zip(flat(interpret(program, arrays_for(program))), flat(native(program)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 # -- single passes --------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +202,21 @@ def test_views_of_views_and_products_with_one_disappear() -> None:
     z = b.elementwise("mul", y, 1.0)
     program = without_dead_code(simplified(Program([x], b.body, [z])))
     assert program.outputs == [x] and not program.body
+
+
+def test_the_slope_of_an_activation_is_what_its_loop_keeps() -> None:
+    linear, narrow = bl.nn.Linear(4, 6, dtype=np.float64), bl.nn.Linear(6, 2, dtype=np.float64)
+
+    def gradients(x: Any) -> Any:
+        y = narrow(bl.nn.functional.gelu(linear(x)))
+        return bl.autograd.grad(y.square().sum(), [*linear.parameters(), *narrow.parameters()])
+
+    built = build(captured(gradients, bl.tensor(np.ones((2, 3, 4)))), {})
+    forward, back = (
+        next(g for g in built.order.groups if any(m.opcode == name for m in g.members)) for name in ("erf", "gated")
+    )
+    kept = [m.result for m in forward.members if m.result in built.order.stored]
+    assert len(kept) == 2 and {m.opcode for m in back.members} == {"matmul", "gated", "reduce"}
 
 
 def test_layers_on_sequences_compute_in_the_products_rows() -> None:

@@ -8,7 +8,7 @@ from ..codegen.gemm_plan import plan
 from ..codegen.target import host_target
 from ..ir.layout import Layout
 from ..ir.program import Instruction, Value
-from ..loops.fusion import Group
+from ..loops.groups import Group
 from .products import product_of
 
 BARRIER = 2_000.0

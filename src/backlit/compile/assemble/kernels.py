@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ir.layout import Layout, broadcast_strides
 from ..ir.program import Instruction, Value
-from ..loops.fusion import Group
+from ..loops.groups import Group
 from ..loops.kernel import (
     Access,
     Computed,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..ir.layout import Layout, broadcast_strides
 from ..ir.program import Instruction, Value
-from ..loops.fusion import Group
+from ..loops.groups import Group
 from .costs import BARRIER, repacking, work
 from .cuts import Cut, Shares, cut_of, shares
 from .products import matrix_strides

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..ir.layout import Layout, row_major
 from ..ir.program import Program, Value
-from ..loops.fusion import Group
+from ..loops.groups import Group
 from ..passes.dead_code import has_effect
 
 ALIGNMENT = 64

@@ -12,7 +12,7 @@ from ..codegen.target import Target
 from ..ir.layout import Layout
 from ..ir.program import Instruction, Value
 from ..leaves.leaf import Leaf
-from ..loops.fusion import Group
+from ..loops.groups import Group
 from ..loops.kernel import Access, Constant, Kernel, Load, Reduction, Store, shared_out
 from .kernels import kernel_of
 from .natives import FinishedProduct, Loop, Place, Product, Task, moved, product_workspace

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..assemble.build import Built
 from ..ir.program import Instruction, Value
-from ..loops.fusion import Group
+from ..loops.groups import Group
 from .names import Names
 from .titles import places, title, work_name
 

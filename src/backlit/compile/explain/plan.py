@@ -12,7 +12,7 @@ import numpy as np
 from ..assemble import regions as assembled
 from ..assemble.build import Built
 from ..ir.program import Instruction, Value
-from ..loops.fusion import Group
+from ..loops.groups import Group
 from .names import Names
 from .titles import places, title, work_name
 

@@ -3,44 +3,33 @@
 Instructions are taken from the last to the first. One that computes over the same index space as a loop that takes its
 result, element by element, joins that loop: the value then lives in a register, and is stored only where somebody else
 needs it. Among several loops it joins the one that runs first, and none where that would make two loops wait for each
-other. So values are computed as late as possible, next to where they are used. In the end loops that read the same
+other. So values are computed as late as possible, next to where they are used; unless fewer must be kept when they are
+computed early (:mod:`.early`). Then products join the loops that finish them, and in the end loops that read the same
 values over the same space are put together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from ..ir.layout import VIEWS, Layout, broadcast_strides
 from ..ir.primitives import MEANING
 from ..ir.program import Instruction, Program, Value
-
-FREE = frozenset({"constant", "iota"})
-"""What is written into each loop that needs it, rather than computed anywhere."""
-
+from .early import compute_early
+from .groups import FREE, Group
 
 STREAMS = 2
 """Arrays of a product's size that a loop on its tiles may read. Tiles touch memory in short pieces of many rows; a loop
 that reads more (an optimizer's update) is quicker by itself, straight through."""
 
+LONG = frozenset({"exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "tanh", "erf", "erfc", "pow", "sin", "cos"})
+"""Functions of many instructions. After the tiles of a product, whose registers they would have to share, they take
+longer than in a loop of their own."""
+
 
 def in_loops(instruction: Instruction) -> bool:
     """Whether an instruction is computed by a loop over elements."""
     return instruction.opcode in MEANING or instruction.opcode in ("cast", "copy", "move", "reduce")
-
-
-class Group:
-    """Instructions that run together: a loop, or one instruction of another kind."""
-
-    __slots__ = ("members", "space")
-
-    def __init__(self, members: Iterable[Instruction], space: tuple[int, ...] | None) -> None:
-        self.members = list(members)
-        self.space = space
-
-    def __repr__(self) -> str:
-        return f"<{'×'.join(map(str, self.space or ())) or 'one'}: {', '.join(m.opcode for m in self.members)}>"
 
 
 def space_of(instruction: Instruction) -> tuple[int, ...]:
@@ -87,13 +76,14 @@ class _Fusion:
                 group = Group([], space_of(instruction))
             group.members.insert(0, instruction)
             self.group[instruction] = group
+        compute_early(self)
+        self.join_products()
         self.merge()
         return list(dict.fromkeys(self.group[i] for i in self.program.body if i in self.group))
 
     def joinable(self, instruction: Instruction) -> Group | None:
         """The loop that an instruction joins, if there is one."""
-        product = instruction.opcode == "matmul"
-        if instruction.opcode == "reduce" or not (product or in_loops(instruction)):
+        if instruction.opcode == "reduce" or not in_loops(instruction):
             return None
         users = self.users.get(instruction.result, [])
         if any(user.opcode == "move" for user, _ in users):
@@ -102,23 +92,36 @@ class _Fusion:
         for group in groups:
             if group.space != instruction.result.shape:
                 continue
-            inside = [direct and user.opcode != "matmul" for user, direct in users if self.group[user] is group]
+            inside = [direct for user, direct in users if self.group[user] is group]
             others = [other for other in groups if other is not group]
-            if product and (others or not self.takes_product(group, instruction)):
-                continue
             if all(inside) and not any(self.waits_for(group, other) for other in others):
                 return group
         return None
 
+    def join_products(self) -> None:
+        """Let products be finished by the loops that alone take their results."""
+        for product in reversed(self.program.body):
+            if product.opcode != "matmul":
+                continue
+            users = self.users.get(product.result, [])
+            groups = list(dict.fromkeys(self.group[user] for user, _ in users))
+            if len(groups) == 1 and all(direct for _, direct in users) and self.takes_product(groups[0], product):
+                groups[0].members.insert(0, product)
+                self.group[product] = groups[0]
+
     def takes_product(self, group: Group, product: Instruction) -> bool:
         """Whether a loop can run on the tiles of a product: it has none yet, and walks along rows as tiles do."""
-        if product.result.ndim != 2 or any(m.opcode == "matmul" for m in group.members):
+        if product.result.ndim != 2 or group.space != product.result.shape:
+            return False
+        if any(m.opcode in ("matmul", "move") for m in group.members):
             return False
         own = {v for m in group.members for v in m.results}
         streams = {self.root(o) for m in group.members for o in m.operands if o.shape == group.space}
         if len(streams - own) - 1 > STREAMS:
             return False
         for member in group.members:
+            if member.opcode in LONG:
+                return False
             if any(v.dtype != product.result.dtype and v.kind != "b" for v in (*member.operands, *member.results)):
                 return False
             for operand in member.operands:
