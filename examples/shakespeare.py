@@ -106,14 +106,14 @@ def loss_of(lib, model, inputs, targets):
     return lib.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
 
 
-def validation_loss(lib, model, text, batches=100):
-    """The mean loss over the same windows each time."""
+def validation_loss(lib, loss, text, batches=100):
+    """The mean of ``loss(inputs, targets)`` over the same windows each time."""
     rng = np.random.default_rng(1)
     losses = []
     with lib.no_grad():
         for _ in range(batches):
             inputs, targets = text.batch(text.validation, rng)
-            losses.append(float(loss_of(lib, model, lib.tensor(inputs), lib.tensor(targets))))
+            losses.append(float(loss(lib.tensor(inputs), lib.tensor(targets))))
     return float(np.mean(losses))
 
 
@@ -140,8 +140,12 @@ def train(lib, text, steps=2000, compiled=True, every=250, seed=0):
     groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
     optimizer = lib.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99), fused=True)
     step = training_step(lib, model, optimizer)
+
+    def evaluate(inputs, targets):
+        return loss_of(lib, model, inputs, targets)
+
     if compiled:
-        step = lib.compile(step)
+        step, evaluate = lib.compile(step), lib.compile(evaluate)
     rng = np.random.default_rng(seed)
     spent = 0.0
     with Progress(
@@ -157,7 +161,7 @@ def train(lib, text, steps=2000, compiled=True, every=250, seed=0):
             spent += time.perf_counter() - start
             progress.advance(bar)
             if (number + 1) % every == 0 or number + 1 == steps:
-                held_out = validation_loss(lib, model, text)
+                held_out = validation_loss(lib, evaluate, text)
                 progress.console.print(
                     f"step {number + 1}/{steps}  training loss {loss.item():.3f}  validation loss {held_out:.3f}  "
                     f"{spent:.0f} s, {1000 * spent / (number + 1):.1f} ms a step",
