@@ -97,3 +97,24 @@ def test_who_needs_all_rows_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sum_over_the_shared_rows_is_put_together_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     x = bl.randn(4096, 3)
     assert parts_of(monkeypatch, lambda x: x.exp().sum(0), x) == [(2, 1)]
+
+
+def test_checks_run_before_what_they_have_to_allow() -> None:
+    """Weight gradients and updates would otherwise all wait for the check of the embedding, behind everything else."""
+    table, w = bl.nn.Embedding(9, 16), bl.nn.Linear(16, 9)
+    optimizer = bl.optim.Adam([*table.parameters(), *w.parameters()])
+
+    def step(x: Any, y: Any) -> Any:
+        loss = bl.nn.functional.cross_entropy(w(table(x)), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = bl.compile(step)
+    for _ in range(2):
+        compiled(bl.randint(0, 9, (12,)), bl.randint(0, 9, (12,)))
+    built = compiled._latest().executable.built
+    groups = [[m.opcode for m in region.groups[0].members] for region in built.regions]
+    checks = [i for i, opcodes in enumerate(groups) if opcodes == ["require"]]
+    assert checks and max(checks) < next(i for i, opcodes in enumerate(groups) if "exp" in opcodes)

@@ -17,6 +17,10 @@ from ..passes.dead_code import has_effect
 
 ALIGNMENT = 64
 
+_NEAR_THE_END = 2
+"""Groups with so few others behind them (a weight gradient and its update) run as soon as they can: what they take
+is in the cache, and its memory is free earlier."""
+
 
 class Schedule(NamedTuple):
     """Groups in order, and for each write whether it happens in place (the value is made in the input's memory)."""
@@ -124,10 +128,20 @@ class _Order:
                 after.setdefault(before, []).append(group)
         first = {group: min(self.position[m] for m in group.members) for group in self.groups}
         made: dict[Group, int] = {}
+        checked = self._checked()
+        left = self._left(after)
         ready = [group for group in self.groups if not missing[group]]
         order: list[Group] = []
         while ready:
-            group = min(ready, key=lambda g: (-max([made[b] for b in self.before[g]], default=-1), first[g]))
+            group = min(
+                ready,
+                key=lambda g: (
+                    g not in checked,
+                    left[g] > _NEAR_THE_END,
+                    -max([made[b] for b in self.before[g]], default=-1),
+                    first[g],
+                ),
+            )
             ready.remove(group)
             made[group] = len(order)
             order.append(group)
@@ -136,6 +150,29 @@ class _Order:
                 if not missing[following]:
                     ready.append(following)
         return order
+
+    def _left(self, after: dict[Group, list[Group]]) -> dict[Group, int]:
+        """How many groups follow each one, at most, until nothing more follows."""
+        found: dict[Group, int] = {}
+        missing = {group: len(after.get(group, ())) for group in self.groups}
+        ready = [group for group in self.groups if not missing[group]]
+        while ready:
+            group = ready.pop()
+            found[group] = 1 + max((found[following] for following in after.get(group, ())), default=-1)
+            for before in self.before[group]:
+                missing[before] -= 1
+                if not missing[before]:
+                    ready.append(before)
+        return found
+
+    def _checked(self) -> set[Group]:
+        """Checks and what they need. They run first: updates wait for them, and their gradients should not."""
+        found, stack = set(self.checks), self.checks
+        while stack:
+            more = [before for before in self.before[stack.pop()] if before not in found]
+            found.update(more)
+            stack += more
+        return found
 
 
 def schedule(program: Program, groups: list[Group], layouts: dict[Value, Layout]) -> Schedule:
