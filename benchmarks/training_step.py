@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
 from typing import Any
 
 from apart import Failed, apart, hand_back, keep
@@ -42,7 +41,7 @@ def measured(name: str, threads: int, rounds: int, seconds: float, torch_compile
     times = in_turns({**steps, PRODUCT: _product()}, rounds, seconds)
     product = times.pop(PRODUCT)
     plan = own.func.profile(*own.args)
-    alone = _in_a_row(own)
+    whole = plan.seconds + plan.around
     return {
         "workload": name,
         "threads": threads,
@@ -58,8 +57,8 @@ def measured(name: str, threads: int, rounds: int, seconds: float, torch_compile
         "losses": losses,
         "flops": plan.flops,
         "product": 2 * SIZE**3 / float(np.median(product)),
-        "regions": _longest(plan, max(alone, plan.seconds)),
-        "around": max(0.0, 1 - plan.seconds / alone),
+        "regions": _longest(plan, whole),
+        "around": plan.around / whole,
         "notes": notes,
     }
 
@@ -71,18 +70,6 @@ def _product() -> Any:
     a, b = np.random.default_rng(0).random((2, SIZE, SIZE), dtype=np.float32)
     out = np.empty_like(a)
     return lambda: np.matmul(a, b, out=out)
-
-
-def _in_a_row(step: Any, calls: int = 50) -> float:
-    """Median seconds of calls in a row, as the profile makes them: without the other engines' turns in between."""
-    import numpy as np
-
-    times = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def _longest(plan: Any, total: float) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def test_the_plan_counts_work_and_memory() -> None:
     assert plan.arena == step._latest().executable.arena.size
     products = 2 * 8 * (6 * 8 + 8 * 4) + 2 * 8 * (4 * 8) + 2 * 8 * (4 * 8 + 8 * 6)
     assert products <= sum(r.flops for r in plan.regions) <= 3 * products
-    assert sum(r.flops for r in plan.regions) == plan.flops and plan.seconds is None
+    assert sum(r.flops for r in plan.regions) == plan.flops and plan.seconds is plan.around is None
     assert [r.least for r in plan.longest()] == sorted([r.least for r in plan.regions], reverse=True)[:10]
     assert "arena" in str(plan) and all(r.least > 0 or not r.flops for r in plan.regions)
 
@@ -81,6 +81,7 @@ def test_a_profile_makes_steps_and_measures_them() -> None:
     plan = step.profile(x, y, steps=5)
     assert training.optimizer.state_dict()["state"][0]["step"].item() > before + 5
     assert all(r.seconds is not None and 0 <= r.seconds < 1 for r in plan.regions)
+    assert plan.around is not None and 0 <= plan.around < 0.1 and "µs around it" in str(plan)
     assert plan.seconds == sum(r.seconds for r in plan.regions if r.seconds is not None)
     shares = [float(line.split("%")[0].split()[-1]) for line in str(plan).splitlines() if "%" in line]
     assert len(shares) == len(plan.regions) and abs(sum(shares) - 100) < 0.1 * len(shares)

@@ -53,10 +53,17 @@ class Region(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The regions of a step in order, and the bytes of its arena: the memory between inputs and results."""
+    """The regions of a step in order, and what belongs to the step as a whole.
+
+    Attributes:
+        regions: in the order in which they run.
+        arena: bytes of the memory between inputs and results.
+        around: measured seconds of a call beyond its regions: looking at arguments and surroundings, counting the step.
+    """
 
     regions: list[Region]
     arena: int
+    around: float | None = None
 
     @property
     def flops(self) -> int:
@@ -70,7 +77,7 @@ class Plan(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """The measured time, where it was."""
+        """The measured time of all regions, where it was."""
         times = [r.seconds for r in self.regions if r.seconds is not None]
         return sum(times) if times else None
 
@@ -89,6 +96,7 @@ class Plan(NamedTuple):
         end += f"{self.least * 1e6:.1f} µs"
         if total:
             end += f"; measured {total * 1e6:.1f} µs, {self.flops / total * 1e-9:.1f} GFLOP/s"
+            end += f", and {(self.around or 0.0) * 1e6:.1f} µs around it"
         return "\n".join([*lines, end])
 
 
@@ -99,13 +107,13 @@ def _measured(region: Region, total: float | None) -> str:
     return f"{region.seconds * 1e6:>10.1f}{share:>7}{rate:>9.1f}"
 
 
-def planned(built: Built, seconds: list[float] | None = None) -> Plan:
-    """The plan of a built program, with measured times beside it where they are given."""
+def planned(built: Built, seconds: list[float] | None = None, around: float | None = None) -> Plan:
+    """The plan of a built program, with measured times of regions and around them where they are given."""
     names = Names(built)
     regions = [_region(region, built, names) for region in built.regions]
     if seconds is not None:
         regions = [r._replace(seconds=s) for r, s in zip(regions, seconds, strict=True)]
-    return Plan(regions, built.arena.size)
+    return Plan(regions, built.arena.size, around)
 
 
 def _region(region: assembled.Region, built: Built, names: Names) -> Region:

@@ -14,16 +14,16 @@ from .plan import Plan, planned
 
 
 def profiled(binding: Binding, arguments: Sequence[Tensor], steps: int) -> Plan:
-    """Run a step ``steps`` times with code that reads the processor's clock between regions."""
+    """Run a step ``steps`` times with code that reads the processor's clock between regions, after once to warm up."""
     clocked = bound(binding.capture, clocked=True)
-    clocked.call(arguments)
-    readings = []
-    first = clocked.executable.clock[0]
-    begin = time.perf_counter()
-    for _ in range(steps):
+    starts, readings, calls = [], [], []
+    for _ in range(steps + 1):
+        starts.append(time.perf_counter())
         clocked.call(arguments)
-        readings.append(np.diff(clocked.executable.clock))
-    seconds = time.perf_counter() - begin
-    ticks = int(clocked.executable.clock[0] - first)
-    # From the first region of one call to that of the last lie as many steps as were made: that gives the clock's rate.
-    return planned(clocked.executable.built, (np.median(readings, axis=0) * (seconds / max(ticks, 1))).tolist())
+        calls.append(time.perf_counter() - starts[-1])
+        readings.append(clocked.executable.clock.copy())
+    # From the start of the first call to that of the last, in seconds and in ticks: that gives the clock's rate.
+    rate = (starts[-1] - starts[0]) / max(int(readings[-1][0] - readings[0][0]), 1)
+    inside = np.diff(readings[1:], axis=1) * rate
+    around = max(0.0, float(np.median(calls[1:] - inside.sum(axis=1))))
+    return planned(clocked.executable.built, np.median(inside, axis=0).tolist(), around)
