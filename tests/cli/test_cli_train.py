@@ -86,6 +86,24 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
     assert a == b != c
 
 
+def test_the_step_is_compiled_unless_eager_is_asked_for(monkeypatch):
+    from backlit.train import native
+
+    made = []
+    run = native.Native.run
+    monkeypatch.setattr(native.Native, "run", lambda self, batch: [made.append(run(self, batch)), made[-1]][1])
+    results = {}
+    for options in ("", "--eager"):
+        made.clear()
+        shown = train(f"moons --epochs 6 --layers 8 --dropout 0.1 {options} --out run{options}").stdout
+        results[options] = float(re.search(r"test accuracy +([0-9.]+)", shown)[1])
+        trained = [batch for batch in made if isinstance(batch, tuple) and len(batch) == 3]
+        assert bool(trained) == (not options)
+        assert "eagerly" not in shown
+        assert json.loads(Path(f"run{options}/config.json").read_text())["settings"]["eager"] is bool(options)
+    assert results[""] == pytest.approx(results["--eager"], abs=1.0)
+
+
 def test_nothing_is_overwritten_unless_forced():
     train("moons --epochs 1 --quiet")
     train("moons --epochs 1 --quiet")

@@ -15,6 +15,16 @@ warnings.simplefilter("always")
 with warnings.catch_warnings(record=True) as caught:
     import backlit as bl
 
+    data = bl.randn(99, 2), bl.randint(3, (99,))
+    history = bl.train.fit(bl.nn.Linear(2, 3), data, epochs=2, batch_size=1, progress=False)
+    assert not caught and len(history["loss"]) == 2
+    try:
+        bl.train.fit(bl.nn.Linear(2, 3), data, compile=True)
+    except bl.errors.OperationError as error:
+        assert "llvmlite" in str(error)
+    else:
+        raise AssertionError("fit must not go on")
+
     @bl.compile
     def double(x):
         return x * 2

@@ -187,3 +187,30 @@ def test_mistakes_are_explained(build, message):
 def test_fit_before_compile_is_explained():
     with pytest.raises(OperationError, match="compile"):
         keras.Sequential([keras.layers.Dense(1)]).fit(np.zeros((4, 2)), np.zeros(4))
+
+
+def test_jit_compile_chooses_native_code_and_the_results_are_the_same(data, monkeypatch):
+    from backlit.train import native
+
+    made = []
+    run = native.Native.run
+    monkeypatch.setattr(native.Native, "run", lambda self, batch: [made.append(run(self, batch)), made[-1]][1])
+    x, y = data.x_train[:200], data.y_train[:200]
+    losses = {}
+    for name, options in {
+        "eager": {"run_eagerly": True},
+        "never": {"jit_compile": False},
+        "always": {"jit_compile": True},
+        "auto": {},
+    }.items():
+        made.clear()
+        model = classifier(**options)
+        losses[name] = model.fit(x, y, epochs=2, verbose=0, batch_size=50).history["loss"]
+        losses[name] += [model.evaluate(x, y)[0], float(model.predict(x).mean())]
+        assert sum(batch is not None for batch in made) == (8 + 7 + 7 if name == "always" else 0)
+    assert losses["eager"] == losses["never"] == losses["auto"]
+    assert losses["always"] == pytest.approx(losses["eager"], rel=1e-4)
+    with pytest.raises(OperationError, match="exclude"):
+        classifier(run_eagerly=True, jit_compile=True)
+    with pytest.raises(OperationError, match="jit_compile"):
+        classifier(jit_compile="yes")

@@ -121,7 +121,7 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
     outputs = [tracer.value_of(x) for x in tensors]
     gradients: list[tuple[Source, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
-    for leaf in tracer.gradients.values():
+    for leaf in filter(tracer.outlives, tracer.gradients.values()):
         kept = keep_gradients or id(leaf) not in updated
         gradients.append((_source_of(tracer, leaf), None if leaf._grad is None else len(outputs) if kept else -1))
         if leaf._grad is not None and kept:
@@ -149,7 +149,7 @@ def _captured(
         tracer.surroundings.guards,
         shared_memory(tracer, [target for target, _ in program.writes]),
         [requires_gradient(source, arguments) for source in sources],
-        [_source_of(tracer, leaf) for leaf in tracer.entry_gradients.values()],
+        [_source_of(tracer, leaf) for leaf in filter(tracer.outlives, tracer.entry_gradients.values())],
         gradients,
         tracer.updates,
         rebuild,

@@ -212,6 +212,10 @@ class Tracer:
         if leaf._grad is None:
             self.entry_gradients[id(leaf)] = leaf
 
+    def outlives(self, leaf: Tensor) -> bool:
+        """Whether a leaf was there before the function was called, so that its gradient is an effect."""
+        return id(leaf) not in self.made_inside or self.surroundings.find(leaf) is not None
+
     def cleared(self, leaf: Tensor) -> None:
         """A leaf's gradient was set to None."""
         self.gradients[id(leaf)] = leaf
