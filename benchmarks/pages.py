@@ -61,7 +61,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def _judged(value: float, aim: float) -> str:
-    return f"**{value:.2f}**" if round(value, 2) <= aim else f"{value:.2f}"
+    return f"**{value:.2f}**" if value <= aim else f"{value:.2f}"
 
 
 def training_step(results: list[dict[str, Any]]) -> str:
@@ -74,7 +74,7 @@ def training_step(results: list[dict[str, Any]]) -> str:
         rows.append(
             [result["workload"], *times, _judged(found[0], result["aim"]), f"{found[1]:.2f}", f"≤ {result['aim']:.2f}"]
         )
-        if round(found[0], 2) > result["aim"]:
+        if found[0] > result["aim"]:
             missed.append(
                 f"{result['workload']} ({found[0]:.2f} of {best_peer(result)}'s time, wanted {result['aim']:.2f})"
             )
