@@ -165,11 +165,12 @@ def plan(spec: Gemm, target: Target) -> Plan:
     tiled = _tiled(spec, target)
     if spec.b_strides[1] == 1 or spec.a_strides[1] != 1 or spec.b_packed:
         return tiled
+    plain = replace(tiled, depths=(spec.k,), pack_b=False, copy_a=False, prefetch_a=False)
     if _dots_pay(spec, target):
-        return replace(tiled, pack_b=False, copy_a=False, prefetch_a=False, dots=True)
+        return replace(plain, dots=True)
     if _turning_pays(spec, tiled.lanes):
         product = _turned(spec, tiled.lanes)
-        return replace(tiled, depths=(spec.k,), turned=(product, _tiled(product, target)))
+        return replace(plain, turned=(product, _tiled(product, target)))
     return tiled
 
 
