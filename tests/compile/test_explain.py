@@ -30,7 +30,7 @@ def test_loops_name_lines_parameters_and_writes() -> None:
 
 def test_a_step_is_told_with_names_of_arguments_modules_and_what_is_updated() -> None:
     text = trained()[1].explain()
-    assert "## net.0, net.1: product, add, maximum" in text and "t1 = x @ net.0.weight.T" in text
+    assert "## net.0, net.1: product, add, maximum" in text and " = x @ net.0.weight.T" in text
     assert "## update of net.0.weight" in text and "update of net.0.weight.exp_avg" not in text
     assert "positions == y" in text, "dimensions of one element are left out"
     assert "## gradient of net.0: product" in text and "(net.0, gradient)" in text

@@ -103,3 +103,22 @@ for i in range(30):
     runs = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
     assert [run.wait(60) for run in runs] == [0, 0, 0]
     assert len(list(folder.iterdir())) == 30
+
+
+def test_code_on_disk_is_found_without_writing_llvm(tmp_path, monkeypatch):
+    """Writing a module down takes longer than all the rest of a warm start."""
+    import backlit as bl
+    from backlit.compile.assemble import build
+
+    monkeypatch.setenv("BACKLIT_CACHE", str(tmp_path))
+    x = bl.tensor([1.0, 2.0, 3.0])
+
+    def once():
+        f = bl.compile(lambda x: (x * x + 2.0).sum())
+        return [float(f(x)) for _ in range(2)]
+
+    emitted = []
+    emit = build.emit_module
+    monkeypatch.setattr(build, "emit_module", lambda *a: emitted.append(1) or emit(*a))
+    assert once() == once() == [20.0, 20.0]
+    assert len(emitted) == 1

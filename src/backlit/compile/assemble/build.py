@@ -14,9 +14,10 @@ from ..passes.operands import with_operands_in_memory
 from ..passes.pipeline import optimised
 from ..passes.results import with_moves, with_own_results
 from ..runtime.disk_cache import cached
-from .module import FIRST_INPUT, Assembled, Assembler
+from .module import FIRST_INPUT, emit_module
 from .natives import Place
 from .products import unreadable
+from .recipe import Recipe, recipe_of
 from .regions import Region, regions_of
 from .schedule import Arena, Schedule, plan_arena, schedule
 from .scratch import scratch_of
@@ -33,7 +34,7 @@ class Built(NamedTuple):
         regions: the same groups, those together that run without waiting for other threads.
         arena: the plan of the memory between inputs and outputs.
         places: the table entry and offset of each value that has a place in memory.
-        assembled: the LLVM module and what runs in which order.
+        recipe: what the code was made from, and what runs in which order.
         code: the loaded object.
     """
 
@@ -43,7 +44,7 @@ class Built(NamedTuple):
     regions: list[Region]
     arena: Arena
     places: dict[Value, Place]
-    assembled: Assembled
+    recipe: Recipe
     code: NativeCode
 
     @property
@@ -87,10 +88,9 @@ def build(
     slot = FIRST_INPUT + len(program.inputs) + len(program.outputs)
     places.update({value: (slot, offset) for value, offset in arena.offsets.items()})
     tasks = Tasks(layouts, makers, places, order.stored, scratch, target)
-    assembled = Assembler(tasks, layouts, places, target, slot + 1 if clocked else None).assemble(regions)
-    text = str(assembled.module)
-    code = NativeCode(cached(text, lambda: compile_object(text, target), target), assembled.entries)
-    return Built(program, layouts, order, regions, arena, places, assembled, code)
+    recipe = recipe_of(regions, tasks, layouts, places, slot + 1 if clocked else None)
+    made = cached(recipe.text, lambda: compile_object(emit_module(recipe, target), target), target)
+    return Built(program, layouts, order, regions, arena, places, recipe, NativeCode(made, recipe.stretches))
 
 
 def _ordered(program: Program, strides: dict[Value, Strides]) -> tuple[Program, dict[Value, Layout], Schedule]:
@@ -121,4 +121,4 @@ def _fixed_places(program: Program, layouts: dict[Value, Layout], order: Schedul
 
 def externs(built: Built) -> list[Instruction]:
     """The calls of Python functions, in order."""
-    return [part for part in built.assembled.sequence if isinstance(part, Instruction)]
+    return [part for part in built.recipe.sequence if isinstance(part, Instruction)]

@@ -7,18 +7,16 @@ function of its own, which the pool's threads call for its parts.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from llvmlite import ir
 
 from ..codegen.target import Target
 from ..codegen.values import DOUBLE, FLOAT
-from ..ir.layout import Layout
-from ..ir.program import Instruction, Value
 from ..runtime.pool_code import BODY_TYPE, I64, emit_parallel
-from .natives import Native, Place, Task, moved
-from .regions import Region
-from .tasks import Tasks
+from .natives import Native, Place, Task
+from .recipe import Calls, Check, Piece, Reading, Recipe, Shared
 
 POINTER = ir.PointerType()
 BYTE = ir.IntType(8)
@@ -33,14 +31,6 @@ FIRST_INPUT = 2
 """Then inputs, outputs and the arena."""
 
 _CLOCK = "llvm.readcyclecounter"
-
-
-class Assembled(NamedTuple):
-    """A module, the names of its entry points, and what runs in which order: names and extern instructions."""
-
-    module: ir.Module
-    entries: list[str]
-    sequence: list[str | Instruction]
 
 
 class _Body:
@@ -70,85 +60,51 @@ class _Body:
         return self.builder.gep(self.pointers[slot], [ir.Constant(I64, offset)], source_etype=BYTE)
 
 
-class Assembler:
-    """Writes the module."""
+def emit_module(recipe: Recipe, target: Target) -> ir.Module:
+    """The module of a recipe."""
+    return _Module(target).emit(recipe)
 
-    def __init__(
-        self,
-        tasks: Tasks,
-        layouts: dict[Value, Layout],
-        places: dict[Value, Place],
-        target: Target,
-        clock_slot: int | None = None,
-    ) -> None:
-        """``clock_slot``: the table entry of an array that takes the processor's clock before each region and at the
-        end; without one nothing is measured."""
+
+class _Module:
+    def __init__(self, target: Target) -> None:
         self.module = ir.Module("backlit")
-        self.tasks = tasks
-        self.layouts = layouts
-        self.places = places
         self.target = target
-        self.clock_slot = clock_slot
         self.functions: dict[Native, Any] = {}
-        self.entries: list[str] = []
-        self.sequence: list[str | Instruction] = []
-        self.body: _Body | None = None
 
-    def assemble(self, regions: list[Region]) -> Assembled:
-        """Emit every region."""
-        for i, region in enumerate(regions):
-            first = region.groups[0].members[0]
-            if self.clock_slot is not None:
-                self._read_clock(self._open(), i)
-            if first.opcode == "extern":
-                self._close()
-                self.sequence.append(first)
-            elif first.opcode == "require":
-                self._require(self._open(), first)
-            elif region.ways:
-                self._shared(self._open(), region, f"region{i}")
-            else:
-                for group in region.groups:
-                    self._call(self._open(), self.tasks.whole(group))
-        if self.clock_slot is not None:
-            self._read_clock(self._open(), len(regions))
-        self._close()
-        return Assembled(self.module, self.entries, self.sequence)
+    def emit(self, recipe: Recipe) -> ir.Module:
+        for name, pieces in recipe.stretches.items():
+            body = _Body(ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), name))
+            for i, piece in enumerate(pieces):
+                self._piece(body, piece, f"{name}.region{i}")
+            body.builder.ret_void()
+        return self.module
 
-    def _open(self) -> _Body:
-        if self.body is None:
-            name = f"step{len(self.entries)}"
-            self.body = _Body(ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), name))
-            self.entries.append(name)
-            self.sequence.append(name)
-        return self.body
+    def _piece(self, body: _Body, piece: Piece, name: str) -> None:
+        if isinstance(piece, Calls):
+            self._call(body, piece.tasks)
+        elif isinstance(piece, Shared):
+            self._shared(body, piece, name)
+        elif isinstance(piece, Check):
+            self._check(body, piece)
+        else:
+            self._read_clock(body, piece)
 
-    def _close(self) -> None:
-        if self.body is not None:
-            self.body.builder.ret_void()
-            self.body = None
+    def _read_clock(self, body: _Body, reading: Reading) -> None:
+        clock = self.module.globals.get(_CLOCK) or ir.Function(self.module, ir.FunctionType(I64, []), _CLOCK)
+        body.builder.store(body.builder.call(clock, []), body.pointer(reading.place))
 
-    def _read_clock(self, body: _Body, i: int) -> None:
-        assert self.clock_slot is not None
-        kind = ir.FunctionType(I64, [])
-        clock = self.module.globals.get(_CLOCK) or ir.Function(self.module, kind, _CLOCK)
-        body.builder.store(body.builder.call(clock, []), body.pointer((self.clock_slot, 8 * i)))
-
-    def _require(self, body: _Body, check: Instruction) -> None:
-        """Report and return where the operand is not 0."""
-        (operand,) = check.operands
-        assert operand.dtype is not None
-        builder, layout = body.builder, self.layouts[operand]
-        element = FLOAT if operand.dtype.itemsize == 4 else DOUBLE
-        place = moved(self.places[layout.base], layout.offset * operand.dtype.itemsize)
-        value = builder.load(body.pointer(place), typ=element)
+    def _check(self, body: _Body, check: Check) -> None:
+        """Report and return where the number is not 0."""
+        builder = body.builder
+        element = FLOAT if check.dtype == "float32" else DOUBLE
+        value = builder.load(body.pointer(check.place), typ=element)
         wrong = builder.fcmp_unordered("!=", value, ir.Constant(element, 0.0))
-        status = body.pointer((STATUS_SLOT, 0))
+        status = body.pointer((STATUS_SLOT, 0))  # here, where it is known to all that follows
         with builder.if_then(wrong, likely=False):
             builder.store(ir.Constant(I64, 1), status)
             builder.ret_void()
 
-    def _call(self, body: _Body, tasks: list[Task]) -> None:
+    def _call(self, body: _Body, tasks: Iterable[Task]) -> None:
         """Call native functions one after the other."""
         for native, places in tasks:
             body.builder.call(self._function(native), [body.pointer(place) for place in places])
@@ -163,33 +119,30 @@ class Assembler:
             made.attributes.add("noinline")
         return self.functions[native]
 
-    def _shared(self, body: _Body, region: Region, name: str) -> None:
+    def _shared(self, body: _Body, shared: Shared, name: str) -> None:
         """Let the pool's threads do the shares of a region, and put together what they give parts of."""
         control = body.builder.inttoptr(body.entry(CONTROL_SLOT, I64), I64.as_pointer())
         table = body.builder.bitcast(body.table, BODY_TYPE.args[0])
-        emit_parallel(body.builder, control, self._shares(region, name), table, region.parts)
-        for group, way in zip(region.groups, region.ways, strict=True):
-            self._call(body, self.tasks.collect(group, way))
+        emit_parallel(body.builder, control, self._shares(shared, name), table, len(shared.shares))
+        self._call(body, shared.after)
 
-    def _shares(self, region: Region, name: str) -> ir.Function:
+    def _shares(self, shared: Shared, name: str) -> ir.Function:
         """The function that does one share of a region."""
         function = ir.Function(self.module, BODY_TYPE, name)
         function.linkage = "internal"
         body = _Body(function)
-        builder = body.builder
         nothing = function.append_basic_block("none")
-        switch = builder.switch(function.args[1], nothing)
-        for part in range(region.parts):
+        switch = body.builder.switch(function.args[1], nothing)
+        for part, tasks in enumerate(shared.shares):
             block = function.append_basic_block(f"share{part}")
             switch.add_case(ir.Constant(I64, part), block)
-            builder.position_at_end(block)
+            body.builder.position_at_end(block)
             body.pointers = {}
-            for group, way in zip(region.groups, region.ways, strict=True):
-                self._call(body, self.tasks.share(group, way, part))
-            builder.ret_void()
-        builder.position_at_end(nothing)
-        builder.ret_void()
+            self._call(body, tasks)
+            body.builder.ret_void()
+        body.builder.position_at_end(nothing)
+        body.builder.ret_void()
         return function
 
 
-__all__ = ["CONTROL_SLOT", "FIRST_INPUT", "STATUS_SLOT", "Assembled", "Assembler"]
+__all__ = ["CONTROL_SLOT", "FIRST_INPUT", "STATUS_SLOT", "emit_module"]

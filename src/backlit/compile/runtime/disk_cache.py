@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import llvmlite
@@ -34,12 +35,14 @@ _SUFFIX, _UNFINISHED = ".code", ".new"
 
 
 def code_key(text: str, target: Target | None = None) -> str:
-    """The name of the code of a module: a hash of its text, the versions and the processor that it is made for."""
+    """The name of the code for what a text describes: a hash of the text, of the library's own code that turns it into
+    machine code, the versions and the processor that it is made for."""
     from ... import __version__
 
     target = target or host_target()
     parts = (
         text,
+        compiler_hash(),
         __version__,
         llvmlite.__version__,
         ".".join(map(str, llvm.llvm_version_info)),
@@ -56,8 +59,18 @@ def code_key(text: str, target: Target | None = None) -> str:
     return digest.hexdigest()
 
 
+@cache
+def compiler_hash() -> str:
+    """A hash of the compiler's source files: what a text becomes depends on them, also between two versions."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def cached(text: str, make: Callable[[], bytes], target: Target | None = None) -> bytes:
-    """The object code of a module, from the disk or made by ``make`` and kept."""
+    """The object code for what a text describes, from the disk or made by ``make`` and kept."""
     folder = cache_folder()
     if folder is None:
         return make()

@@ -54,7 +54,7 @@ class Executable:
             self._place_output(i, np.empty(*self.outputs[i]))
         self._objects: dict[Value, Any] = {}
         pointer = ctypes.cast(self.table, ctypes.c_void_p)
-        self._parts = [self._part(part, pointer) for part in built.assembled.sequence]
+        self._parts = [self._part(part, pointer) for part in built.recipe.sequence]
 
     def _find_arena(self) -> None:
         """Others may have asked for more memory, and the arena is somewhere else since."""
