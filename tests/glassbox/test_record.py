@@ -294,3 +294,13 @@ def test_not_finite_numbers_survive_json():
     log = next(n for n in data["nodes"] if n["op"] == "log")
     assert log["value"]["values"] == ["-inf", 0.0] and log["value"]["stats"]["infs"] == 1
     json.dumps(data, allow_nan=False)
+
+
+def test_results_get_the_names_that_are_given_or_held():
+    def hidden(x):
+        return bl.relu(x * 2)
+
+    x = bl.tensor([1.0, -1.0], requires_grad=True)
+    opened, kept = hidden(x), [hidden(x)]
+    rec = bl.explain((opened + kept[0]).sum(), names={"second": kept[0]})
+    assert [rec.node(name).op for name in ("opened", "second")] == ["relu", "relu"]

@@ -7,6 +7,7 @@ import backlit as bl
 from backlit.glassbox.words import terms as t
 from backlit.glassbox.words.evaluation import Unknown, evaluate
 from backlit.glassbox.words.forms import handed_down
+from backlit.glassbox.words.rule import rule
 from backlit.glassbox.words.scripts import LATEX, UNICODE
 from backlit.ops.elementwise import Elementwise, unbroadcast
 from backlit.ops.registry import REGISTRY
@@ -254,3 +255,42 @@ def test_slopes_of_elementwise_operations_write_themselves_down(name):
         for node in rec.operations:
             if issubclass(node.definition, Elementwise) and node.upstream is not None:
                 check(rec, node.op)
+
+
+@pytest.mark.parametrize(
+    ("make", "formula", "label"),
+    [
+        (lambda x: bl.relu(x), "δ ⊙ relu′(x)", "⊙ relu′"),
+        (lambda x: x @ bl.ones(3, 2), "δ bᵀ", "δ bᵀ"),
+        (lambda x: x - 1.0, "δ", "× 1"),
+        (lambda x: -x, "−δ", "× −1"),
+        (lambda x: bl.softmax(x, dim=-1), "y ⊙ (δ − Σ_row(y ⊙ δ))", ""),
+        (lambda x: F.dropout(x, 0.5), "δ ⊙ (m/(1 − p))", ""),
+    ],
+)
+def test_rules_of_edges(make, formula, label):
+    x = bl.randn(4, 3, requires_grad=True)
+    y = make(x)
+    rec = bl.explain(y.sum(), names={"y": y})
+    edge = next(e for e in rec.node("y").inputs if e.source.name == "x")
+    found = rule(edge)
+    assert found.formula.replace("input", "b") == formula
+    assert found.label.replace("input", "b") == label
+
+
+def test_rules_of_own_operations_are_not_made_up():
+    class Cube(bl.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, g):
+            return 3 * ctx.saved_tensors[0] ** 2 * g
+
+    x = bl.randn(3, requires_grad=True)
+    rec = bl.explain(Cube.apply(x).sum())
+    assert rule(rec.node("x").users[-1]) is None
+    local = rec.to_dict()["passes"][0]["edges"][-1]["local"]
+    assert local["kind"] == "unknown" and local["rule"] is None

@@ -236,6 +236,24 @@ def test_both_networks(view):
     assert page.locator(".drawing.backward").count() == 0
 
 
+def test_the_reverse_network_says_what_each_operation_does(view):
+    bl.manual_seed(0)
+    x, w = bl.randn(4, 3), bl.randn(3, 5, requires_grad=True)
+    z = x @ w
+    p = bl.sigmoid(z)
+    loss = (p**2).mean()
+    page = view(bl.explain(loss))
+    page.click("text=Both")
+    assert texts(page, ".drawing.backward .value") == ["xᵀ δ", "⊙ σ′", "⊙ (2p)", "δ/n", "seed"]
+    page.keyboard.press("End")
+    while "∂loss/∂w = ∂loss/∂z · ∂z/∂w = xᵀ δ" not in sentence(page):
+        page.keyboard.press("ArrowLeft")
+        assert not page.evaluate("backlitViewer.player.position === 0")
+    assert "δ = ∂loss/∂z" in sentence(page)
+    page.evaluate("backlitViewer.select([...backlitViewer.view.items.values()].find(i => i.node?.name === 'z'))")
+    assert "xᵀ δ" in page.locator(".panel").inner_text()
+
+
 def test_light_and_dark(view):
     ground = "getComputedStyle(document.querySelector('.backlit')).backgroundColor"
     light, dark = view(circuit(), color_scheme="light"), view(circuit(), color_scheme="dark")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -243,6 +243,10 @@ class Capture(WalkObserver):
             return known[2] if known is not None and known[0]() is tensor else None
 
         return number_of
+
+    def numbers_of(self, names: Mapping[int, str]) -> dict[int, str]:
+        """Names of nodes as names of the entries that the nodes stand for; of nodes not seen there are none."""
+        return {self._by_node[node]: name for node, name in names.items() if node in self._by_node}
 
     def noted(self) -> Iterable[tuple[int, tuple[weakref.ref[Tensor], int, int]]]:
         """Ids of tensors, each with a reference, the version seen and the number of the entry."""

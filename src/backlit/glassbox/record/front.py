@@ -16,7 +16,7 @@ from ...source import describe, mark
 from ...tensor import Tensor
 from .capture import Capture, Keep
 from .model import Record
-from .naming import name_entries, variables
+from .naming import Names, name_entries, variables
 from .replay import Rebuilt
 
 
@@ -65,7 +65,7 @@ def explain(
     walked = _was_walked(loss)
     seed = Tensor(np.ones(loss.shape, loss.dtype)) if grad is None else grad
     if walked:
-        name_entries(capture.entries, found, {})
+        name_entries(capture.entries, found.tensors, {})
         _walk_again(capture, loss, seed)
     else:
         with _watching(walkers=(capture,)):
@@ -182,10 +182,12 @@ class _watching:
         mode.observers, mode.walkers = self._before
 
 
-def finished(capture: Capture, found: Mapping[int, str], title: str) -> Record:
+def finished(capture: Capture, found: Names, title: str) -> Record:
     """The record of what a capture wrote down, named."""
-    held = {number: found[key] for key, (ref, _, number) in capture.noted() if key in found and ref() is not None}
-    name_entries(capture.entries, found, held)
+    held = capture.numbers_of(found.nodes)
+    tensors = found.tensors
+    held |= {number: tensors[key] for key, (ref, _, number) in capture.noted() if key in tensors and ref() is not None}
+    name_entries(capture.entries, tensors, held)
     rec = Record(capture.entries, capture.passes, _word(capture.keep), title)
     rec._number_of = capture.finder()
     return rec

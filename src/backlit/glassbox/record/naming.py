@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...nn.naming import _forget, _given_by_user
 from ...source import Mark, inside
@@ -40,9 +40,24 @@ class Place:
         return (self.owner, *self.operands) if self.owner and len(self.operands) + 1 == count else ()
 
 
-def variables(names: Mapping[str, Tensor] | None = None) -> dict[int, str]:
-    """Names by the id of the tensor: those given, then the variables of the frames of the user, inner ones first."""
-    found = {id(tensor): name for name, tensor in (names or {}).items()}
+class Names(NamedTuple):
+    """What the user calls tensors: by the tensor's id, and by the number of the node that computed it."""
+
+    tensors: dict[int, str]
+    nodes: dict[int, str]
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """A name for a tensor, unless it has one."""
+        self.tensors.setdefault(id(tensor), name)
+        if tensor._node is not None:
+            self.nodes.setdefault(tensor._node.id, name)
+
+
+def variables(names: Mapping[str, Tensor] | None = None) -> Names:
+    """The names given, then those of the variables of the frames of the user, inner ones first."""
+    found = Names({}, {})
+    for given, tensor in (names or {}).items():
+        found.add(given, tensor)
     frame: FrameType | None = sys._getframe(1)
     outside = 0
     while frame is not None and outside < _FRAMES:
@@ -51,7 +66,7 @@ def variables(names: Mapping[str, Tensor] | None = None) -> dict[int, str]:
             held = frame.f_locals
             for name, value in list(held.items()):
                 if isinstance(value, Tensor) and _given_by_user(name):
-                    found.setdefault(id(value), name)
+                    found.add(name, value)
             if frame.f_code.co_name == "<module>":
                 break
             _forget(frame, held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,10 @@ class Statistics:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the histogram, for JSON."""
-        numbers = asdict(self)
-        del numbers["counts"]
-        return {name: plain(value) for name, value in numbers.items()}
+        return {name: plain(getattr(self, name)) for name in _IN_JSON}
+
+
+_IN_JSON = tuple(field.name for field in fields(Statistics) if field.name != "counts")
 
 
 def _counts(finite: Array, low: float, high: float) -> tuple[int, ...]:
@@ -134,7 +135,7 @@ class Kept:
             out["histogram"] = {"low": plain(stats.min), "high": plain(stats.max), "counts": list(stats.counts)}
         if self.array is not None:
             if self.array.size <= SHOWN:
-                out["values"] = plain(self.array.tolist())
+                out["values"] = _listed(self.array)
             else:
                 out["picture"] = _picture(self.array)
         return out
@@ -149,7 +150,7 @@ def _picture(array: Array) -> dict[str, Any]:
         blocks = np.add.reduceat(down, _starts(matrix.shape[1], columns), axis=1)
         heights, widths = (_widths(n, parts) for n, parts in zip(matrix.shape, (rows, columns), strict=True))
         blocks /= np.outer(heights, widths)
-    return {"rows": rows, "columns": columns, "values": plain(_rounded(blocks).tolist())}
+    return {"rows": rows, "columns": columns, "values": _listed(_rounded(blocks))}
 
 
 def _starts(size: int, parts: int) -> Array:
@@ -168,6 +169,11 @@ def _rounded(blocks: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = np.rint(blocks * scale) / scale
     return np.where(np.isfinite(rounded), rounded, blocks)
+
+
+def _listed(array: Array) -> Any:
+    """An array as JSON can hold it; most hold nothing that JSON lacks, and looking at each entry takes long."""
+    return array.tolist() if np.isfinite(array).all() else plain(array.tolist())
 
 
 def plain(value: Any) -> Any:

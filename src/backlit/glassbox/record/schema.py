@@ -162,9 +162,20 @@ def _local(edge: Edge, numbers: Numbers) -> dict[str, Any] | None:
     try:
         small = local.kind in ("scalar", "diagonal") or _entries(local) <= MATRIX
         value = numbers(Kept(local.value)) if small and local.value is not None else None
-        return {"kind": local.kind if small else "implicit", "text": local.describe(), "value": value}
+        kind = local.kind if small else "implicit"
+        return {"kind": kind, "text": local.describe(), "value": value, "rule": _rule(edge)}
     except (BacklitError, *FAULTS) as error:
-        return {"kind": "unknown", "text": str(error), "value": None}
+        return {"kind": "unknown", "text": str(error), "value": None, "rule": None}
+
+
+def _rule(edge: Edge) -> dict[str, Any] | None:
+    """What the operation does to δ, the upstream gradient, as a formula; between numbers the number says it."""
+    if edge.target.shape == edge.source.shape == ():
+        return None
+    from ..words.rule import rule
+
+    found = rule(edge)
+    return found and {**found._asdict(), "meanings": list(found.meanings)}
 
 
 def _entries(local: Local) -> int:

@@ -20,7 +20,7 @@ FRAMES = 10
 def name_of(tensor: Tensor, nodes: Iterable[Any] = (), otherwise: str = "") -> str:
     """The variable that holds it, the path of a parameter in a module that a variable holds or that was applied on the
     way, else ``otherwise``."""
-    found = variables().get(id(tensor)) or _in_modules(tensor, _held()) or _in_modules(tensor, _applied(nodes))
+    found = variables().tensors.get(id(tensor)) or _in_modules(tensor, _held()) or _in_modules(tensor, _applied(nodes))
     if found or otherwise:
         return found or otherwise
     size = "×".join(map(str, tensor.shape)) or "scalar"

@@ -108,9 +108,9 @@ class Text:
     def product(self, term: Product) -> str:
         """``a b``, ``a ⊙ b`` or, between matrices, ``a b``."""
         left = self.inside(term.left, PRODUCT)
-        right = self.inside(term.right, POWER if isinstance(term.right, Quotient) else PRODUCT)
         if term.kind == "⊙":
-            return self._hadamard(term, left, right)
+            return self._hadamard(term, left, self.inside(term.right, PRODUCT))
+        right = self.inside(term.right, POWER if isinstance(term.right, Quotient) else PRODUCT)
         if self.numeric:
             return f"{left}{self.dot}{right}"
         return f"{left}{self.between(term, left, right)}{right}"

@@ -68,6 +68,20 @@ export function wireLabel(wire, numbers) {
   return { above: valueLabel(numbers.value(node), node.shape), below: gradientLabel(wireGradient(wire, numbers)) };
 }
 
+/** What a wire's operation multiplies by on the way back: a number, or what it does to δ, such as "⊙ relu′". */
+export function factorLabel(wire, numbers) {
+  if (wire.root) return "seed";
+  const local = wire.edges.length === 1 && wire.to.node ? numbers.local(wire.edges[0]) : null;
+  if (!local) return null;
+  if (local.kind === "scalar" && local.value) return `× ${factorText(local.value)}`;
+  return local.rule?.label || "× local";
+}
+
+function factorText(value) {
+  const number = typeof value === "object" ? [value.values].flat(Infinity)[0] : value;
+  return String(Number(Number(number).toPrecision(4))).replace("-", "−");
+}
+
 /** The gradient that a wire brings back: the sum over the edges it stands for. */
 export function wireGradient(wire, numbers) {
   if (wire.root) return numbers.seed(wire.root) ?? null;
@@ -79,6 +93,7 @@ export function wireGradient(wire, numbers) {
 export function labelBox(wire, numbers) {
   const { above, below } = wireLabel(wire, numbers);
   if (above === null && below === null) return null;
-  const width = Math.max(textWidth(above ?? "", "number"), textWidth(below ?? "", "number"), 20) + 12;
+  const texts = [above, below, factorLabel(wire, numbers)].map((text) => textWidth(text ?? "", "number"));
+  const width = Math.max(...texts, 20) + 12;
   return { width, height: LABEL_HEIGHT };
 }

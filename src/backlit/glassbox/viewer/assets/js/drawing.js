@@ -1,6 +1,6 @@
 // The picture: boxes, wires and modules as SVG, and what changes on it from step to step.
 
-import { isPlainNumber, wireGradient, wireLabel } from "./boxes.js";
+import { factorLabel, isPlainNumber, wireGradient, wireLabel } from "./boxes.js";
 import { svg } from "./dom.js";
 import { spoken, symbol } from "./model.js";
 import { shapeText } from "./numbers.js";
@@ -107,9 +107,7 @@ export class Drawing {
   texts(wire) {
     const label = wireLabel(wire, this.values);
     if (this.direction === "forward") return label;
-    const local = wire.edges.length === 1 && wire.to.node ? this.values.local(wire.edges[0]) : null;
-    const factor = local?.kind === "scalar" && local.value ? `× ${factorText(local.value)}` : local && "× local";
-    return { above: wire.root ? "seed" : (factor ?? null), below: label.below };
+    return { above: factorLabel(wire, this.values), below: label.below };
   }
 
   allItems() {
@@ -190,11 +188,6 @@ export class Drawing {
       if (drawn.below && below !== null) drawn.below.textContent = below;
     }
   }
-}
-
-function factorText(value) {
-  const number = typeof value === "object" ? [value.values].flat(Infinity)[0] : value;
-  return String(Number(Number(number).toPrecision(4))).replace("-", "−");
 }
 
 function isCurrent(wire, step) {

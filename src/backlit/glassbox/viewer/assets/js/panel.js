@@ -5,7 +5,7 @@ import { button, html } from "./dom.js";
 import { spoken } from "./model.js";
 import { bytes, format, gradientLabel, percent, shapeText, sizeOf, toNumber } from "./numbers.js";
 import { summary } from "./view.js";
-import { derivative, product, summed } from "./words.js";
+import { derivative, meanings, product, summed } from "./words.js";
 
 /** The panel's children for an item; `act` is what its buttons do: select, runTo, editValue, editGradient, toggle. */
 export function describeItem(item, values, act) {
@@ -183,6 +183,8 @@ function inputEntry(edge, values, act) {
     {},
     name,
     here?.text ? html("p", { class: "local" }, here.text) : null,
+    here?.rule ? html("p", { class: "product" }, here.rule.formula) : null,
+    here?.rule ? html("p", { class: "muted" }, meanings(edge, here, values)) : null,
     html("p", { class: "product" }, product(edge, here, values)),
     broadcasting ? html("p", { class: "muted" }, broadcasting) : null,
     here?.value && here.kind === "matrix" ? numberTable(here.value) : null,

@@ -95,10 +95,19 @@ function local({ node, edge }, values) {
   const here = values.local(edge);
   return {
     heading: `Backward: ${node.op} to ${spoken(edge.source)}`,
-    symbols: `${derivative(edge.source, values)} = ${chainProduct(edge, values)}${share(edge, values)}`,
+    symbols: `${derivative(edge.source, values)} = ${chainProduct(edge, values)}${formula(here)}${share(edge, values)}`,
     numbers: `= ${product(edge, here, values)}`,
-    gate: [rule(node, here), summed(edge, values)].filter(Boolean).join(". ") || null,
+    gate: [rule(node, here), meanings(edge, here, values), summed(edge, values)].filter(Boolean).join(". ") || null,
   };
+}
+
+function formula(here) {
+  return here?.rule ? ` = ${here.rule.formula}` : "";
+}
+
+/** What the names mean in the formula of an edge: "δ = ∂f/∂z, n = 4"; empty where there is no formula. */
+export function meanings(edge, here, values) {
+  return here?.rule ? [`δ = ${derivative(edge.target, values)}`, ...here.rule.meanings].join(", ") : "";
 }
 
 function rule(node, here) {
