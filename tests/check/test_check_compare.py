@@ -84,6 +84,22 @@ def test_dropout_draws_the_same_for_both(batch):
 
 
 @pytest.mark.peers
+def test_a_module_of_pytorch_as_it_is(batch):
+    torch = pytest.importorskip("torch")
+    model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+    other = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 4))
+    other.load_state_dict({name: torch.tensor(t._data) for name, t in model.state_dict().items()})
+    before = {name: t.clone() for name, t in other.state_dict().items()}
+    found = check.compare(model, other, batch, "cross_entropy")
+    assert not found and {"1", "1.grad", "0.weight.grad", "output"} <= {entry.name for entry in found.entries}
+    assert all(torch.equal(t, before[name]) for name, t in other.state_dict().items())
+    assert all(p.grad is None for p in other.parameters())
+    other[2] = torch.nn.GELU()
+    assert check.compare(model, other, batch, "cross_entropy").first.name == "2"
+    assert check.compare(other, model, batch[:1]).first.name == "2"
+
+
+@pytest.mark.peers
 def test_against_pytorch(batch):
     torch = pytest.importorskip("torch")
     model = net(nn.GELU())
@@ -162,5 +178,7 @@ def test_landscape_refuses_and_draws(batch, tmp_path):
     with pytest.raises(OperationError, match=r"no entry '0\.weight'"):
         check.landscape(model, batch, states=[{}] * 3)
     pytest.importorskip("matplotlib")
-    check.landscape(model, batch, size=7).plot().savefig(tmp_path / "surface.png")
+    surface = check.landscape(model, batch, size=7)
+    surface.plot().savefig(tmp_path / "surface.png")
+    assert repr(surface).startswith("<Landscape: 7×7 losses along the first direction and the second direction, from ")
     assert (tmp_path / "surface.png").stat().st_size > 5000

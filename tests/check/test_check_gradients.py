@@ -374,6 +374,8 @@ def test_plot_and_dict(tmp_path):
     figure = report.plot(tmp_path / "steps.png")
     assert (tmp_path / "steps.png").stat().st_size > 1000
     assert len(figure.axes[0].lines) == 1
+    low, high = figure.axes[0].get_ylim()
+    assert low <= 1e-15 and high >= 1.0, "so near that rounding looks like a slope"
 
 
 def test_oracles_tell_a_reverse_rule_from_both():
@@ -403,7 +405,9 @@ def test_a_network_passes_and_is_not_changed():
     bl.manual_seed(0)
     model = bl.nn.Sequential(bl.nn.Linear(5, 7), bl.nn.BatchNorm1d(7), bl.nn.ReLU(), bl.nn.Linear(7, 3))
     before = {name: value.tolist() for name, value in model.state_dict().items()}
-    report = check.model(model, (bl.rand(6, 5), bl.randint(0, 3, (6,))), bl.nn.CrossEntropyLoss())
+    batch = bl.rand(6, 5), bl.randint(0, 3, (6,))
+    report = check.model(model, batch, bl.nn.CrossEntropyLoss())
+    assert str(check.model(model, batch, "cross_entropy")) == str(report)
     assert report.ok, str(report)
     assert [part.name for part in report.inputs] == [name for name, _ in model.named_parameters()]
     assert {name: value.tolist() for name, value in model.state_dict().items()} == before

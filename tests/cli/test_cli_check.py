@@ -95,6 +95,8 @@ MISTAKES = [
     ("functions.py:good 3", "missing a required argument"),
     ("functions.py:bad", "missing a required argument"),
     ("functions.py:good 3,a 4", "is no shape"),
+    ("functions.py:good 3,x 4", "is no shape"),
+    ("functions.py:good 3,,2 4", "is no shape"),
     ("functions.py:good 3,-1 4", "is no shape"),
     ("functions.py:number 3", "cannot be called"),
     ("functions.py:nothing", "must return (function, inputs)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,7 +69,7 @@ def read_shape(text: str) -> tuple[int, ...]:
     if text in ("scalar", "()"):
         return ()
     try:
-        shape = tuple(int(n) for n in text.replace("x", ",").strip("()").split(",") if n)
+        shape = tuple(int(n) for n in text.replace("x", ",").strip("()").removesuffix(",").split(","))
     except ValueError:
         shape = (-1,)
     if any(n < 0 for n in shape):
@@ -95,10 +96,14 @@ def examine(
     inputs = tuple(Tensor(np.asarray(x)) for x in drawn)
     if isinstance(subject, Module):
         return model(subject, (inputs, ()), lambda output, _: output, rtol=rtol, seed=seed)
-    function = subject.apply if isinstance(subject, type) and issubclass(subject, Function) else subject
+    own = isinstance(subject, type) and issubclass(subject, Function)
+    function = subject.apply if own else subject
     if not inspect.isclass(subject):
         _require_arguments(function, len(shapes))
-    return gradients(function, inputs, rtol=rtol, seed=seed, names=_names(subject, len(inputs)))
+    report = gradients(function, inputs, rtol=rtol, seed=seed, names=_names(subject, len(inputs)))
+    if own:  # it was this command that applied it, no line of the user's
+        report.culprits = [replace(c, place="") if c.operation == subject.__name__ else c for c in report.culprits]
+    return report
 
 
 def case(subject: Any, seed: int, rtol: float) -> GradientReport:

@@ -88,7 +88,7 @@ def gradients(
 def model(
     model: Any,
     batch: Any,
-    loss: Callable[..., Any],
+    loss: Any = "cross_entropy",
     *,
     rtol: float = 1e-5,
     entries: int = 16,
@@ -100,7 +100,7 @@ def model(
     Args:
         model: a module, in the mode (training or evaluation) in which it is to be checked. It is not changed.
         batch: ``(input, target)``; the input may be a tuple of several.
-        loss: ``loss(output, target)``.
+        loss: a name as for :func:`backlit.train.fit`, or a function of (output, target).
         rtol: relative disagreement that is accepted.
         entries, directions: how many entries and random directions of each parameter are compared.
         seed: what they are drawn with.
@@ -108,6 +108,9 @@ def model(
     Returns:
         A :class:`GradientReport` with one entry a parameter, named as in ``named_parameters``.
     """
+    from ...train.choices import resolve_loss
+
+    function = resolve_loss(loss).function
     double = copy.deepcopy(model).double()
     x, y = _two_parts(batch)
     named = [(name, p) for name, p in double.named_parameters() if p.requires_grad]
@@ -117,7 +120,7 @@ def model(
     dtypes = {name: p.dtype.name for name, p in model.named_parameters()}
 
     def run(_: list[Tensor]) -> Any:
-        return loss(double(*x) if isinstance(x, tuple) else double(x), y)
+        return function(double(*x) if isinstance(x, tuple) else double(x), y)
 
     def in_copies(leaves: list[Tensor]) -> Any:
         if all(a is b for a, (_, b) in zip(leaves, named, strict=True)):

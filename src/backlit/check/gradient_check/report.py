@@ -179,6 +179,8 @@ def plot_sweeps(sweeps: dict[str, Sweep], report: GradientReport, path: Any = No
             color=None if wrong else "0.6",
             label=name if wrong or len(sweeps) < 8 else None,
         )
+    highest = max((float(np.nanmax(curve.errors, initial=0.0)) for curve in sweeps.values()), default=0.0)
+    axes.set_ylim(1e-16, 10.0 * max(highest, 1.0))  # always the same decades: a plateau shall look like one
     axes.set_xlabel("step h")
     axes.set_ylabel("relative error of the difference quotient")
     axes.set_title("a V: right, to rounding     a plateau: wrong")

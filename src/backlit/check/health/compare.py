@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from ...errors import OperationError
 from ...graph import WalkObserver, mode
+from ...train.sources import unpack
 from ..finding import Finding, Findings, listed
 from .batches import as_batch, loss_of
 from .probe import first_tensor
 from .restore import unchanged
+from .torch_results import is_torch, torch_results
 
 Named = dict[str, NDArray[Any]]
 
@@ -86,29 +88,18 @@ def compare(a: Any, b: Any, batch: Any, loss: Any = None, *, rtol: float = 1e-3,
     """Run two implementations on one batch and find the first module whose results differ.
 
     Args:
-        a: an ``nn.Module``, or any callable as for ``b``.
-        b: an ``nn.Module``, or a callable: it gets the inputs as NumPy arrays (and, where there is a loss, the target
-            after them) and returns a mapping of names to arrays, or to anything NumPy reads, such as detached PyTorch
-            tensors. Names are those of the modules (``"layers.0"``), ``"output"`` for the result, ``name + ".grad"``
-            for the gradient at an output, and the path of a parameter with ``".grad"`` for its gradient. What only one
-            of the two names is left out.
+        a: an ``nn.Module``, or anything as for ``b``.
+        b: an ``nn.Module``, a ``torch.nn.Module``, or a callable: it gets the inputs as NumPy arrays (and, where there
+            is a loss, the target after them) and returns a mapping of names to arrays, or to anything NumPy reads, such
+            as detached PyTorch tensors. Names are those of the modules (``"layers.0"``), ``"output"`` for the result,
+            ``name + ".grad"`` for the gradient at an output, and the path of a parameter with ``".grad"`` for its
+            gradient. What only one of the two names is left out.
         batch: ``(inputs, target)``; without a loss the inputs alone will do, as a tuple of one.
         loss: with one, gradients are compared as well.
         rtol, atol: entries agree where ``|a - b| <= atol + rtol * largest |a|``.
 
     Returns:
         :class:`Differences`, true where there is one. Both models are left as they are.
-
-    A model of PyTorch, with hooks that keep what its modules give::
-
-        def torch_model(x):
-            kept = {}
-            for name, module in net.named_modules():
-                module.register_forward_hook(lambda m, i, out, name=name: kept.update({name or "output": out.detach()}))
-            net(torch.as_tensor(x))
-            return kept
-
-        bl.check.compare(model, torch_model, (x, y))
 
     >>> import backlit as bl
     >>> a = bl.nn.Sequential(bl.nn.Linear(3, 4), bl.nn.Tanh())
@@ -146,6 +137,9 @@ class _Upstream(WalkObserver):
 
 def _results(model: Any, batch: Any, loss: Any) -> Named:
     """Everything a model or a callable gives a name to."""
+    if is_torch(model):
+        inputs, target = (_inputs(batch), None) if loss is None else unpack(batch)
+        return torch_results(model, [getattr(part, "_data", part) for part in inputs], target, loss, OUTPUT)
     if not hasattr(model, "named_modules") or not hasattr(model, "_held"):
         return _called(model, batch, loss)
     found: Named = {f"{name} (weight)": np.array(p._data) for name, p in model.named_parameters()}

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 Weights = list[NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Landscape:
     """What :func:`landscape` found.
 
@@ -36,6 +36,24 @@ class Landscape:
     trajectory: Array = field(default_factory=lambda: np.zeros((0, 2)))
     explained: float = float("nan")
     labels: tuple[str, str] = ("first direction", "second direction")
+
+    def __str__(self) -> str:
+        """What can be said of it in words."""
+        finite = self.losses[np.isfinite(self.losses)]
+        rows, columns = self.losses.shape
+        text = f"{columns}×{rows} losses along the {' and the '.join(self.labels)}"
+        if finite.size:
+            text += f", from {finite.min():.4g} to {finite.max():.4g}"
+        if finite.size < self.losses.size:
+            text += f", {self.losses.size - finite.size} of them not finite"
+        if len(self.trajectory):
+            text += (
+                f"; a trajectory of {len(self.trajectory)} states, {self.explained:.0%} of its movement in the plane"
+            )
+        return text
+
+    def __repr__(self) -> str:
+        return f"<Landscape: {self}>"
 
     def plot(self) -> Any:
         """Contours and trajectory as a matplotlib figure."""

@@ -58,6 +58,7 @@ def _log_bars(ax: Any, values: list[float], colour: str) -> None:
     drawn = [v for v in shown if v == v]
     if drawn:
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter("")  # in a narrow panel the labels between powers would overlap
         low, high = math.floor(math.log10(min(drawn)) - 0.1), math.ceil(math.log10(max(drawn)))
         ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))  # whole powers: small differences stay small to the eye
     _calm(ax)
@@ -112,6 +113,7 @@ def histories(curves: dict[str, dict[str, list[float]]], *, log: bool = True, x_
             ax.set_yscale("log")
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(x_label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(fontsize=7, ncols=2)
         _calm(ax)
     return drawing
