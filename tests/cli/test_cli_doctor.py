@@ -114,3 +114,12 @@ def test_damage_is_one_sentence_and_code_2(runs, tmp_path, damage, says):
 
 def test_a_misspelt_folder_gets_a_suggestion(runs):
     assert "did you mean 'slow'" in invoke("doctor", str(runs / "slwo")).stderr
+
+
+def test_a_rate_that_killed_a_layer_is_named_with_it(tmp_path):
+    folder = tmp_path / "wild"
+    options = ("--lr", "100", "--optimizer", "sgd", "--epochs", "2", "--out", str(folder))
+    CliRunner().invoke(main, ["train", "digits", *options])
+    result = CliRunner().invoke(main, ["doctor", str(folder)])
+    assert result.exit_code == 1
+    assert "learning rate is too high" in result.output.lower() and "whole layer is dead" in result.output

@@ -23,6 +23,9 @@ _SYMPTOMS = frozenset({
     "update_too_large", "update_too_small", "zero_gradient",
 })  # fmt: skip
 
+_BROUGHT_BY = {"dead_layer": {"learning_rate_too_high"}}
+"""What brings a sure finding about, and so is no symptom of it."""
+
 _EXPLAINS = {
     "dead_layer": {"learning_rate_too_low", "zero_gradient"},
     "dead_units": {"learning_rate_too_low"},
@@ -118,6 +121,7 @@ def told_once(found: Iterable[Finding]) -> list[Finding]:
         if f.kind not in best or f.likelihood > best[f.kind].likelihood:
             best[f.kind] = f
     explained = set().union(*(_EXPLAINS.get(kind, set()) for kind in best))
-    if any(f.likelihood >= _CERTAIN and f.kind not in _SYMPTOMS for f in best.values()):
-        explained |= _SYMPTOMS
+    for f in best.values():
+        if f.likelihood >= _CERTAIN and f.kind not in _SYMPTOMS:
+            explained |= _SYMPTOMS - _BROUGHT_BY.get(f.kind, set())
     return [f for f in best.values() if f.kind not in explained]
