@@ -460,3 +460,16 @@ def test_a_million_parameters_take_seconds():
     report = check.model(model, (bl.rand(16, 784), bl.randint(0, 10, (16,))), bl.nn.CrossEntropyLoss(), entries=12)
     assert report.ok, str(report)
     assert time.perf_counter() - start < 120  # 1 s on a quiet machine
+
+
+def test_a_compiled_function_and_a_compiled_network():
+    pytest.importorskip("llvmlite")
+    assert check.gradients(bl.compile(lambda x, w: (x @ w).tanh().exp()), (draw(5, 40), draw(40, 7))).ok
+    network = bl.nn.Sequential(bl.nn.Linear(300, 64), bl.nn.ReLU(), bl.nn.Linear(64, 10))
+    report = check.model(bl.compile(network), (bl.rand(4, 300), bl.randint(0, 10, (4,))), "cross_entropy")
+    assert report.ok, str(report)
+
+
+def test_a_function_that_never_repeats_is_no_compiled_one():
+    calls = iter(range(1000))
+    assert not check.gradients(lambda x: x * (1.0 + 1e-9 * next(calls)), draw(3)).ok
