@@ -247,6 +247,22 @@ def test_falls_back_with_one_line(native: Any, monkeypatch: Any, capsys: Any) ->
     assert native.made == 0
 
 
+def test_a_compiler_that_fails_is_no_obstacle(native: Any, monkeypatch: Any, capsys: Any) -> None:
+    def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr("backlit.train.native.PATIENCE", 3)
+    monkeypatch.setattr("backlit.compile.forms.bound", broken)
+    eager = trained(perceptron, False)
+    found = trained(perceptron, "auto")
+    assert capsys.readouterr().out == (
+        "Training runs eagerly: no code could be made (RuntimeError: no such instruction).\n"
+    )
+    alike(eager, found, 0.0)
+    with pytest.raises(TraceError, match="no such instruction"):
+        trained(perceptron, True)
+
+
 def test_raises_where_it_must_compile() -> None:
     with pytest.raises(TraceError, match=r"test_train_compiled\.py"):
         trained(Branching, True)

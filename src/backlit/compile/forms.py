@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..tensor import Tensor
-from .errors import Misfit
+from .errors import Misfit, TraceError
 
 if TYPE_CHECKING:
     from .runtime.binding import Binding
@@ -47,6 +47,18 @@ class Form:
         if self._binding is None:
             self._binding = bound(self.seen, scratch=self._forms.scratch)
         return self._binding
+
+    def make(self, arguments: Sequence[Tensor]) -> None:
+        """Make the native code, if that is still to be done.
+
+        Raises:
+            TraceError: it cannot be made; the reason is the error's cause.
+        """
+        if self._binding is None and self.seen.fits(arguments):
+            try:
+                self.binding  # noqa: B018
+            except Exception as error:
+                raise TraceError(f"compile: no code could be made ({type(error).__name__}: {error})") from error
 
     def call(self, arguments: Sequence[Tensor]) -> Any:
         """Run it; see :meth:`~.runtime.binding.Binding.call`."""

@@ -77,6 +77,7 @@ class Compiled:
                 for attempt in range(2):
                     for form in self._forms.get(signature, ()):
                         try:
+                            form.make(arguments)
                             return form.call(arguments)
                         except Misfit:
                             continue
