@@ -83,3 +83,16 @@ def test_reductions_over_rows_that_do_not_lie_side_by_side(kind: str) -> None:
     compiled = bl.compile(reduced)
     for _ in range(2):
         np.testing.assert_allclose(float(compiled(x)), float(reduced(x)), rtol=1e-5)
+
+
+def test_reductions_of_one_loop_over_different_dimensions() -> None:
+    """Which began further out took the other's accumulator."""
+    x = bl.tensor(np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32))
+
+    def reduced(x: Any) -> Any:
+        y = x @ x
+        return y.softmax(-1) @ x + y.mean()
+
+    compiled = bl.compile(reduced)
+    for _ in range(2):
+        np.testing.assert_allclose(compiled(x).numpy(), reduced(x).numpy(), rtol=1e-4, atol=1e-5)

@@ -14,6 +14,7 @@ from ..ir.layout import Layout, row_major
 from ..ir.program import Program, Value
 from ..loops.groups import Group
 from ..passes.dead_code import has_effect
+from .reuse import reused
 
 ALIGNMENT = 64
 
@@ -205,7 +206,8 @@ def plan_arena(
     """Give each stored value a place that nobody else uses while it is needed; values ``outside`` have their own.
 
     ``times`` says when each group runs; groups with the same time may run at once. ``scratch`` is what instructions
-    need while they run, by instruction or by one of its results. ``apart``: no place is used twice, and so many bytes
+    need while they run, by instruction or by one of its results. Loops write into the place of an operand that they
+    are the last to read. ``apart``: no place is used twice, and so many bytes
     stay free between any two, for tests that watch them.
     """
     lives = _lives(order, times, program, layouts, outside)
@@ -213,8 +215,14 @@ def plan_arena(
         needing = [x for m in group.members for x in (m, *m.results)]
         lives.update({scratch[x]: (time, time) for x in needing if x in scratch})
     if apart:
-        lives = dict.fromkeys(lives, (0, len(times)))
-    return packed(lives, apart)
+        return packed(dict.fromkeys(lives, (0, len(times))), apart)
+    owners: dict[Value, Value] = {}
+    for result, operand in reused(times, layouts, lives).items():
+        owner = owners[result] = owners.get(operand, operand)
+        lives[owner] = lives[owner][0], lives.pop(result)[1]
+    arena = packed(lives)
+    arena.offsets.update({result: arena.offsets[owner] for result, owner in owners.items()})
+    return arena
 
 
 def packed(lives: dict[Value, tuple[int, int]], apart: int = 0) -> Arena:

@@ -116,15 +116,15 @@ class _Emitter:
         b, kernel = self.b, self.kernel
         here = [*index, i] if kernel.sizes else []
         parts = self.points.at(here, count)
-        after = []
+        after: dict[int, Value] = {}
         for i_reduction, (reduction, part) in enumerate(zip(kernel.reductions, parts, strict=True)):
             if i_reduction in keys:
                 if count is not None:
                     part = b.where(b.first(count, self.lanes), part, neutral(reduction.kind))
-                after.append(combine(b, reduction.kind, sums[keys.index(i_reduction)], part))
+                after[i_reduction] = combine(b, reduction.kind, sums[keys.index(i_reduction)], part)
             else:
                 self._accumulate(reduction, part, here, count)
-        return after
+        return [after[i] for i in keys]
 
     # -- reductions -------------------------------------------------------------------------------------------------
 
