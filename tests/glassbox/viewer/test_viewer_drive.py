@@ -162,6 +162,13 @@ def test_modules_open_and_close(view):
     assert page.locator(".cluster[data-group$='blocks.2']").count() == 1
 
 
+def test_a_slow_double_click_opens_what_was_clicked_first(view):
+    """The first click opens the panel, and the drawing makes room for it under the pointer."""
+    page = view(transformer(8))
+    page.locator(".item.group", has_text="blocks.1").dblclick(delay=150)
+    assert page.locator(".cluster[data-group$='blocks.1']").count() == 1
+
+
 def test_steps_inside_a_closed_module_are_one(view):
     page = view(transformer(8))
     page.evaluate("backlitViewer.player.seek(0)")

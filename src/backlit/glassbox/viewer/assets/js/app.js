@@ -225,6 +225,8 @@ export class App {
   click(event) {
     if (this.viewport.wasDrag) return;
     const target = event.target.closest?.("[data-key], [data-group]");
+    if (event.detail > 1) return; // the second click of two: the first one may have moved the drawing under the pointer
+    this.clicked = target && { ...target.dataset };
     if (!target) this.select(null);
     else if (target.dataset.group !== undefined) this.clickedModule(event, target.dataset.group);
     else if (target.classList.contains("wire")) this.select(this.wireItem(target.dataset.key));
@@ -241,11 +243,11 @@ export class App {
     return this.view.wires.find((wire) => wire.key === key)?.from ?? null;
   }
 
-  doubleClick(event) {
-    const target = event.target.closest?.("[data-key], [data-group]");
+  /** Open or close what was under the pointer at the first of the two clicks. */
+  doubleClick() {
     const group =
-      target &&
-      (this.view.items.get(target.dataset.key)?.group ?? this.geometry.clusters.get(target.dataset.group)?.group);
+      this.clicked &&
+      (this.view.items.get(this.clicked.key)?.group ?? this.geometry.clusters.get(this.clicked.group)?.group);
     if (group) this.toggle(group);
   }
 
