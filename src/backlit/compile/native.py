@@ -39,7 +39,7 @@ def supports(instruction: Instruction) -> bool:
     if opcode == "matmul":
         return kinds == {"f"} and all(v.size for v in (*instruction.operands, instruction.result))
     if opcode == "reduce":
-        return kinds == {"f"} and instruction.params.get("kind") != "prod"
+        return kinds in ({"f"}, {"i"})
     if opcode == "where":
         kinds = {instruction.result.kind}
     if kinds == {"f"}:

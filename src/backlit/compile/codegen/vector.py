@@ -219,6 +219,10 @@ class VectorBuilder:
         """All lanes added, pairwise by halves."""
         return self._fold_lanes(x, lambda a, b: a + b)
 
+    def prod(self, x: Value) -> Value:
+        """All lanes multiplied, pairwise by halves."""
+        return self._fold_lanes(x, lambda a, b: a * b)
+
     def max(self, x: Value) -> Value:
         """The largest lane, NaN where any lane is."""
         return self._fold_lanes(x, self.maximum)

@@ -25,7 +25,7 @@ _INFIX = {
     "or": "or",
     "matmul": "@",
 }
-_FOLDS = {"sum": "Σ", "max": "max", "min": "min"}
+_FOLDS = {"sum": "Σ", "prod": "Π", "max": "max", "min": "min"}
 
 
 def explained(built: Built, numbers: Mapping[Value, float] | None = None) -> str:

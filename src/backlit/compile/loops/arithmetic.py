@@ -56,19 +56,24 @@ def converted(b: VectorBuilder, x: Value, dtype: str) -> Value:
 
 def combine(b: VectorBuilder, kind: str, x: Value, y: Value) -> Value:
     """Two parts of a reduction put together."""
-    if kind == "sum":
-        return x + y
+    if kind in ("sum", "prod"):
+        return x + y if kind == "sum" else x * y
     return b.maximum(x, y) if kind == "max" else b.minimum(x, y)
 
 
 def across(b: VectorBuilder, kind: str, x: Value) -> Value:
     """All lanes of a reduction put together."""
-    return {"sum": b.sum, "max": b.max, "min": b.min}[kind](x)
+    return {"sum": b.sum, "prod": b.prod, "max": b.max, "min": b.min}[kind](x)
 
 
-def neutral(kind: str) -> float:
-    """What a reduction starts from."""
-    return {"sum": 0.0, "max": -np.inf, "min": np.inf}[kind]
+def neutral(kind: str, dtype: str) -> float:
+    """What a reduction in a dtype starts from."""
+    if kind in ("sum", "prod"):
+        return float(kind == "prod")
+    if np.dtype(dtype).kind == "f":
+        return -np.inf if kind == "max" else np.inf
+    limits = np.iinfo(dtype)
+    return limits.min if kind == "max" else limits.max
 
 
 def memory_type(dtype: str) -> Any:

@@ -69,7 +69,7 @@ def _keeps_less(fusion: _Fusion, early: Group, late: Group, moved: dict[Instruct
 def _in_registers(fusion: _Fusion, x: Value, early: Group) -> bool:
     """Whether the early loop need not read a value from memory: it makes it, or finishes the product that does."""
     maker = fusion.makers.get(x)
-    return maker is not None and (fusion.group[maker] is early or maker.opcode == "matmul")
+    return maker is not None and (fusion.group.get(maker) is early or maker.opcode == "matmul")
 
 
 __all__ = ["compute_early"]

@@ -9,7 +9,7 @@ import numpy as np
 from ..codegen.target import Target, host_target
 from ..codegen.values import Pointer, Value
 from ..codegen.vector import VectorBuilder, function
-from .arithmetic import across, combine, memory_type, neutral
+from .arithmetic import across, combine, memory_type
 from .kernel import Kernel, Reduction
 from .order import arranged
 from .points import Points
@@ -104,7 +104,7 @@ class _Emitter:
     def _neutrals(self, keys: list[int]) -> list[Value]:
         """What accumulators of these reductions start from."""
         found = [self.kernel.reductions[i] for i in keys]
-        return [self.points.number(neutral(r.kind), self.kernel.slots[r.access.slot]) for r in found]
+        return [self.points.nothing(r) for r in found]
 
     def _combined(self, i: int, x: Value, y: Value) -> Value:
         return combine(self.b, self.kernel.reductions[i].kind, x, y)
@@ -120,7 +120,7 @@ class _Emitter:
         for i_reduction, (reduction, part) in enumerate(zip(kernel.reductions, parts, strict=True)):
             if i_reduction in keys:
                 if count is not None:
-                    part = b.where(b.first(count, self.lanes), part, neutral(reduction.kind))
+                    part = b.where(b.first(count, self.lanes), part, self.points.nothing(reduction))
                 after[i_reduction] = combine(b, reduction.kind, sums[keys.index(i_reduction)], part)
             else:
                 self._accumulate(reduction, part, here, count)
@@ -156,7 +156,7 @@ def fill_neutral(points: Points, kernel: Kernel, reduction: Reduction) -> None:
     for d, n in enumerate(kernel.sizes):
         count *= 1 if d in reduction.axes else n
     start = points.pointers[reduction.access.slot] + reduction.access.offset
-    number = points.number(neutral(reduction.kind), kernel.slots[reduction.access.slot])
+    number = points.nothing(reduction)
     full = count - count % lanes
     b.loop(0, full, lanes, lambda i: start.store(number, i))
     if count % lanes:

@@ -13,7 +13,7 @@ from ..codegen.gemm_tile import Tile
 from ..codegen.target import Target
 from ..codegen.values import Pointer, Value
 from ..codegen.vector import VectorBuilder, function
-from .arithmetic import across, combine, memory_type, neutral
+from .arithmetic import across, combine, memory_type
 from .emit import fill_neutral
 from .kernel import Kernel, Reduction
 from .points import Points
@@ -72,7 +72,7 @@ class _Epilogue:
             self.points.store(combine(b, reduction.kind, before, part), access, here, mask)
             return
         if mask is not None:
-            part = b.where(mask, part, neutral(reduction.kind))
+            part = b.where(mask, part, self.points.nothing(reduction))
         address = self.points.address(access, here)
         address.store(combine(b, reduction.kind, address.load(0, 0), across(b, reduction.kind, part)))
 

@@ -77,8 +77,8 @@ class Store:
 
 @dataclass(frozen=True)
 class Reduction:
-    """An operand folded over the dimensions ``axes``, in which ``access`` does not move, by ``"sum"``, ``"max"`` or
-    ``"min"``."""
+    """An operand folded over the dimensions ``axes``, in which ``access`` does not move, by ``"sum"``, ``"prod"``,
+    ``"max"`` or ``"min"``."""
 
     kind: str
     access: Access

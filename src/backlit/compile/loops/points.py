@@ -6,8 +6,8 @@ from typing import Any
 
 from ..codegen.values import INT8, INT64, Pointer, Value, constant, element_type, type_of
 from ..codegen.vector import VectorBuilder
-from .arithmetic import compute
-from .kernel import Access, Computed, Constant, Index, Kernel, Load, Operand, Product
+from .arithmetic import compute, neutral
+from .kernel import Access, Computed, Constant, Index, Kernel, Load, Operand, Product, Reduction
 
 Wanted = int | Value | None
 """Which lanes count: the first so many, those of a mask, or all."""
@@ -54,6 +54,11 @@ class Points:
     def number(self, number: Any, dtype: str) -> Value:
         """A number in every lane."""
         return Value(self.b, constant(number, type_of(element_type(dtype), self.lanes)))
+
+    def nothing(self, reduction: Reduction) -> Value:
+        """What a reduction starts from, in every lane."""
+        dtype = self.kernel.slots[reduction.access.slot]
+        return self.number(neutral(reduction.kind, dtype), dtype)
 
     def _place(self, strides: tuple[int, ...], offset: int, here: list[Any]) -> Value:
         total = self.b.index(offset)

@@ -1,17 +1,23 @@
 """How each operation becomes instructions: one file a family, registered in ``table``."""
 
 from . import (  # noqa: F401  (they fill the table)
+    arranging,
     attention,
     convolution,
     cross_entropy,
     dropout,
     elementwise,
+    extremes,
+    gated_activations,
     joining,
     lookups,
+    moments,
     normalization,
+    pooling,
     products,
     reductions,
     shape,
+    standardization,
 )
 from .table import drawing_of, lowering_of, pull_of, rules_are_traced
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ops.cross_entropy import CrossEntropy
+from ...ops.cross_entropy import CrossEntropy, NLLLoss
 from ..ir.build import Builder
 from ..ir.program import Value
 from .reductions import lowered
@@ -23,7 +23,7 @@ class _Rows:
         x, target, *weight = inputs
         self.x = x
         self.weight = weight[0] if weight else None
-        self.reduction, ignored, self.smoothing = params.values()
+        self.reduction, ignored, self.smoothing = (*params.values(), 0.0)[:3]
         self.axis = 1 if x.ndim > 1 else 0
         self.classes = x.shape[self.axis]
         kept = tuple(1 if i == self.axis else n for i, n in enumerate(x.shape))
@@ -65,7 +65,7 @@ class _Rows:
         q = b.elementwise("where", self.hit, right, 0.0)
         if not self.smoothing:
             return q
-        each: Any = self.smoothing / self.classes
+        each = b.constant(self.smoothing / self.classes, self.x.dtype)
         if self.weight is not None:
             each = b.elementwise("mul", self.over_classes(b.cast(self.weight, self.x.dtype)), each)
         return b.elementwise("add", q, self.only_valid(each))
@@ -113,3 +113,33 @@ def cross_entropy_pull(b: Builder, pull: Any) -> list[Value | None]:
     together = rows.sum(q) if rows.smoothing else rows.share()
     slope = b.elementwise("sub", b.elementwise("mul", p, together), q)
     return [b.elementwise("mul", slope, g), *[None] * (len(pull.needs) - 1)]
+
+
+@lowering(NLLLoss)
+def nll_loss(b: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value | None:
+    """The loss from logarithms of probabilities."""
+    if inputs[0].size == 0:
+        return None
+    rows = _Rows(b, inputs, params)
+    right = rows.sum(b.elementwise("where", rows.hit, rows.x, 0.0))
+    losses = rows.only_valid(b.elementwise("neg", b.elementwise("mul", right, rows.share())))
+    if rows.reduction == "none":
+        return b.reshape(losses, like.shape)
+    loss = b.reduce("sum", losses)
+    return loss if rows.reduction == "sum" else b.elementwise("div", loss, rows.total())
+
+
+@pulls(NLLLoss)
+def nll_loss_pull(b: Builder, pull: Any) -> list[Value | None] | None:
+    """Minus the right class's weight, nothing to the rest."""
+    if pull.inputs[0].size == 0:
+        return None
+    rows = _Rows(b, pull.inputs, pull.params)
+    g, q = pull.g, rows.asked()
+    if rows.reduction == "mean":
+        g = b.elementwise("div", g, rows.total())
+    elif rows.reduction == "none":
+        g = b.reshape(g, tuple(1 if i == rows.axis else n for i, n in enumerate(rows.x.shape)))
+    slope = b.elementwise("neg", b.elementwise("mul", q, g))
+    made = b.elementwise("where", b.elementwise("eq", q, 0.0), 0.0, slope)
+    return [made, *[None] * (len(pull.needs) - 1)]

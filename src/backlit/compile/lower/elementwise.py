@@ -87,3 +87,18 @@ for _name in _SYMBOLS:
     _definition = REGISTRY[_name].definition
     assert _definition is not None, _name
     lowering(_definition)(_comparison)
+
+
+def _size_test(symbol: str) -> Any:
+    def test(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value | None:
+        """A comparison of the size with infinity."""
+        (x,) = inputs
+        return builder.elementwise(symbol, builder.elementwise("abs", x), math.inf) if x.kind == "f" else None
+
+    return test
+
+
+for _name, _symbol in {"isinf": "eq", "isfinite": "lt"}.items():
+    _definition = REGISTRY[_name].definition
+    assert _definition is not None, _name
+    lowering(_definition)(_size_test(_symbol))

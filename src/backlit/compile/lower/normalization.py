@@ -1,4 +1,4 @@
-"""Layer and RMS normalisation by kernels over rows."""
+"""Layer and RMS normalisation by kernels over rows; other groups as loops."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..ir.build import Builder
 from ..ir.program import Value
 from ..leaves.leaf import emit_leaf
 from ..leaves.normalization import Normalize, NormalizeBack
+from .standardization import affine, gradients, inverse_root, moments, normal
 from .table import lowering, pulls
 
 Array = np.ndarray
@@ -50,7 +51,15 @@ def _forward(b: Builder, inputs: list[Any], params: dict[str, Any], spec: RowNor
 def normalize(b: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value | None:
     """The normalised rows."""
     spec = _spec(inputs, params)
-    return None if spec is None else _forward(b, inputs, params, spec)[0]
+    if spec is not None:
+        return _forward(b, inputs, params, spec)[0]
+    x, weight, bias = [*inputs, None, None][:3]
+    if not x.size:
+        return None
+    layout, view = params["layout"], b.reshape(x, params["layout"].view)
+    middle, variance = moments(b, view, layout)
+    y = normal(b, view, middle, inverse_root(b, variance, params["eps"]))
+    return b.reshape(affine(b, y, weight, bias, layout), x.shape)
 
 
 @pulls(Standardize)
@@ -58,8 +67,12 @@ def normalize_pull(b: Builder, pull: Any) -> list[Value | None] | None:
     """All gradients in one pass; means and scales are those of the forward pass."""
     inputs, params = pull.inputs, pull.params
     spec = _spec(inputs, params)
-    if spec is None:
+    if not inputs[0].size:
         return None
+    if spec is None:
+        layout = params["layout"]
+        middle, variance = moments(b, b.reshape(inputs[0], layout.view), layout)
+        return gradients(b, pull, layout, middle, inverse_root(b, variance, params["eps"]), True)
     x, g = inputs[0], pull.g
     _, means, scales = _forward(b, inputs, params, spec)
     weight = [inputs[1]] if spec.weight else []

@@ -15,7 +15,7 @@ from .table import lowering
 @lowering(Sum, rules="traced")
 def total(builder: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value:
     """A sum."""
-    return builder.reduce("sum", inputs[0], params["axis"], params["keepdims"])
+    return builder.reduce("sum", builder.cast(inputs[0], like.dtype), params["axis"], params["keepdims"])
 
 
 @lowering(Mean, rules="traced")

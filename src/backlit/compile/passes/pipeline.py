@@ -6,6 +6,7 @@ from ..ir.program import Program
 from .common_subexpressions import without_repetitions
 from .constant_folding import with_folded_constants
 from .dead_code import without_dead_code
+from .max_pooling import with_native_max_pooling
 from .pooled_convolutions import with_pooled_convolutions
 from .simplify import simplified
 from .spaces import with_products_spaces
@@ -17,6 +18,7 @@ PASSES = (
     without_repetitions,
     without_dead_code,
     with_pooled_convolutions,
+    with_native_max_pooling,
     with_products_spaces,
     without_repetitions,
     without_dead_code,

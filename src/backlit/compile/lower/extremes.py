@@ -1,0 +1,108 @@
+"""The largest and the smallest: values, places, and gradients routed to those that tie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ops.extremes import AMax, AMin, ArgMax, ArgMin
+from ...ops.reduction import All_, Any_, CountNonzero, Prod
+from ..ir.build import Builder
+from ..ir.program import Value
+from .table import lowering, pulls
+
+Params = dict[str, Any]
+
+
+def _folded(b: Builder, kind: str, x: Value, params: Params, like: Value) -> Value | None:
+    return b.reduce(kind, x, params["axis"], params.get("keepdims", False)) if x.size else None
+
+
+@lowering(AMax)
+def largest(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
+    """The largest element."""
+    return _folded(b, "max", inputs[0], params, like)
+
+
+@lowering(AMin)
+def smallest(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
+    """The smallest element."""
+    return _folded(b, "min", inputs[0], params, like)
+
+
+@lowering(Prod)
+def product(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
+    """The product; its gradient, right with any number of zeros, is left to NumPy."""
+    return _folded(b, "prod", b.cast(inputs[0], like.dtype), params, like)
+
+
+def kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
+    """The shape of a reduction that keeps its dimensions."""
+    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    over = {a % len(shape) for a in axes} if shape else set()
+    return tuple(1 if d in over else n for d, n in enumerate(shape))
+
+
+@pulls(AMax, AMin)
+def extreme_pull(b: Builder, pull: Any) -> list[Value | None] | None:
+    """Elements equal to the result, or NaN, share its gradient evenly."""
+    (x,), axis = pull.inputs, pull.params["axis"]
+    if not x.size:
+        return None
+    shape = kept(x.shape, axis)
+    equal = b.elementwise("eq", x, b.reshape(pull.out, shape))
+    chosen = b.elementwise("or", equal, b.elementwise("ne", x, x))
+    count = b.reduce("sum", b.cast(chosen, x.dtype), axis, True)
+    share = b.elementwise("div", b.reshape(pull.g, shape), count)
+    return [b.elementwise("where", chosen, share, 0.0)]
+
+
+def _place(kind: str) -> Any:
+    def place(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
+        """The first place of the extreme; the first NaN where there is one."""
+        x, axis = inputs[0], params["axis"]
+        if not x.size:
+            return None
+        if axis is None:
+            x, axis = b.reshape(x, (x.size,)), 0
+        if not x.ndim:
+            x, axis = b.reshape(x, (1,)), 0
+        axis %= x.ndim
+        found = b.elementwise("eq", x, b.reduce(kind, x, axis, True))
+        found = b.elementwise("or", found, b.elementwise("ne", x, x))
+        places = b.reshape(b.iota(x.shape[axis]), tuple(-1 if d == axis else 1 for d in range(x.ndim)))
+        first = b.reduce("min", b.elementwise("where", found, places, x.shape[axis]), axis, True)
+        return b.reshape(first, like.shape)
+
+    return place
+
+
+lowering(ArgMax)(_place("max"))
+lowering(ArgMin)(_place("min"))
+
+
+def _true_ones(b: Builder, x: Value, axis: Any, like: Value) -> Value:
+    """How many elements are true, in the shape of ``like``."""
+    true = x if x.kind == "b" else b.elementwise("ne", x, 0)
+    return b.reshape(b.reduce("sum", b.cast(true, "int64"), axis, True), like.shape)
+
+
+@lowering(Any_)
+def any_true(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
+    """Whether one is true."""
+    (x,) = inputs
+    return b.elementwise("ne", _true_ones(b, x, params["axis"], like), 0) if x.size else None
+
+
+@lowering(All_)
+def all_true(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
+    """Whether as many are true as there are."""
+    (x,) = inputs
+    if not x.size:
+        return None
+    return b.elementwise("eq", _true_ones(b, x, params["axis"], like), x.size // max(like.size, 1))
+
+
+@lowering(CountNonzero)
+def count_nonzero(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
+    """How many are not zero."""
+    return _true_ones(b, inputs[0], params["axis"], like) if inputs[0].size and like.dtype == "int64" else None
