@@ -65,8 +65,8 @@ def _at_output(values: NDArray[Any], target: Any, loss: Any) -> NDArray[Any]:
     out = Tensor(values).requires_grad_()
     array = np.asarray(getattr(target, "_data", target))
     wanted = Tensor(array.astype(values.dtype) if array.dtype.kind == "f" else array)
-    (gradient,) = grad(loss_of(loss)(out, wanted), [out])
-    return gradient.numpy()
+    (gradient,) = grad(loss_of(loss)(out, wanted), [out], materialize_grads=True)
+    return np.array(gradient._data)  # type: ignore[union-attr]
 
 
 @contextmanager
