@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from operation_cases import Case, samples
+from operation_cases import Case, samples, turn
 from operation_sizes import changed, results, works
 from test_operations import READS_VALUES, SOMETIMES_READS_VALUES
 from test_operations_watched import COMPILED, ELEMENTWISE
@@ -99,7 +99,7 @@ def test_elementwise_operations(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", turn(ELEMENTWISE, 7))
 def test_elementwise_operations_at_all_samples(name: str) -> None:
     for dtype in (np.float32, np.float64):
         for sample in samples(name):
@@ -172,7 +172,7 @@ def test_other_operations(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", turn(OTHERS, 7))
 def test_other_operations_at_all_samples(name: str) -> None:
     with np.errstate(all="ignore"):
         for dtype in (np.float32, np.float64):
