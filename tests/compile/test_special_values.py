@@ -169,11 +169,3 @@ def plant_and_check(name: str, dtype: Any, rounds: int, chosen: list[Sample]) ->
 def test_other_operations(name: str) -> None:
     with np.errstate(all="ignore"):
         plant_and_check(name, np.float32, 4, samples(name)[:1])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", turn(OTHERS, 7))
-def test_other_operations_at_all_samples(name: str) -> None:
-    with np.errstate(all="ignore"):
-        for dtype in (np.float32, np.float64):
-            plant_and_check(name, dtype, 20, samples(name))
