@@ -300,7 +300,8 @@ class _Draft:
         if self.axis not in axes:
             strides = tuple(0 if i in axes else s for i, s in enumerate(self.ways.layouts[value].strides))
             self.write(value, strides, space)
-            return True
+            cut = self.writes[self.ways.memory(self.ways.layouts[value].base)]
+            return cut is not None and cut.period >= value.size  # a share's results are cleared in one run
         if value.size > _MOST_PARTIAL:
             return False
         self.put_together(value)
