@@ -35,22 +35,24 @@ def network(kind: str) -> Any:
     return nn.Sequential(*layers[kind])
 
 
+def step_of(net: Any, optimizer: Any) -> Any:
+    """A training step of a classifier, written as users do."""
+
+    def step(x: Any, y: Any) -> Any:
+        loss = bl.nn.functional.cross_entropy(net(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 @pytest.mark.parametrize("kind", ["pooled", "plain", "normalised", "overlapping"])
 def test_equals_the_eager_step(kind: str) -> None:
     rng = np.random.default_rng(0)
     nets = [network(kind) for _ in range(2)]
-    steps = []
-    for net in nets:
-        optimizer = bl.optim.SGD(net.parameters(), lr=0.05)
-
-        def step(x: Any, y: Any, net: Any = net, optimizer: Any = optimizer) -> Any:
-            loss = bl.nn.functional.cross_entropy(net(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        steps.append(step)
+    steps = [step_of(net, bl.optim.SGD(net.parameters(), lr=0.05)) for net in nets]
     compiled = bl.compile(steps[1])
     for _ in range(5):
         x = bl.tensor(rng.normal(size=(6, 2, 8, 12)).astype(np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import Training, batches
 from operation_cases import turn
-from test_convolutional_step import network
+from test_convolutional_step import network, step_of
 from test_operations import NAMES, READS_VALUES, check
 
 import backlit as bl
@@ -68,19 +68,8 @@ def test_perceptrons(count: int, optimizer: Any) -> None:
 def test_convolutional_networks(kind: str) -> None:
     bl.set_num_threads(3)
     rng = np.random.default_rng(0)
-    steps = []
-    for _ in range(2):
-        net = network(kind)
-        optimizer = bl.optim.Adam(net.parameters(), lr=0.01)
-
-        def step(x: Any, y: Any, net: Any = net, optimizer: Any = optimizer) -> Any:
-            loss = bl.nn.functional.cross_entropy(net(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        steps.append(step)
+    nets = [network(kind) for _ in range(2)]
+    steps = [step_of(net, bl.optim.Adam(net.parameters(), lr=0.01)) for net in nets]
     compiled = bl.compile(steps[1])
     for _ in range(5):
         x = bl.tensor(rng.normal(size=(7, 2, 8, 12)).astype(np.float32))
