@@ -197,3 +197,24 @@ def test_other_operations(name: str) -> None:
 def test_other_operations_at_all_samples(name: str) -> None:
     with np.errstate(all="ignore"):
         plant_and_check(name, np.float32, 2, samples(name))
+
+
+def test_keys_at_minus_infinity_are_left_out_as_eagerly_and_without_a_warning() -> None:
+    """Neither where the function is traced nor in native code; a query that sees no key at all gives zero."""
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.random((1, 3, 2)).astype(np.float32) for _ in range(3))
+    k[0, 0, 0] = -np.inf
+    leaves = [bl.tensor(x, requires_grad=True) for x in (q, k, v)]
+
+    def attended(*x: Any) -> Any:
+        return bl.nn.functional.scaled_dot_product_attention(*x, is_causal=True)
+
+    wanted = attended(*leaves)
+    gradients = bl.autograd.grad(wanted.sum(), leaves)
+    assert wanted[0, 0].tolist() == [0.0, 0.0]
+    compiled = bl.compile(attended)
+    for _ in range(3):
+        found = compiled(*leaves)
+        np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), rtol=1e-5, atol=1e-6)
+        for a, b in zip(bl.autograd.grad(found.sum(), leaves), gradients, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)

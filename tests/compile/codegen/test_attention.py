@@ -126,3 +126,18 @@ def test_what_a_query_may_not_see_does_not_reach_it(target):
     k[-1] = np.nan
     forward(*[x.ctypes.data for x in (q, k, v, out, kept, workspace)])
     assert np.isfinite(out[:-1]).all() and np.isnan(out[-1]).all()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_query_whose_scores_are_all_minus_infinity_sees_nothing(target, causal):
+    """Its output is zero, as eagerly and in PyTorch."""
+    rows = dense(1, 1, 12, 4)
+    spec = Attention(1, 1, 12, 12, 4, rows, rows, rows, rows, 0.5, causal)
+    q, k, v = (np.random.default_rng(i).random((12, 4)).astype("float32") for i in range(3))
+    out, kept = np.empty((12, 4), "float32"), np.empty((12, probability_columns(spec, target)), "float32")
+    workspace = np.empty(workspace_size(spec, target), "float32")
+    forward, _ = compiled(spec, target)
+    k[: 1 if causal else 12, 0] = -np.inf
+    forward(*[x.ctypes.data for x in (q, k, v, out, kept, workspace)])
+    assert (out[0] == 0).all() and (kept[0] == 0).all()
+    assert np.isfinite(out).all() and (out[1:].all() if causal else not out.any())

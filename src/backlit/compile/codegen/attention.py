@@ -209,9 +209,11 @@ class _Forward(_Heads):
             return [total + e, best]
 
         [best] = b.loop(b.index(0), end, b.lanes, top, [b.number(-math.inf)])
-        highest = b.splat(b.max(best))
-        total, _ = b.loop(b.index(0), end, b.lanes, raised, [b.number(0.0), highest])
-        share = b.splat(1.0 / b.sum(total))
+        highest = b.max(best)
+        none = highest == -math.inf  # no key at all: the row stays zero, as eagerly and in PyTorch
+        lifted = b.splat(b.where(none, 0.0, highest))
+        total, _ = b.loop(b.index(0), end, b.lanes, raised, [b.number(0.0), lifted])
+        share = b.splat(1.0 / b.maximum(b.sum(total), 1.0))
         b.loop(b.index(0), end, b.lanes, lambda j: row.store(row.load(j) * share, j))
 
 

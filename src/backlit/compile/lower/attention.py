@@ -38,8 +38,9 @@ def _probabilities(query: Array, key: Array, spec: kernel.Attention) -> Array:
     scores = np.matmul(query, np.swapaxes(key, -1, -2)) * spec.scale
     if spec.causal:
         scores = np.where(np.arange(spec.context) <= np.arange(spec.length)[:, None], scores, -np.inf)
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+    top = scores.max(axis=-1, keepdims=True)
+    e = np.exp(scores - np.where(np.isneginf(top), 0.0, top).astype(top.dtype))
+    return np.asarray(e / np.maximum(e.sum(axis=-1, keepdims=True), 1.0))
 
 
 def _forward(b: Builder, inputs: list[Any], spec: kernel.Attention) -> tuple[Value, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...graph import mode, walk
+from ...numerics import quiet
 from ...ops.definition import OUTPUT, _unpack, apply
 from ...ops.shape import Clone
 from ...source import describe
@@ -89,7 +90,8 @@ def _pull(tracer: Tracer, node: Any, g: Tensor, create_graph: bool) -> Any:
             tracer.fail(_unknown(node))
         return _run_rules(tracer, node, g)
     arrays = _unpack(node, False)
-    parts = pull_arrays(node.plan, node, g._data, arrays)
+    with quiet():
+        parts = pull_arrays(node.plan, node, g._data, arrays)
     tensors = [_as_tensor(part, edge) for part, edge in zip(parts, node.edges, strict=True)]
     try:
         _write_down(tracer, node, application, g, arrays, tensors)
