@@ -219,6 +219,18 @@ def test_the_slope_of_an_activation_is_what_its_loop_keeps() -> None:
     assert len(kept) == 2 and {m.opcode for m in back.members} == {"matmul", "gated", "reduce"}
 
 
+def test_what_takes_the_sum_of_a_loop_stays_behind_it() -> None:
+    """Though the loop has everything else at hand, and fewer arrays would lie between."""
+    b, x = Builder(), Value((4, 3), FLOAT)
+    p, q = b.elementwise("exp", x), b.elementwise("tanh", x)
+    total = b.reduce("sum", b.elementwise("add", p, q), 1, True)
+    share = b.elementwise("div", b.elementwise("mul", p, q), total)
+    centred = b.elementwise("sub", share, b.reduce("sum", share, 1, True))
+    program = Program([x], b.body, [centred, b.elementwise("neg", share)])
+    for wanted, found in zip(flat(interpret(program, arrays_for(program))), flat(native(program)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 def test_layers_on_sequences_compute_in_the_products_rows() -> None:
     b, shapes = Builder(), [(2, 3, 4), (4, 5), (5,), (2, 3, 1)]
     x, w, bias, mask = (Value(shape, FLOAT) for shape in shapes)

@@ -36,8 +36,10 @@ def _suppliers(fusion: _Fusion, late: Group) -> dict[Group, None]:
 
 
 def _computable(fusion: _Fusion, early: Group, late: Group) -> dict[Instruction, None]:
-    """What the early loop could compute of the late one, with nothing more to read."""
-    known = {x for m in early.members for x in (*m.operands, *m.results)}
+    """What the early loop could compute of the late one, with nothing more to read. Its reductions are not known before
+    its end."""
+    known = {x for m in early.members for x in m.operands}
+    known.update(m.result for m in early.members if m.opcode != "reduce")
     moved: dict[Instruction, None] = {}
     for member in late.members:
         if member.opcode != "reduce" and all(x in known or _is_free(fusion, x) for x in member.operands):
