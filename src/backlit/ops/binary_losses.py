@@ -11,6 +11,7 @@ from ..errors import OperationError
 from ..source import describe, mark
 from .definition import Sample, Tensor, apply, operation
 from .elementwise import operand
+from .misuse import any_wrong, misuse
 from .pointwise import REDUCTIONS, Pointwise, pair, reduction_of, weighted
 
 
@@ -100,7 +101,7 @@ def binary_cross_entropy(
         OperationError: the shapes differ, or a probability lies outside [0, 1].
     """
     x, target = pair("binary_cross_entropy", input, target)
-    _check_probabilities(getattr(x, "_data", x))
+    _check_probabilities(x)
     params = {"reduction": reduction_of("binary_cross_entropy", reduction, size_average, reduce)}
     if weight is not None:
         return weighted("binary_cross_entropy", BCELoss, (x, target), weight, params, by_weight=False)
@@ -108,11 +109,12 @@ def binary_cross_entropy(
 
 
 def _check_probabilities(x: Any) -> None:
-    if x.size and (x.min() < 0 or x.max() > 1):
-        raise OperationError(
-            f"binary_cross_entropy at {describe(mark())}: predictions must be probabilities between 0 and 1; these "
+    if any_wrong(x, lambda values: (values < 0) | (values > 1)):
+        raise misuse(
+            "binary_cross_entropy",
+            "predictions must be probabilities between 0 and 1; these "
             f"range from {float(x.min()):.6g} to {float(x.max()):.6g}. "
-            "Use binary_cross_entropy_with_logits, or a sigmoid first."
+            "Use binary_cross_entropy_with_logits, or a sigmoid first.",
         )
 
 

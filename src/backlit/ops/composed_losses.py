@@ -11,7 +11,7 @@ from .activations import clamp, softplus
 from .arithmetic import maximum, minimum, where
 from .definition import Sample, Tensor, operation
 from .elementwise import match, operand
-from .misuse import misuse
+from .misuse import any_wrong, misuse
 from .norms import norm
 from .pointwise import reduced, reduction_of
 from .transcendental import exp, log, sqrt
@@ -58,9 +58,8 @@ def gaussian_nll_loss(
                 "gaussian_nll_loss",
                 f"variances of shape {tuple(var.shape)} do not fit predictions {tuple(input.shape)}.",
             )
-    values = getattr(var, "_data", var)
-    if (values < 0).any():
-        raise misuse("gaussian_nll_loss", f"a variance is negative, the smallest is {values.min()}.")
+    if any_wrong(var, lambda values: values < 0):
+        raise misuse("gaussian_nll_loss", f"a variance is negative, the smallest is {float(var.min())}.")
     var = where(var < eps, eps, var)
     loss = (log(var) + (input - target) ** 2 / var) * 0.5
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)

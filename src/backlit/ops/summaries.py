@@ -13,7 +13,7 @@ from .definition import Sample, Tensor, operation
 from .elementwise import match, operand
 from .extremes import amax, amin
 from .joining import cat
-from .misuse import misuse
+from .misuse import any_wrong, misuse
 from .norms import norm
 from .ordering import sort
 from .reduction import Dims, floating, one_axis
@@ -150,7 +150,7 @@ def _weights(given: Any, rows: Any) -> Any:
     given = operand(given)
     if given.shape != rows.shape[1:]:
         raise misuse("cov", f"{rows.shape[1]} observations need as many weights, got shape {tuple(given.shape)}.")
-    if (getattr(given, "_data", given) < 0).any():
+    if any_wrong(given, lambda values: values < 0):
         raise misuse("cov", "weights must not be negative.")
     return given
 

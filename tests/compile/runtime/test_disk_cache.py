@@ -122,3 +122,63 @@ def test_code_on_disk_is_found_without_writing_llvm(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "emit_module", lambda *a: emitted.append(1) or emit(*a))
     assert once() == once() == [20.0, 20.0]
     assert len(emitted) == 1
+
+
+@pytest.mark.parametrize("module", ["backlit", "llvmlite"])
+def test_other_versions_have_other_code(folder, module, monkeypatch):
+    before = disk_cache.code_key("text")
+    monkeypatch.setattr(f"{module}.__version__", "0.0.0")
+    assert disk_cache.code_key("text") != before
+    monkeypatch.setattr(disk_cache, "compiler_hash", lambda: "of another source")
+    assert len({disk_cache.code_key("text"), before}) == 2
+
+
+def test_a_changed_compiler_has_other_code(folder, monkeypatch):
+    disk_cache.cached("text", lambda: b"code")
+    monkeypatch.setattr(disk_cache, "compiler_hash", lambda: "of another source")
+    assert disk_cache.cached("text", lambda: b"anew") == b"anew"
+
+
+@pytest.mark.parametrize("trouble", ["mkstemp", "replace"])
+def test_a_folder_that_takes_no_files_is_no_error(folder, trouble, monkeypatch):
+    """A full or read-only disk, say: nothing is kept, and nothing is left behind."""
+
+    def refuse(*args, **kwargs):
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(disk_cache.tempfile if trouble == "mkstemp" else disk_cache.os, trouble, refuse)
+    assert disk_cache.cached("text", lambda: b"code") == b"code"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_damaged_entry_does_not_change_results(tmp_path, monkeypatch):
+    import backlit as bl
+
+    monkeypatch.setenv("BACKLIT_CACHE", str(tmp_path))
+    x = bl.tensor([1.0, 2.0, 3.0])
+
+    def once():
+        f = bl.compile(lambda x: (x.exp() * x).sum())
+        return [float(f(x)) for _ in range(2)]
+
+    wanted = once()
+    (path,) = tmp_path.glob("*.code")
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], bytes(len(whole)), whole[:-9] + bytes(9)):
+        path.write_bytes(damaged)
+        assert once() == wanted
+        assert path.read_bytes() == whole
+
+
+def test_two_processes_compile_the_same_step_at_once(folder):
+    program = """
+import backlit as bl
+x = bl.tensor([1.0, 2.0, 3.0])
+f = bl.compile(lambda x: (x.exp() * x).sum())
+print([float(f(x)) for _ in range(3)])
+"""
+    command = [sys.executable, "-c", program]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert told[0] == told[1] and len(list(folder.glob("*.code"))) == 1

@@ -75,6 +75,11 @@ class _Order:
         """What must hold before anything is written."""
         return [group for group in self.groups if group.members[0].opcode == "require"]
 
+    @property
+    def calls(self) -> list[Group]:
+        """Calls of Python functions, which may raise. Nothing is written before them."""
+        return [group for group in self.groups if group.members[0].opcode == "extern"]
+
     def can_wait(self, group: Group, others: list[Group]) -> bool:
         """Whether a group may run after all of ``others``: none of them needs anything that it makes."""
         waiting, stack = set(others), list(others)
@@ -100,7 +105,7 @@ class _Order:
                 continue
             if not self._same_place(group, target, value):
                 continue
-            others = [g for g in self.readers.get(target, []) if g is not group] + self.checks
+            others = [g for g in (*self.readers.get(target, ()), *self.checks, *self.calls) if g is not group]
             if self.can_wait(group, others):
                 for other in others:
                     self.before[group][other] = None

@@ -292,5 +292,6 @@ def _put_gradients(b: Builder, pull: Any, values: Any, shape: tuple[int, ...], n
 def one_hot(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value:
     """A 1 where the position is the index."""
     (index,) = inputs
+    _require_inside(b, index, 0, params["num_classes"])
     places = b.cast(b.iota(params["num_classes"]), index.dtype)
     return b.cast(b.elementwise("eq", b.reshape(index, (*index.shape, 1)), places), like.dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...numerics import quiet
+from ...source import describe
 from ..assemble.build import Built
 from ..assemble.module import CONTROL_SLOT, FIRST_INPUT, STATUS_SLOT
 from ..assemble.schedule import ALIGNMENT
@@ -118,9 +119,7 @@ class Executable:
 
     def _call(self, instruction: Instruction) -> None:
         """Call a Python function on arrays that show the operands, and copy its results to their places."""
-        operands = [self._shown(v) for v in instruction.operands]
-        with quiet():
-            results = instruction.params["call"](*operands)
+        results = _called(instruction, [self._shown(v) for v in instruction.operands])
         for value, result in zip(instruction.results, results, strict=True):
             if value.dtype is None:
                 self._objects[value] = result
@@ -140,6 +139,18 @@ class Executable:
         held = self.arrays[slot]
         start = held if not layout.offset else _at(held, layout.offset)
         return np.lib.stride_tricks.as_strided(start, value.shape, strides)
+
+
+def _called(instruction: Instruction, operands: list[Any]) -> Any:
+    """The results of a Python function; its errors say where the program asks for it."""
+    call = instruction.params["call"]
+    try:
+        with quiet():
+            return call(*operands)
+    except Exception as error:
+        name = getattr(call, "__name__", type(call).__name__)
+        error.add_note(f"Raised by {name}, which the compiled function calls for {describe(instruction.mark)}")
+        raise
 
 
 def _at(array: Array, offset: int) -> Array:

@@ -85,7 +85,7 @@ def traced_walk(
 def _pull(tracer: Tracer, node: Any, g: Tensor, create_graph: bool) -> Any:
     application = tracer.applications.get(node)
     known = tracer.error is None and application is not None
-    if not known or create_graph or rules_are_traced(node.op):
+    if not known or create_graph or node.plan is None or rules_are_traced(node.op):  # no plan: the program's own node
         if tracer.error is None and application is None:
             tracer.fail(_unknown(node))
         return _run_rules(tracer, node, g)

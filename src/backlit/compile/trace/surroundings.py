@@ -35,6 +35,10 @@ _OWN_BOOKS = ("_path", "_root_name")
 """Attributes of modules that only say how to name them."""
 
 
+_CALLED = frozenset({"forward", "backward", "setup_context"})
+"""Methods of the program's modules and own nodes that the library calls by these names."""
+
+
 class Cell:
     """A closure cell as a mapping with one entry."""
 
@@ -193,7 +197,7 @@ class Surroundings:
             self._seen.add(id(base))
             for name, held in list(vars(base).items()):
                 special = name.startswith("__") and name != "__init__"
-                if name in self._names or name == "forward" or (special and isinstance(held, FunctionType)):
+                if name in self._names or name in _CALLED or (special and isinstance(held, FunctionType)):
                     if isinstance(held, (staticmethod, classmethod)):
                         held = held.__func__
                     elif isinstance(held, property):

@@ -43,7 +43,7 @@ class Application:
 
     __slots__ = ("extra", "inputs", "kept", "op", "params", "result")
 
-    def __init__(self, op: type[Op], inputs: list[Any], params: dict[str, Any], extra: Any, result: Value) -> None:
+    def __init__(self, op: type[Op], inputs: list[Any], params: dict[str, Any], extra: Any, result: Any) -> None:
         self.op = op
         self.inputs = inputs
         self.params = params
@@ -352,6 +352,9 @@ class Tracer:
                 "step has fixed shapes. Use where or a mask instead, or move it outside the function."
             )
         self.builder.mark, self.builder.scope = self.rule_mark or mark(), mode.scope
+        if not hasattr(op, "forward"):
+            self._know_own_node(op, params, result)
+            return
         values = [self.value_of(x) if isinstance(x, (Tensor, np.ndarray)) else x for x in inputs]
         draw, kept, extra_value = drawing_of(op), None, None
         if self.drawn and draw is not None and result._data.size and result._data.dtype in DTYPES:
@@ -364,6 +367,15 @@ class Tracer:
         if result._node is not None:
             self.applications[result._node] = Application(op, values, params, extra_value, value)
             self.applications[result._node].kept = kept
+
+    def _know_own_node(self, op: Any, params: dict[str, Any], result: Tensor) -> None:
+        """The program's own node: what its forward rule is made of was written down when that ran."""
+        node = result._node
+        if node is not None and node.op is not op:  # one of several outputs
+            self.applications[node] = Application(node.op, [], {}, None, None)
+            (node,) = node.edges
+        if node is not None:
+            self.applications[node] = Application(op, [], params, None, None)
 
     def _lowered(
         self, op: Any, values: list[Any], params: dict[str, Any], extra: Any, like: Array
