@@ -61,9 +61,10 @@ def evaluate(instruction: Instruction, operands: list[Any]) -> tuple[Any, ...]:
     return (np.broadcast_to(np.asarray(out, result.dtype), result.shape),)
 
 
-def _range(start: int, step: int, count: int) -> Any:
-    """``count`` positions from ``start`` on; as an index, for a slice cannot say where to stop below 0."""
-    return slice(start, start + step * count, step) if step > 0 else slice(start, None, step) if count else slice(0)
+def _range(start: int, step: int, count: int) -> slice:
+    """``count`` positions from ``start`` on. A slice cannot name a stop below 0."""
+    stop = start + step * count
+    return slice(start, stop if stop >= 0 else None, step)
 
 
 _OTHERS: dict[str, Any] = {
