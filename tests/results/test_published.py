@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import backlit as bl
+
 ROOT = pathlib.Path(__file__).parents[2]
 MNIST = pathlib.Path(os.environ.get("BACKLIT_DATA", ROOT.parent / "shared" / "data")) / "mnist"
 
@@ -63,6 +65,23 @@ def test_mnist(configuration, monkeypatch):
     eager = [] if configuration == "adam" else ["--eager"]  # whose last epochs lie closest to what is wanted
     monkeypatch.setattr(sys, "argv", ["mnist.py", str(MNIST), configuration, *eager])
     example("mnist").main()  # exits with an error below the wanted accuracy
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MNIST.is_dir(), reason=f"no MNIST in {MNIST}; set BACKLIT_DATA to its parent folder")
+def test_mnist_is_learned_compiled_as_it_is_eagerly():
+    examples = example("mnist")
+    data = bl.datasets.mnist(str(MNIST)).scaled()
+    arrays = data.x_train[:20_000], data.y_train[:20_000], data.x_test, data.y_test
+
+    def accuracy(compiled):
+        bl.manual_seed(0)
+        model = bl.nn.Sequential(bl.nn.Linear(784, 64), bl.nn.ReLU(), bl.nn.Linear(64, 10))
+        optimizer = bl.optim.Adam(model.parameters())
+        return examples.run("784-64-10", model, optimizer, bl.nn.CrossEntropyLoss(), arrays, 64, 3, compiled)[0]
+
+    eager, compiled = accuracy(False), accuracy(True)
+    assert min(eager, compiled) > 0.92 and abs(eager - compiled) < 0.002
 
 
 SHAKESPEARE = MNIST.parent / "tinyshakespeare" / "input.txt"
