@@ -11,10 +11,11 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import backlit as bl
+from backlit import threads
+from backlit.compile.assemble import regions
 from backlit.compile.ir.interpret import interpret
 from backlit.compile.ir.program import Program, verify
 from backlit.compile.passes.pipeline import PASSES, optimised
@@ -118,23 +121,46 @@ def held(function: Drawn, natively: bool) -> bool:
     arrays = [getattr(x, "_data", x) for x in (source.now(leaves) for source in seen.sources)]
     for program in passed(seen.program):
         found, _ = interpret(verify(program), arrays)
-        same("a pass", function, wanted, found)
+        same("a pass", function, leaves, wanted, found)
     if natively:
         hold_natively(function, leaves, wanted)
     return True
 
 
 def hold_natively(function: Drawn, leaves: list[Any], wanted: list[Array]) -> None:
-    """Native code gives what is wanted, and at other values what eager mode gives there. Every other function runs in
-    watched memory, where values never share a place; the others in an arena as users have it."""
+    """Native code gives what is wanted, and at other values what eager mode gives there.
+
+    Every other function runs in watched memory, where values never share a place, the others in an arena as users have
+    it; and of both kinds every other one on two threads, among which even the smallest work is shared out.
+    """
     compiled = bl.compile(function)
-    with guards() if function.record["seed"] % 2 else nullcontext():
+    watched, shared = function.record["seed"] % 2, function.record["seed"] // 2 % 2
+    with guards() if watched else nullcontext(), shared_out() if shared else nullcontext():
         for _ in range(2):
             found = function.arrays(compiled, leaves)
-    same("native code", function, wanted, found)
+        same("native code", function, leaves, wanted, found)
+        hold_elsewhere(function, compiled, leaves)
+
+
+@contextmanager
+def shared_out() -> Iterator[None]:
+    """A block in which two threads share everything that can be shared."""
+    chosen, blas = threads._chosen, threads.get_num_threads()
+    with mock.patch.multiple(regions, WORTH_SHARING=0.0, WORTH_THREADS=0.0):
+        bl.set_num_threads(2)
+        try:
+            yield
+        finally:
+            bl.set_num_threads(blas)
+            threads._chosen = chosen
+
+
+def hold_elsewhere(function: Drawn, compiled: Any, leaves: list[Any]) -> None:
+    """The same program at other values."""
     for leaf, values in zip(leaves, programs.leaf_values(function.record), strict=True):
         leaf.detach().copy_(bl.tensor(values[::-1].copy() if values.ndim else values + 0.25))
-    same("native code at other values", function, function.arrays(function, leaves), function.arrays(compiled, leaves))
+    wanted = function.arrays(function, leaves)
+    same("native code at other values", function, leaves, wanted, function.arrays(compiled, leaves))
 
 
 def passed(program: Program) -> list[Program]:
@@ -142,19 +168,19 @@ def passed(program: Program) -> list[Program]:
     return [program, *[run(program) for run in PASSES], optimised(program), optimised(optimised(program))]
 
 
-def same(what: str, function: Drawn, wanted: list[Array], found: list[Array]) -> None:
+def same(what: str, function: Drawn, leaves: list[Any], wanted: list[Array], found: list[Array]) -> None:
     for i, (a, b) in enumerate(zip(wanted, found, strict=True)):
         size = max(1.0, float(np.abs(a).max(initial=0.0)))
         if a.shape != b.shape or not np.allclose(b, a, rtol=1e-9, atol=1e-9 * size, equal_nan=True):
-            if not is_settled(function, wanted):
+            if not is_settled(function, leaves, wanted):
                 return
             raise Difference(f"{what}: result {i} is {b} instead of {a}", function.record)
 
 
-def is_settled(function: Drawn, wanted: list[Array]) -> bool:
+def is_settled(function: Drawn, leaves: list[Any], wanted: list[Array]) -> bool:
     """Whether eager results hardly change with the inputs: where rounding decides a comparison nobody is right."""
-    leaves = [bl.tensor(x * (1.0 + 1e-13) + 1e-14, requires_grad=True) for x in programs.leaf_values(function.record)]
-    moved = function.arrays(function, leaves)
+    values = [leaf.detach().numpy() for leaf in leaves]
+    moved = function.arrays(function, [bl.tensor(x * (1.0 + 1e-13) + 1e-14, requires_grad=True) for x in values])
     return all(np.allclose(b, a, rtol=1e-7, atol=1e-7, equal_nan=True) for a, b in zip(wanted, moved, strict=True))
 
 
