@@ -169,3 +169,20 @@ def test_evaluation_without_gradients_between_steps() -> None:
             assert float(evaluate(bl.tensor(X), bl.tensor(Y))) == pytest.approx(float(expected), rel=1e-5)
             for net in (model, twin):
                 net.first.weight.mul_(1.1 + i)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_what_a_write_needs_of_the_old_contents_is_no_constant(shape: tuple[int, ...]) -> None:
+    """``z *= x`` needs the old z for its gradient, which is gone by then: eager mode keeps a copy."""
+
+    def gradient(x: Any) -> Any:
+        z = x.clone()
+        z.mul_(x)
+        z.div_(x + 3.0)
+        return bl.autograd.grad(z.sum(), [x])[0]
+
+    x = bl.full(shape, 0.5, requires_grad=True)
+    compiled = bl.compile(gradient)
+    for number in (0.5, 0.5, 2.0, -1.0):
+        x.detach().copy_(bl.full(shape, number))
+        np.testing.assert_allclose(compiled(x).numpy(), gradient(x).numpy(), rtol=1e-6)

@@ -147,6 +147,8 @@ def _snapshot(target: Tensor) -> Tensor:
     """A copy of a tensor's values with its history."""
     old = Tensor(target._data.copy())
     old._node, old._requires_grad = target._node, target._requires_grad
+    if mode.tracer is not None:
+        mode.tracer.copied(target, old)
     return old
 
 

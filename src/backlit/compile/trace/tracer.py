@@ -102,6 +102,15 @@ class Tracer:
         except TraceError as error:
             self.fail(error)
 
+    def copied(self, x: Tensor, copy: Tensor) -> None:
+        """A tensor's values were copied, without an operation, before it is overwritten."""
+        if self.error is not None:
+            return
+        try:
+            self.memory.put(copy._data, self.value_of(x))
+        except TraceError as error:
+            self.fail(error)
+
     def fail(self, error: TraceError) -> None:
         """Give up, for the first reason found."""
         if self.error is None:
