@@ -136,6 +136,13 @@ def test_mean_of_nothing_is_nan():
     assert math.isnan(bl.mean(bl.zeros(0)).item())
 
 
+def test_variance_of_nothing_is_nan_without_a_warning():
+    x = bl.zeros(3, 0, requires_grad=True)
+    assert x.var(dim=1).isnan().all() and x.std(dim=1).isnan().all() and bl.isnan(x.var())
+    x.var(dim=1).sum().backward()
+    assert x.grad.shape == (3, 0)
+
+
 def test_variance_of_large_numbers_keeps_its_digits():
     assert bl.var(bl.tensor([1e8 + 1.0, 1e8 + 2.0, 1e8 + 3.0], dtype=bl.float64)).item() == 1.0
 

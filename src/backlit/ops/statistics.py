@@ -27,6 +27,8 @@ def _freedom(shape: tuple[int, ...], axis: Any, correction: float) -> float:
 
 
 def _deviations(x: Any, axis: Any) -> Any:
+    if not reduced_size(x.shape, axis):  # NumPy warns of the mean of nothing; there are no deviations either
+        return x - 0.0
     return x - x.mean(axis=axis, keepdims=True)
 
 
