@@ -345,6 +345,31 @@ def test_the_first_culprit_is_named_before_the_weights_are_spoiled(trouble: str,
             np.testing.assert_array_equal(value.numpy(), kept.state[key][name].numpy())
 
 
+def test_a_batch_that_dropout_made_nan_is_run_again_with_the_same_units_dropped(native: Any) -> None:
+    """Whether the logarithm meets a number below zero depends on what was drawn."""
+
+    def told(compiled: bool) -> str:
+        bl.manual_seed(5)
+        model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(0.5))
+        x = np.tile(X, (10, 1))
+
+        def loss(output: Any, target: Any) -> Any:
+            return bl.log(output.sum(1) - 0.02).mean() * 0.001
+
+        with pytest.raises(AnomalyError) as caught:
+            fit(
+                model, (x, np.tile(Y, 10)), loss=loss, batch_size=10, shuffle=False, seed=3, metrics=(),
+                compile=compiled, **QUIET,
+            )  # fmt: skip
+        return str(caught.value)
+
+    eager = told(False)
+    assert native.made == 0
+    assert told(True) == eager
+    assert native.made >= 3
+    assert "log of a negative number" in eager and "rows" in eager
+
+
 def test_detect_anomaly_around_a_compiled_step() -> None:
     model = perceptron()
     optimizer = bl.optim.SGD(model.parameters(), lr=0.1)
