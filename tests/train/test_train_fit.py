@@ -500,10 +500,11 @@ class CtrlC(Callback):
 
 
 def test_ctrl_c_without_a_folder_stops_and_says_what_would_have_helped(capsys):
+    before = signal.getsignal(signal.SIGINT)
     history = fit(network(), (X, Y), epochs=5, batch_size=20, callbacks=[CtrlC(4)], **QUIET)
     assert history.stopped == "interrupted" and len(history) == 1
     assert "Stopped in epoch 2 after 1 of 3 batches. Nothing was saved" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 11])

@@ -42,8 +42,16 @@ def largest_error(
     """The largest ``|weight(x) (p(x) − f(x))|`` over a dense grid."""
     with mpmath.workdps(80):
         grid = [mpmath.mpf(low) + (mpmath.mpf(high) - low) * i / 500 for i in range(501)]
-        exact = [mpmath.mpf(c) for c in coefficients][::-1]
-        return float(max(abs(weight(x) * (mpmath.polyval(exact, x) - f(x))) for x in grid))
+        exact = [mpmath.mpf(c) for c in coefficients]
+        return float(max(abs(weight(x) * (_polynomial(exact, x) - f(x))) for x in grid))
+
+
+def _polynomial(coefficients: Sequence[mpmath.mpf], x: mpmath.mpf) -> mpmath.mpf:
+    """By Horner's rule; the order of mpmath's ``polyval`` depends on its version."""
+    value = mpmath.mpf(0)
+    for c in reversed(coefficients):
+        value = value * x + c
+    return value
 
 
 __all__ = ["fit", "largest_error", "rounded_fit"]
