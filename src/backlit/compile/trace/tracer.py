@@ -317,6 +317,7 @@ class Tracer:
         """A tensor holds a value from now on, and what it is a view of shows it."""
         view = target._view
         if view is None:
+            self._know_history(target, value, value)
             self._known_write(target)
             self.memory.wrote(target._data, value)
             return
@@ -326,9 +327,19 @@ class Tracer:
         before = self.value_of(base)
         params = {"chain": view.chain}
         after = self._lowered(ViewWrite, [before, value], params, None, base._data)[0]
+        self._know_history(base, value, after)
         self._known_write(base)
         self.memory.wrote(base._data, after)
         self.memory.put(target._data, value)
+
+    def _know_history(self, written: Tensor, value: Value, after: Value) -> None:
+        """The node that a write gave to a tensor of which it replaced a region, or to one that stays a result."""
+        from ...ops.inplace import ViewWrite
+
+        node = written._node
+        if node is not None and node.op is ViewWrite and node not in self.applications:
+            inputs = [self.value_of(written), value]
+            self.applications[node] = Application(ViewWrite, inputs, node.params, None, after)
 
     def _known_write(self, target: Tensor) -> None:
         """Count a write that was written down, to a tensor that is known as an input if it is one."""
