@@ -6,11 +6,17 @@ import copy
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install -e '.[test]'")
+
+import joblib
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -154,10 +160,55 @@ def test_what_does_not_fit_together_is_refused() -> None:
         NetworkClassifier(activation="rely").fit(X, Y)
     with pytest.raises(OperationError, match="gave a int"):
         NetworkClassifier(lambda features, outputs: 3).fit(X, Y)
+    with pytest.raises(OperationError, match=r"outputs of shape \(1, 3\), but \(1, 2\)"):
+        NetworkClassifier(nn.Linear(4, 3)).fit(X, Y)
+    with pytest.raises(OperationError, match="hidden_sizes must be at least 1"):
+        NetworkClassifier(hidden_sizes=(0,)).fit(X, Y)
+    with pytest.raises(ValueError, match="first y had the shape"):
+        NetworkRegressor(**SMALL).fit(X, X[:, :2]).partial_fit(X, X[:, 0])
+
+
+def test_what_cannot_be_trained_leaves_the_estimator_as_it_was() -> None:
     model = NetworkRegressor(**{**SMALL, "lr": 1e30}, optimizer="sgd")
     with pytest.raises(NonFiniteError):
         model.fit(X, X[:, 0])
-    assert all(np.isfinite(p.detach().numpy()).all() for p in model.module_.parameters())
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.set_params(lr=0.01).fit(X, X[:, 0])
+    before, iterations = model.predict(X), model.n_iter_
+    with pytest.raises(NonFiniteError):
+        model.set_params(lr=1e30).fit(X, X[:, 0])
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert model.n_iter_ == len(model.loss_curve_) == iterations
+
+
+def test_threads_train_as_one_thread_does() -> None:
+    bl.manual_seed(1)
+    wanted = bl.rand(3).numpy()
+    bl.manual_seed(1)
+
+    def curve(seed: int) -> list[float]:
+        model = NetworkClassifier(**{**SMALL, "epochs": 4, "random_state": seed}).fit(X, Y)
+        return model.loss_curve_
+
+    alone = [curve(seed) for seed in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(curve, range(6))) == alone
+    np.testing.assert_array_equal(bl.rand(3).numpy(), wanted)
+
+
+def test_weights_in_a_mapped_file_predict(tmp_path: Any) -> None:
+    model = NetworkClassifier(**SMALL, compile=True).fit(X, Y)
+    joblib.dump(model, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+    np.testing.assert_array_equal(mapped.predict_proba(X), model.predict_proba(X))
+
+
+def test_early_stopping_takes_its_notes_elsewhere() -> None:
+    stop = EarlyStopping(patience=2)
+    before = vars(stop).copy()
+    NetworkClassifier(**SMALL, validation_split=0.2, early_stopping=stop).fit(X, Y)
+    assert vars(stop) == before
 
 
 def test_backlit_does_not_load_scikit_learn() -> None:

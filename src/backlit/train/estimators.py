@@ -13,8 +13,10 @@ True
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -42,16 +44,27 @@ Array = np.ndarray[Any, Any]
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
+_TRAINING = RLock()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """A block whose draws from the library's generator nobody else sees: searches may train in several threads."""
+    with _TRAINING, fork_rng():
+        yield
+
+
 class _Network(BaseEstimator):
     """What both estimators share; see :class:`NetworkClassifier` for the parameters."""
 
     _LOSS: str
+    _ONE_OUTPUT: str
 
     def __init__(
         self,
         module: Any = None,
         *,
-        hidden_sizes: Sequence[int] = (100,),
+        hidden_sizes: int | Sequence[int] = (100,),
         activation: str = "relu",
         loss: str | LossFunction | Loss | None = None,
         optimizer: Any = "adam",
@@ -104,46 +117,66 @@ class _Network(BaseEstimator):
             raise OperationError(
                 f"{type(self).__name__}: activation must be one of {', '.join(_ACTIVATIONS)}, got {self.activation!r}."
             )
+        hidden = [int(size) for size in np.atleast_1d(self.hidden_sizes)]
+        if min(hidden, default=1) < 1:
+            raise OperationError(f"{type(self).__name__}: hidden_sizes must be at least 1, got {self.hidden_sizes!r}.")
         layers: list[nn.Module] = []
-        sizes = [features, *self.hidden_sizes]
+        sizes = [features, *hidden]
         for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), _ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 
-    def _start(self, x: Array, outputs: int) -> None:
-        """A new network, drawn from ``random_state``."""
+    def _train_new(self, x: Array, y: Array, outputs: int, metrics: tuple[str, ...], **options: Any) -> None:
+        """A new network, drawn from ``random_state`` and trained."""
         if hasattr(self.optimizer, "param_groups"):
             raise OperationError(
                 f"{type(self).__name__}: the network is made in fit, so optimizer must be a name or a function of its "
                 f"parameters, not an {type(self.optimizer).__name__} of others."
             )
-        with fork_rng():
+        with _alone():
             manual_seed(int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
             module = self._make(x[0].size, outputs)
-            self._random = default_generator.get_state()
-        self.module_ = module
-        self.optimizer_ = resolve_optimizer(self.optimizer, module, self.lr, self.weight_decay)
-        self.loss_curve_: list[float] = []
+            made = predict(module, x[:1], compile=False).shape
+            if made != (1, outputs):
+                raise OperationError(
+                    f"{type(self).__name__}: for one sample the module gives outputs of shape {made}, but "
+                    f"(1, {outputs}) is needed: {self._ONE_OUTPUT}."
+                )
+            optimizer = resolve_optimizer(self.optimizer, module, self.lr, self.weight_decay)
+            self._train(module, optimizer, [], x, y, metrics, options)
 
-    def _go_on(self, x: Array, y: Array, metrics: tuple[str, ...], **options: Any) -> None:
-        """Train the network. The library's generator, from which orders and dropout are drawn, is left as it was."""
-        with fork_rng():
+    def _train_on(self, x: Array, y: Array, metrics: tuple[str, ...]) -> None:
+        """One more epoch for the network there is."""
+        with _alone():
             default_generator.set_state(self._random)
-            self.history_ = fit(
-                self.module_,
-                (x, y),
-                loss=self._LOSS if self.loss is None else self.loss,
-                optimizer=self.optimizer_,
-                batch_size=self.batch_size,
-                clip_grad_norm=self.clip_grad_norm,
-                callbacks=self.callbacks,
-                metrics=metrics,
-                progress=self.progress,
-                compile=self.compile,
-                **options,
-            )
-            self._random = default_generator.get_state()
-        self.loss_curve_ += self.history_["loss"]
+            self._train(self.module_, self.optimizer_, self.loss_curve_, x, y, metrics, {"epochs": 1})
+
+    def _train(
+        self,
+        module: Any,
+        optimizer: Any,
+        losses: list[float],
+        x: Array,
+        y: Array,
+        metrics: tuple[str, ...],
+        options: dict[str, Any],
+    ) -> None:
+        history = fit(
+            module,
+            (x, y),
+            loss=self._LOSS if self.loss is None else self.loss,
+            optimizer=optimizer,
+            batch_size=self.batch_size,
+            clip_grad_norm=self.clip_grad_norm,
+            callbacks=self.callbacks,
+            metrics=metrics,
+            progress=self.progress,
+            compile=self.compile,
+            **options,
+        )
+        self._random = default_generator.get_state()
+        self.module_, self.optimizer_, self.history_ = module, optimizer, history
+        self.loss_curve_ = [*losses, *history["loss"]]
         self.n_iter_ = len(self.loss_curve_)
 
     def _whole(self) -> dict[str, Any]:
@@ -152,7 +185,7 @@ class _Network(BaseEstimator):
             "epochs": self.epochs,
             "scheduler": self.scheduler,
             "validation_split": self.validation_split,
-            "early_stopping": self.early_stopping,
+            "early_stopping": copy.deepcopy(self.early_stopping),  # it takes notes, and belongs to the caller
         }
 
     def _checked(self, x: Any, **options: Any) -> Any:
@@ -189,7 +222,7 @@ class NetworkClassifier(ClassifierMixin, _Network):
     Raises:
         ValueError: data that do not fit, as scikit-learn checks them.
         OperationError: parameters that do not fit together.
-        NonFiniteError: training came upon NaN or an infinity; the weights are those before that batch.
+        NonFiniteError: training came upon NaN or an infinity; the estimator is what it was before ``fit``.
 
     >>> x, y = [[0.0], [1.0], [2.0], [3.0]], ["low", "low", "high", "high"]
     >>> model = NetworkClassifier(hidden_sizes=(8,), lr=0.05, epochs=80, random_state=0).fit(x, y)
@@ -200,14 +233,14 @@ class NetworkClassifier(ClassifierMixin, _Network):
     """
 
     _LOSS = "cross_entropy"
+    _ONE_OUTPUT = "one logit a class"
 
     def fit(self, X: Any, y: Any) -> NetworkClassifier:
         """Train a new network. ``X`` (samples × features, or more dimensions for a module), ``y`` (samples) labels."""
         X, y = self._checked(X, y=y)
         check_classification_targets(y)
         self.classes_, places = np.unique(y, return_inverse=True)
-        self._start(X, len(self.classes_))
-        self._go_on(X, places, ("accuracy",), **self._whole())
+        self._train_new(X, places, len(self.classes_), ("accuracy",), **self._whole())
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> NetworkClassifier:
@@ -228,9 +261,11 @@ class NetworkClassifier(ClassifierMixin, _Network):
         unknown = np.setdiff1d(y, self.classes_)
         if unknown.size:
             raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()}.")
+        places = np.searchsorted(self.classes_, y)
         if fresh:
-            self._start(X, len(self.classes_))
-        self._go_on(X, np.searchsorted(self.classes_, y), ("accuracy",), epochs=1)
+            self._train_new(X, places, len(self.classes_), ("accuracy",), epochs=1)
+        else:
+            self._train_on(X, places, ("accuracy",))
         return self
 
     def decision_function(self, X: Any) -> Array:
@@ -261,6 +296,7 @@ class NetworkRegressor(RegressorMixin, _Network):
     """
 
     _LOSS = "mse"
+    _ONE_OUTPUT = "one number a target"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -271,28 +307,36 @@ class NetworkRegressor(RegressorMixin, _Network):
         """Train a new network. ``X`` (samples × features, or more dimensions for a module), ``y`` numbers, samples or
         samples × targets."""
         X, y = self._numbers(X, y)
-        self._start(X, y[0].size)
-        self._go_on(X, y.reshape(len(y), -1), (), **self._whole())
+        self._train_new(X, y.reshape(len(y), -1), y[0].size, (), **self._whole())
+        self._shape = y.shape[1:]
         return self
 
     def partial_fit(self, X: Any, y: Any) -> NetworkRegressor:
-        """Train for one more epoch."""
+        """Train for one more epoch.
+
+        Raises:
+            ValueError: ``y`` has another number of targets than before.
+        """
         fresh = not hasattr(self, "module_")
         X, y = self._numbers(X, y, reset=fresh)
+        targets = y.reshape(len(y), -1)
         if fresh:
-            self._start(X, y[0].size)
-        self._go_on(X, y.reshape(len(y), -1), (), epochs=1)
+            self._train_new(X, targets, y[0].size, (), epochs=1)
+            self._shape = y.shape[1:]
+        elif y.shape[1:] != self._shape:
+            raise ValueError(f"y has the shape {y.shape}, but the first y had the shape (samples, *{self._shape}).")
+        else:
+            self._train_on(X, targets, ())
         return self
 
     def _numbers(self, x: Any, y: Any, **options: Any) -> tuple[Array, Array]:
         x, y = self._checked(x, y=y, multi_output=True, y_numeric=True, **options)
-        self._flat = y.ndim == 1
         return x, y.astype(x.dtype if y.dtype.kind != "f" else y.dtype)
 
     def predict(self, X: Any) -> Array:
         """The outputs as float64: one number a sample where ``y`` had one dimension, else samples × targets."""
         outputs = self._outputs(X).astype(np.float64)
-        return outputs.reshape(len(outputs)) if self._flat else outputs
+        return outputs.reshape(len(outputs), *self._shape)
 
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]

@@ -73,5 +73,7 @@ def _blocks(optimizer: Any) -> Iterator[Any]:
 
 
 def _put(tensor: Any, values: Any) -> None:
+    if not tensor._data.flags.writeable:  # weights in a file that is mapped into memory: nothing can have changed
+        return
     np.copyto(tensor._data, values)
     tensor.storage().wrote()
