@@ -242,3 +242,23 @@ def test_a_view_first_looked_at_under_no_grad_keeps_its_history():
     assert view.requires_grad
     view.sum().backward()
     assert x.grad.tolist() == [1.5, 1.5]
+
+
+def test_a_part_of_an_expanded_tensor_that_shows_each_element_once_is_written_to():
+    x = bl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 2
+    part = y.expand(4, 3)[1:2]
+    part.mul_(3.0)
+    assert y.tolist() == [6.0, 12.0, 18.0] and part.tolist() == [y.tolist()]
+    (part * y).sum().backward()
+    assert x.grad.tolist() == [72.0, 144.0, 216.0]
+
+
+def test_memory_that_is_shown_twice_or_was_given_read_only_is_not_written_to():
+    with pytest.raises(bl.errors.OperationError, match="shows one memory location several times"):
+        (bl.ones(3) * 1).expand(4, 3)[1:3].mul_(2.0)
+    given = np.zeros(3)
+    given.flags.writeable = False
+    with pytest.raises(bl.errors.OperationError, match="read-only array"):
+        bl.from_numpy(given)[:2].mul_(2.0)
+    assert not given.flags.writeable

@@ -39,6 +39,7 @@ class ViewWrite(Op):
         out = np.array(base, order="C")  # a copy that can be written to even where NumPy made a 0-d result a scalar
         region = look(out, chain)
         if np.may_share_memory(region, out):
+            _let_write(region)
             region[...] = value
         else:  # a reshape that was a view in the tensor's memory layout, but is not in this one
             out.reshape(-1)[look(np.arange(out.size).reshape(out.shape), chain)] = value
@@ -101,7 +102,20 @@ def _fit(target: Tensor, value: Tensor) -> Tensor:
     return value
 
 
+def _let_write(view: Any) -> None:
+    """NumPy keeps every part of an expanded array read-only, also those that show each of their elements once."""
+    reach = view.itemsize
+    for step, n in sorted((abs(step), n) for step, n in zip(view.strides, view.shape, strict=True) if n > 1):
+        if step < reach:
+            return
+        reach = step * n
+    view.flags.writeable = True
+
+
 def _check_writable(target: Tensor) -> None:
+    view = target._view
+    if view is not None and not target._data.flags.writeable and view.base._data.flags.writeable:
+        _let_write(target._data)
     if not target._data.flags.writeable:
         raise OperationError(
             f"in-place write at {describe(mark())}: this tensor shows one memory location several times (it was "
