@@ -199,21 +199,9 @@ def many(number: int, examples: int, natively: bool) -> int:
     try:
         run()
     except Difference as failure:  # hypothesis ends with the smallest function it found
-        keep(failure.record)
+        programs.keep(KEPT, failure.record)
         raise
     return sum(compiled)
-
-
-def keep(record: programs.Record) -> None:
-    """Add a function to those that are replayed every time."""
-    line = json.dumps(record)
-    if line not in KEPT.read_text(encoding="utf-8").splitlines():
-        with KEPT.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-
-def kept() -> list[programs.Record]:
-    return [json.loads(line) for line in KEPT.read_text(encoding="utf-8").splitlines()]
 
 
 def test_passes_keep_what_random_functions_mean() -> None:
@@ -232,7 +220,9 @@ def test_many_random_functions_compiled_equal_eager(part: int) -> None:
     assert many(number + part, MANY // PARTS, True)
 
 
-@pytest.mark.parametrize("record", kept(), ids=lambda record: "-".join(step[0] for step in record["steps"][-2:]))
+@pytest.mark.parametrize(
+    "record", programs.kept(KEPT), ids=lambda record: "-".join(step[0] for step in record["steps"][-2:])
+)
 def test_kept_functions_compiled_equal_eager(record: programs.Record) -> None:
     check(Drawn(record), True)
 
@@ -250,6 +240,6 @@ def test_a_wrong_pass_is_noticed_and_the_function_kept(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "quickly", settings(quickly, phases=[Phase.generate]))
     with pytest.raises(Difference, match="a pass"):
         many(1, 200, False)
-    (record,) = kept()
+    (record,) = programs.kept(KEPT)
     with pytest.raises(Difference, match="a pass"):
         check(Drawn(record), False)

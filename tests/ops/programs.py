@@ -10,8 +10,10 @@ differently is left out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -511,6 +513,19 @@ def squashed(lib: Any, x: Any) -> Any:
 def weight(i: int) -> float:
     """How much result ``i`` counts in the loss."""
     return 0.3 + 0.1 * i
+
+
+def keep(file: Path, record: Record) -> None:
+    """Add a record to those of a file that are replayed every time."""
+    line = json.dumps(record)
+    if line not in file.read_text(encoding="utf-8").splitlines():
+        with file.open("a", encoding="utf-8") as end:
+            end.write(line + "\n")
+
+
+def kept(file: Path) -> list[Record]:
+    """The records of a file."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def replay(record: Record, libraries: tuple[Any, Any]) -> Pair:

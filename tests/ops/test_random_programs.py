@@ -6,7 +6,6 @@ program on which the libraries disagree is minimised and added to ``kept_program
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Callable
@@ -97,20 +96,8 @@ def many(part: int, examples: int, one: Callable[[Any], Any]) -> None:
     try:
         run()
     except programs.Disagreement as failure:  # hypothesis ends with the smallest program it found
-        keep(failure.record)
+        programs.keep(KEPT, failure.record)
         raise
-
-
-def keep(record: programs.Record) -> None:
-    """Add a program to those that are replayed every time."""
-    line = json.dumps(record)
-    if line not in KEPT.read_text(encoding="utf-8").splitlines():
-        with KEPT.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-
-def kept() -> list[programs.Record]:
-    return [json.loads(line) for line in KEPT.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.peers
@@ -145,7 +132,9 @@ def test_random_programs_equal_compiled_jax(part: int, jax: Any) -> None:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("record", kept(), ids=lambda record: "-".join(step[0] for step in record["steps"][-2:]))
+@pytest.mark.parametrize(
+    "record", programs.kept(KEPT), ids=lambda record: "-".join(step[0] for step in record["steps"][-2:])
+)
 def test_kept_programs_equal_torch(record: programs.Record) -> None:
     import torch
 
@@ -179,7 +168,7 @@ def test_random_programs_notice_a_wrong_gradient_and_keep_the_program(
     monkeypatch.setenv("PROGRAM_SEED", "1")
     with pytest.raises(programs.Disagreement, match="gradient of leaf"):
         many(0, 400, lambda data: check(data, Wrong()))
-    (record,) = kept()
+    (record,) = programs.kept(KEPT)
     assert len(record["steps"]) <= 3, "not minimised"
     with pytest.raises(programs.Disagreement, match="gradient of leaf"):
         programs.replay(record, (torch, Wrong()))

@@ -239,8 +239,9 @@ class NetworkClassifier(ClassifierMixin, _Network):
         """Train a new network. ``X`` (samples × features, or more dimensions for a module), ``y`` (samples) labels."""
         X, y = self._checked(X, y=y)
         check_classification_targets(y)
-        self.classes_, places = np.unique(y, return_inverse=True)
-        self._train_new(X, places, len(self.classes_), ("accuracy",), **self._whole())
+        classes, places = np.unique(y, return_inverse=True)
+        self._train_new(X, places, len(classes), ("accuracy",), **self._whole())
+        self.classes_ = classes
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> NetworkClassifier:
