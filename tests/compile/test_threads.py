@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+from guarded import guards
 from networks import Training, batches
 from operation_cases import turn
 from test_convolutional_step import network, step_of
@@ -62,6 +64,21 @@ def test_perceptrons(count: int, optimizer: Any) -> None:
     for a, b in zip(eager.state(), compiled.state(), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
     assert max(shared(step)) == count
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize(("m", "k", "n"), [(256, 784, 64), (300, 1300, 48), (40, 600, 256)])
+def test_long_products_whose_columns_are_shared_out(m: int, k: int, n: int, watched: bool) -> None:
+    """k is cut into runs; between them each share keeps sums that are not complete yet."""
+    rng = np.random.default_rng(0)
+    x, w = (bl.tensor(rng.normal(size=shape).astype(np.float32)) for shape in ((m, k), (n, k)))
+    bl.set_num_threads(2)
+    compiled = bl.compile(lambda x, w: (x @ w.T).relu())
+    with guards() if watched else nullcontext():
+        for _ in range(3):
+            found = compiled(x, w)
+    np.testing.assert_allclose(found.numpy(), np.maximum(x.numpy() @ w.numpy().T, 0), rtol=1e-4, atol=1e-3)
+    assert max(shared(compiled)) == 2
 
 
 @pytest.mark.parametrize("kind", ["pooled", "plain", "normalised", "overlapping"])

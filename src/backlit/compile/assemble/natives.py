@@ -76,8 +76,11 @@ def whole_lines(size: int) -> int:
 
 
 def product_workspace(spec: Gemm, target: Target, itemsize: int) -> tuple[int, int]:
-    """Bytes of scratch memory for packed operands, and for sums that are not complete yet."""
-    sums = spec.m * spec.n if len(plan(spec, target).depths) > 1 else 0
+    """Bytes of scratch memory for packed operands, and for sums that are not complete yet.
+
+    Those lie as the result does: a share of its columns leaves out those of others between its rows.
+    """
+    sums = spec.m * spec.c_stride if len(plan(spec, target).depths) > 1 else 0
     return whole_lines(workspace_size(spec, target) * itemsize), whole_lines(sums * itemsize)
 
 

@@ -131,8 +131,7 @@ _state = _State()
 def pool_size() -> int:
     """How many threads compiled steps use; with 1 there is no pool.
 
-    What ``set_num_threads`` was given, else ``BACKLIT_NUM_THREADS``, else 1: shares of large products were seen to give
-    wrong results on two threads, so nobody gets more threads than they asked for.
+    What ``set_num_threads`` was given, else ``BACKLIT_NUM_THREADS``, else the number of cores this process may use.
     """
     chosen = chosen_threads()
     if chosen is not None:
@@ -140,7 +139,7 @@ def pool_size() -> int:
     given = os.environ.get("BACKLIT_NUM_THREADS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
-    return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
