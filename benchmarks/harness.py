@@ -33,6 +33,8 @@ def use_threads(count: int) -> None:
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BACKLIT_NUM_THREADS"):
         os.environ[variable] = str(count)
+    # OpenBLAS's threads spin for 2^26 ticks by default, some 25 ms: longer than a pause, on a core of whoever is next.
+    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "20"
     os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if count > 1 else 'false'}"
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
