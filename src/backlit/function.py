@@ -288,7 +288,13 @@ def custom_vjp(function: Callable[..., Any]) -> Callable[..., Tensor]:
     """
 
     def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
-        result, ctx.rule = function(*args, **kwargs)
+        returned = function(*args, **kwargs)
+        if not (isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1])):
+            raise GradientError(
+                f"{function.__name__} is decorated with custom_vjp and must return a pair (result, rule), where "
+                f"rule(upstream) is the gradient; it returned {type(returned).__name__}."
+            )
+        result, ctx.rule = returned
         return result
 
     def backward(ctx: Any, *upstream: Any) -> Any:

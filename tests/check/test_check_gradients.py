@@ -473,3 +473,51 @@ def test_a_compiled_function_and_a_compiled_network():
 def test_a_function_that_never_repeats_is_no_compiled_one():
     calls = iter(range(1000))
     assert not check.gradients(lambda x: x * (1.0 + 1e-9 * next(calls)), draw(3)).ok
+
+
+def test_what_could_not_be_checked_is_not_called_right():
+    report = check.gradients(lambda p: (p / (1.0 - p)).log(), bl.tensor([-0.5, 2.0, -3.0], dtype=bl.float64))
+    assert not report.ok
+    assert report.inputs[0].status == "undefined"
+    assert not report.culprits
+    assert "FAILED: no gradient could be checked" in str(report)
+    assert "3 of 3 results are NaN or infinite" in str(report)
+    mixed = check.gradients(lambda a, b: (a.sum(), b.sqrt()), (draw(2), bl.tensor([0.0], dtype=bl.float64)))
+    assert mixed.inputs[0].ok
+    assert not mixed.inputs[1].ok
+    assert "NOT CHECKED: 1 of 2 gradients" in str(mixed)
+    partly = check.gradients(lambda x: x.sqrt().sum(), bl.tensor([0.0, 1.0], dtype=bl.float64))
+    assert partly.ok
+    assert "in the entries that could be checked" in str(partly)
+    assert "1 entry not checked" in str(partly)
+
+
+def test_a_large_input_without_finite_differences_is_not_called_right():
+    report = check.gradients(lambda x: (x - 100.0).log().sum(), draw(700))
+    assert not report.ok
+    assert report.inputs[0].status == "undefined"
+    assert report.inputs[0].directions == 0
+
+
+def test_a_random_rule_is_not_given_a_second_cause():
+    numbers = np.random.default_rng(0)
+    report = check.gradients(node(lambda x: x * x, lambda g, x: g * x * float(numbers.random())), draw(4))
+    assert report.cause.kind == "non-deterministic"
+    assert "factor" not in str(report)
+
+
+def test_a_gradient_that_is_nan_is_not_called_rounding():
+    report = check.gradients(node(lambda x: x * x, lambda g, x: g * float("nan")), draw(4))
+    assert not report.ok
+    assert "error against step size says nothing" in str(report)
+
+
+def test_the_picture_shows_a_v_although_a_gradient_is_zero_but_for_rounding():
+    network = bl.nn.Sequential(bl.nn.Linear(3, 4), bl.nn.BatchNorm1d(4), bl.nn.Tanh(), bl.nn.Linear(4, 2))
+    report = check.model(network, (draw(8, 3).float(), bl.tensor([0, 1] * 4)))
+    shown = [part for part in report.inputs if part.sweep is not None]
+    assert report.ok
+    assert len(shown) == 1
+    assert shown[0].name != "0.bias"
+    assert max(shown[0].sweep.errors) > 100 * min(shown[0].sweep.errors)
+    assert [text.get_text() for text in report.plot().axes[0].get_legend().get_texts()] == [f"{shown[0].name}: ok"]

@@ -99,7 +99,32 @@ def test_only_inputs_that_require_gradients_count():
 def test_forward_mode_is_compared_when_asked():
     assert gradcheck(Cube.apply, draw(3))
     assert not gradcheck(Cube.apply, draw(3), check_forward_ad=True, raise_exception=False)
-    assert gradcheck(Half.apply, draw(3), check_backward_ad=False)
+
+
+def test_forward_mode_is_held_against_differences_whatever_backpropagation_says():
+    class BothHalf(Half):
+        @staticmethod
+        def jvp(ctx, t):
+            return ctx.saved_tensors[0] * t
+
+    class ForwardRight(Half):
+        @staticmethod
+        def jvp(ctx, t):
+            return 2.0 * ctx.saved_tensors[0] * t
+
+    only_forward = {"check_backward_ad": False, "check_forward_ad": True}
+    assert gradcheck(ForwardRight.apply, draw(3), **only_forward)
+    with pytest.raises(GradcheckError, match=r"forward mode gives .*, differences"):
+        gradcheck(BothHalf.apply, draw(3), **only_forward)
+
+
+def test_checking_nothing_is_no_success():
+    with pytest.raises(OperationError, match="nothing to check"):
+        gradcheck(Half.apply, draw(3), check_backward_ad=False)
+    with pytest.raises(OperationError, match="nothing to check"):
+        gradgradcheck(Cube.apply, draw(3), check_rev_over_rev=False)
+    with pytest.raises(GradcheckError, match="no gradient could be checked"):
+        gradcheck(lambda x: (x - 100.0).log(), draw(3))
 
 
 def test_undefined_upstream_gradients():

@@ -42,6 +42,14 @@ def nothing():
 def fails(x):
     raise KeyError("oh")
 
+@bl.autograd.custom_vjp
+def ruleless(x):
+    return x * 2.0
+
+class Layer(bl.nn.Module):
+    def forward(self, x):
+        return x
+
 layer = bl.nn.Linear(3, 2)
 number = 3
 """
@@ -88,6 +96,12 @@ def test_wrong_gradients(here, name):
     assert "its rule is at functions.py:14" in result.output
 
 
+def test_inputs_outside_the_domain_are_no_success(here):
+    result = run("functions.py:root", "3", "--low", "-2", "--high", "-1")
+    assert result.exit_code == 1
+    assert "nothing was checked" in result.output
+
+
 MISTAKES = [
     ("functions.py:goood 3", "did you mean 'good'"),
     ("functions.py", "FILE.py:FUNCTION"),
@@ -104,6 +118,9 @@ MISTAKES = [
     ("functions.py:good 3,4 5,2", "matmul"),
     ("functions.py:root 3 --low 1", "belong together"),
     ("broken.py:good 3", "nowhere_to_be_found"),
+    ("functions.py:Layer 3", "Layer is a class of modules"),
+    ("functions.py:ruleless 3", "must return a pair (result, rule)"),
+    ("functions.py:root 5 --low 0.1 --high 2 --plot steps.nothing", "not supported"),
 ]
 
 

@@ -45,8 +45,8 @@ def check(
 
     The file is run. FUNCTION may be a function of tensors, an autograd.Function, or a module; give the shape of each
     argument, such as 8,10 (or 'scalar'). Without shapes FUNCTION is called: it returns (function, inputs) or
-    (model, batch, loss). The exit code is 0 if all gradients are right, 1 if one is wrong, 2 for a mistake in the
-    command.
+    (model, batch, loss). The exit code is 0 if all gradients are right, 1 if one is wrong or could not be checked, 2
+    for a mistake in the command.
     """
     subject = find(target)
     if (low is None) != (high is None):
@@ -60,7 +60,10 @@ def check(
         raise click.UsageError(f"{target} raised {said(error)}") from error
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
     if picture is not None:
-        report.plot(picture)
+        try:
+            report.plot(picture)
+        except ValueError as error:  # an ending that stands for no format
+            raise click.UsageError(f"--plot {picture}: {error}") from error
     return 0 if report.ok else 1
 
 
@@ -96,6 +99,11 @@ def examine(
     inputs = tuple(Tensor(np.asarray(x)) for x in drawn)
     if isinstance(subject, Module):
         return model(subject, (inputs, ()), lambda output, _: output, rtol=rtol, seed=seed)
+    if isinstance(subject, type) and issubclass(subject, Module):
+        raise click.UsageError(
+            f"{subject.__name__} is a class of modules; name a module that is made in the file, or a function that "
+            "returns (model, batch, loss)."
+        )
     own = isinstance(subject, type) and issubclass(subject, Function)
     function = subject.apply if own else subject
     if not inspect.isclass(subject):

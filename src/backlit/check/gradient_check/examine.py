@@ -166,7 +166,7 @@ def examine(subject: Subject, settings: Settings, dtypes: Sequence[str], nondet_
         checks.append(LeafCheck(subject, k, used, settings, largest if np.isfinite(largest) else 0.0))
         report.inputs.append(_examine_leaf(checks[-1], gradient, dtype, failed=bool(report.failures)))
     _sweep(report, checks)
-    suspects = [k for k, part in enumerate(report.inputs) if not part.ok]
+    suspects = [k for k, part in enumerate(report.inputs) if not part.ok and part.status != "undefined"]
     repeatable = all(cause.kind != "non-deterministic" for cause in report.failures)
     if repeatable and (suspects or report.failures):
         report.culprits = localise(subject, suspects, settings)
@@ -195,9 +195,17 @@ def _differing(subject: Subject, found: list[Any], again: list[Any], tolerance: 
 
 
 def _sweep(report: GradientReport, checks: list[LeafCheck]) -> None:
-    """Sweeps of the step where something is wrong; where nothing is, at the worst entry of all, to show that."""
+    """Sweeps of the step where something is wrong; where nothing is, at the worst entry of all, to show that.
+
+    A gradient that is 0 but for rounding (a bias in front of batch normalization) has no V to show.
+    """
     chosen = [k for k, part in enumerate(report.inputs) if not part.ok]
-    for k in chosen or sorted(range(len(checks)), key=lambda k: report.inputs[k].relative)[-1:]:
+
+    def telling(k: int) -> tuple[bool, float]:
+        part = report.inputs[k]
+        return part.worst is not None and abs(part.worst.analytic) > checks[k].floor, part.relative
+
+    for k in chosen or sorted(range(len(checks)), key=telling)[-1:]:
         report.inputs[k].sweep = checks[k].sweep()
 
 
@@ -217,8 +225,10 @@ def _examine_leaf(check: LeafCheck, gradient: Any, dtype: str, failed: bool) -> 
     if gradient is not None and not rightly_shaped:
         part.ok = False
     part.status = _status(part, result)
-    if not part.ok:
-        part.cause = _cause(subject, k, gradient, result)
+    if part.status == "undefined":
+        part.ok, part.cause = False, _outside(subject)
+    elif not part.ok:
+        part.cause = None if failed else _cause(subject, k, gradient, result)
         part.oracles = oracles(subject, k, gradient, settings) if rightly_shaped else {}
     return part
 
@@ -233,8 +243,15 @@ def _status(part: InputReport, result: LeafResult) -> str:
     if not part.ok:
         return "wrong"
     if not result.entries:
-        return "kinks only" if result.kinks else "undefined"
+        return "kinks only" if result.kinks else "ok" if result.directions else "undefined"
     return "noise" if result.unsettled and part.relative > 1e-2 else "ok"
+
+
+def _outside(subject: Subject) -> Cause:
+    """Why no entry could be checked: there are no finite differences."""
+    bad = int((~np.isfinite(subject.here)).sum())
+    what = f"{bad} of {subject.here.size} results are NaN or infinite" if bad else "results a step away are not finite"
+    return Cause("undefined", f"{what}: nothing was checked; choose inputs where the function is finite")
 
 
 def _cause(subject: Subject, k: int, gradient: Any, result: LeafResult) -> Cause:

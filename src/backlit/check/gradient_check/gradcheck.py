@@ -11,13 +11,12 @@ from ... import autograd
 from ...containers import flatten
 from ...errors import GradientError, OperationError, UnsupportedError
 from ...graph import enable_grad
-from ...numerics import quiet
 from ...ops.joining import stack
 from ...random import fork_rng
 from ...tensor import Tensor, constant
 from .causes import Cause
-from .examine import examine, oracles
-from .leaf import Settings
+from .examine import examine
+from .leaf import LeafCheck, Settings
 from .report import GradientReport
 from .subject import Subject, double_copy
 
@@ -65,17 +64,20 @@ def gradcheck(
         check_undefined_grad: also check that gradients are right when only one of several outputs has an upstream
             gradient.
         check_grad_dtypes: also check that gradients have their inputs' dtypes, as given.
-        check_forward_ad: also compare forward mode with backpropagation.
+        check_forward_ad: also compare forward mode with differences, along a random direction.
         check_backward_ad: compare backpropagation with differences.
         fast_mode: compare along random directions and in a few entries instead of all.
         check_batched_grad, check_batched_forward_grad, masked: must stay off; there is no batching of gradients and
             there are no sparse tensors.
 
+    Random numbers of the library are the same in every run, so that dropout can be checked.
+
     Returns:
         True if all is well, else False.
 
     Raises:
-        GradcheckError: a gradient is wrong; the message is the report.
+        GradcheckError: a gradient is wrong, or could not be checked; the message is the report.
+        OperationError: no input requires gradients, or nothing was asked to be checked.
 
     >>> import backlit as bl
     >>> x = bl.tensor([1.0, 2.0], dtype=bl.float64, requires_grad=True)
@@ -84,6 +86,11 @@ def gradcheck(
     """
     _unsupported(check_batched_grad=check_batched_grad, check_batched_forward_grad=check_batched_forward_grad)
     _unsupported(masked=masked)
+    if not (check_backward_ad or check_forward_ad):
+        raise OperationError(
+            "gradcheck: there is nothing to check; leave check_backward_ad (or, for gradgradcheck, check_rev_over_rev) "
+            "on, or ask for forward mode with check_forward_ad (check_fwd_over_rev)."
+        )
     args, chosen = _chosen("gradcheck", inputs)
     names = [f"input {i}" for i in chosen]
     settings = Settings(rtol, atol, eps, entries=8, whole=0 if fast_mode else 1 << 62)
@@ -236,17 +243,18 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _forward(subject: Subject, settings: Settings, report: GradientReport) -> None:
-    with quiet():
-        gradients = subject.backward()
-    for k, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        gradient = np.zeros(subject.leaves[k].shape) if gradient is None else gradient
-        error = oracles(subject, k, gradient, settings).get("forward mode")
-        if error is None:
+    """Forward mode against differences, along a random direction, whatever backpropagation says."""
+    for k, (name, leaf) in enumerate(zip(subject.names, subject.leaves, strict=True)):
+        direction = np.random.default_rng([settings.seed, k, 1]).normal(size=leaf.shape)
+        value = subject.forward_mode(k, direction)
+        if value is None:
             report.failures.append(Cause("error", f"forward mode is not possible in {name}"))
-        elif error > settings.rtol and np.abs(gradient).max(initial=0.0) > (settings.atol or 0.0):
-            report.failures.append(
-                Cause("error", f"forward mode and backpropagation differ by {error:.1e} (relatively) in {name}")
-            )
+            continue
+        check = LeafCheck(subject, k, np.zeros(leaf.shape), settings)
+        estimate, agrees, kink = check.compare(direction, value, 1.0)
+        if kink is None and not agrees and np.isfinite(estimate.value):
+            found = f"forward mode gives {value:.8g}, differences {estimate.value:.8g}"
+            report.failures.append(Cause("error", f"in {name}, along a random direction, {found}"))
 
 
 def _dtypes(func: Any, args: Any, chosen: list[int], report: GradientReport) -> None:

@@ -122,6 +122,8 @@ class Sweep:
 
     def __str__(self) -> str:
         error, step = self.lowest
+        if not np.isfinite(error):
+            return "says nothing: the gradient or the differences are not finite"
         if self.shape == "V":
             return f"falls to {error:.1e} at a step of {step:.0e}, then rounding takes over: the rule is right"
         if self.shape == "plateau":

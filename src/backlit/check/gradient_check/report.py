@@ -21,8 +21,8 @@ class InputReport:
     Attributes:
         name, shape, dtype: which one; ``dtype`` is the one it was given in (checks are made in float64).
         ok: whether the gradient is right.
-        status: ``ok``, ``wrong``, ``kinks only``, ``undefined``, ``noise`` (the differences are too uncertain to
-            tell), ``no elements``.
+        status: ``ok``, ``wrong``, ``kinks only``, ``undefined`` (no difference is finite, so that nothing could be
+            checked; not ok), ``noise`` (the differences are too uncertain to tell), ``no elements``.
         relative: the largest relative error, of an entry or of a random direction.
         worst: the entry furthest off: ``index``, ``analytic`` (backpropagation), ``numeric``, ``error`` (uncertainty of
             ``numeric``), ``relative``.
@@ -69,7 +69,8 @@ class InputReport:
         if self.sweep is not None and not self.ok:
             out.append(f"      error against step size {self.sweep}")
         if self.undefined:
-            out.append(f"      {self.undefined} entries not checked: the function has no finite differences there")
+            entries = "1 entry" if self.undefined == 1 else f"{self.undefined} entries"
+            out.append(f"      {entries} not checked: the function has no finite differences there")
         if self.kinks:
             k = self.kinks[0]
             out.append(
@@ -136,11 +137,14 @@ class GradientReport:
     __repr__ = __str__
 
     def _headline(self) -> str:
+        undefined = sum(part.undefined for part in self.inputs)
         if self.ok:
-            return "all gradients are right"
+            return "all gradients are right" + (", in the entries that could be checked" if undefined else "")
         if not any(part.checked or part.directions for part in self.inputs):
             return "FAILED: no gradient could be checked"
-        return f"WRONG: {sum(not part.ok for part in self.inputs)} of {len(self.inputs)} gradients"
+        bad = [part for part in self.inputs if not part.ok]
+        said = "NOT CHECKED" if bad and all(part.status == "undefined" for part in bad) else "WRONG"
+        return f"{said}: {len(bad)} of {len(self.inputs)} gradients"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data, ready for JSON."""
@@ -170,14 +174,14 @@ def plot_sweeps(sweeps: dict[str, Sweep], report: GradientReport, path: Any = No
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, curve in sweeps.items():
-        wrong = not report[name].ok
+        wrong = report[name].status == "wrong"
         axes.loglog(
             curve.steps,
             np.maximum(curve.errors, 1e-17),
             marker="o",
             markersize=3,
             color=None if wrong else "0.6",
-            label=name if wrong or len(sweeps) < 8 else None,
+            label=f"{name}: {report[name].status}" if wrong or len(sweeps) < 8 else None,
         )
     highest = max((float(np.nanmax(curve.errors, initial=0.0)) for curve in sweeps.values()), default=0.0)
     axes.set_ylim(1e-16, 10.0 * max(highest, 1.0))  # always the same decades: a plateau shall look like one
