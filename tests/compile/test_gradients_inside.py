@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import backlit as bl
+from backlit.errors import GradientError
 
 nn = bl.nn
 RNG = np.random.default_rng(0)
@@ -186,3 +187,68 @@ def test_what_a_write_needs_of_the_old_contents_is_no_constant(shape: tuple[int,
     for number in (0.5, 0.5, 2.0, -1.0):
         x.detach().copy_(bl.full(shape, number))
         np.testing.assert_allclose(compiled(x).numpy(), gradient(x).numpy(), rtol=1e-6)
+
+
+ZEROED: dict[str, Any] = {
+    "optimizer": lambda model, optimizer: optimizer.zero_grad(set_to_none=False),
+    "module": lambda model, optimizer: model.zero_grad(set_to_none=False),
+    "by hand": lambda model, optimizer: [p.grad.zero_() for p in model.parameters() if p.grad is not None],
+    "detached first": lambda model, optimizer: [
+        p.grad.detach_().zero_() for p in model.parameters() if p.grad is not None
+    ],
+}
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["first", "after the forward pass"])
+@pytest.mark.parametrize("how", ZEROED)
+def test_gradients_filled_with_zeros(how: str, between: bool) -> None:
+    """A parameter that a loss does not reach keeps its zeros, so that momentum moves it on: None would leave it."""
+
+    def make() -> Any:
+        model = Model()
+        optimizer = bl.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+
+        def step(x: Any, y: Any, everything: bool) -> Any:
+            if not between:
+                ZEROED[how](model, optimizer)
+            out, hidden = model(x)
+            loss = ((out - y) ** 2).mean() if everything else hidden.mean()
+            if between:
+                ZEROED[how](model, optimizer)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step, model
+
+    (step, model), (other, twin) = make(), make()
+    compiled = bl.compile(other)
+    for i in range(12):
+        everything = i < 4 or i % 3 == 0
+        a, b = step(*batch(i), everything), compiled(*batch(i), everything)
+        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-5, err_msg=f"step {i}")
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-4, atol=1e-6)
+    assert compiled.reason is None
+    assert len(compiled._forms.all()) <= 6
+
+
+def test_a_gradient_that_was_used_up_can_be_filled_with_zeros() -> None:
+    w = bl.ones(2, requires_grad=True)
+    optimizer = bl.optim.SGD([w], lr=0.1)
+
+    @bl.compile
+    def step(x: Any) -> None:
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(bl.ones(2))
+    gone = w.grad
+    assert gone.zero_() is w.grad
+    assert w.grad.tolist() == [0.0, 0.0]
+    (w * 3.0).sum().backward()
+    assert w.grad.tolist() == [3.0, 3.0]
+    with pytest.raises(GradientError, match="used up"):
+        gone.zero_()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable
-from types import ModuleType
+from dataclasses import dataclass
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -74,6 +77,43 @@ CHANGES_OF_AN_OBJECT: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@dataclass(slots=True)
+class Slotted:
+    factor: float = 1.0
+    shift: Any = 0.0
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.factor + self.shift
+
+
+class SlottedToo(Slotted):
+    """One with a dictionary behind the slots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = 1.0
+
+    def __call__(self, x: Any) -> Any:
+        return super().__call__(x) * self.more
+
+
+CHANGES_OF_SLOTS: dict[str, Callable[[Any, Any], Any]] = {
+    "a number": lambda o, _: setattr(o, "factor", 3.0),
+    "a tensor": lambda o, _: setattr(o, "shift", bl.tensor([4.0, 5.0])),
+    "a tensor in place": lambda o, _: o.shift.add_(2.0),
+}
+
+_below = {"a": 1.0}
+
+CONTAINERS: dict[str, tuple[Any, Any, Callable[[Any], Any]]] = {
+    "deque": (deque([1.0, 2.0], maxlen=2), 0, lambda held: held.append(3.0)),
+    "UserList": (UserList([1.0]), 0, lambda held: held.__setitem__(0, 4.0)),
+    "UserDict": (UserDict(a=1.0), "a", lambda held: held.update(a=4.0)),
+    "ChainMap": (ChainMap({}, {"a": 1.0}), "a", lambda held: held.update(a=4.0)),
+    "mapping proxy": (MappingProxyType(_below), "a", lambda held: _below.update(a=4.0)),
+}
+
+
 def check(function: Any, holder: Any, change: Callable[[Any, Any], Any], monkeypatch: Any) -> None:
     compiled = bl.compile(function)
     x = bl.tensor([[1.0, 2.0], [3.0, -1.0]])
@@ -98,6 +138,45 @@ def test_changes_of_a_module(what: str, monkeypatch: Any) -> None:
 def test_changes_of_an_object(what: str, monkeypatch: Any) -> None:
     held = Plain()
     check(lambda x: held.computed(x), held, CHANGES_OF_AN_OBJECT[what], monkeypatch)
+
+
+@pytest.mark.parametrize("kind", [Slotted, SlottedToo])
+@pytest.mark.parametrize("what", CHANGES_OF_SLOTS)
+def test_changes_of_slots(what: str, kind: Any, monkeypatch: Any) -> None:
+    held = kind()
+    held.shift = bl.tensor([0.0, 0.0])
+    check(lambda x: held(x), held, CHANGES_OF_SLOTS[what], monkeypatch)
+
+
+@pytest.mark.parametrize("what", CONTAINERS)
+def test_changes_of_containers(what: str, monkeypatch: Any) -> None:
+    held, key, change = CONTAINERS[what]
+    check(lambda x: x * held[key], held, lambda holder, _: change(holder), monkeypatch)
+
+
+ITERATORS: dict[str, Callable[[], Any]] = {
+    "list": lambda: iter([1.0, 2.0, 3.0]),
+    "generator": lambda: (float(i) for i in range(1, 9)),
+    "count": lambda: itertools.count(1.0),
+    "zip": lambda: zip([1.0, 2.0, 3.0], strict=True),
+}
+
+
+def following(it: Any) -> float:
+    found = next(it)
+    return found[0] if isinstance(found, tuple) else found
+
+
+@pytest.mark.parametrize("what", ITERATORS)
+def test_what_an_iterator_gives_is_not_baked_in(what: str) -> None:
+    it = ITERATORS[what]()
+    with pytest.raises(TraceError, match=r"it, used in .*test_what_changes.py:\d+.* is an iterator"):
+        bl.compile(lambda x: x * following(it))(bl.ones(2))
+    assert following(it) == 1.0, "nothing was taken from it"
+    other = ITERATORS[what]()
+    lenient = bl.compile(lambda x: x * following(other), fallback=True)
+    assert [float(lenient(bl.ones(()))) for _ in range(3)] == [1.0, 2.0, 3.0]
+    assert "iterator" in str(lenient.reason)
 
 
 def test_a_frozen_parameter_gets_no_gradient() -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
+from ..creation import zeros
 from ..errors import GradientError
 from ..source import Mark, mark
 from ..tensor import Tensor
 
 
 class Consumed(Tensor):
-    """Stands for a gradient that was never in memory as a whole. Looking at it raises; ``zero_grad()`` clears it.
+    """Stands for a gradient that was never in memory as a whole. Looking at it raises; ``zero_grad()`` clears it, and
+    filling it with zeros puts zeros in its place.
 
     ``called_at`` is the user's line that called the step, for ``backlit.why``.
     """
 
-    __slots__ = ("_of", "called_at")
+    __slots__ = ("_leaf", "_of", "called_at")
 
     def __init__(self, leaf: Tensor) -> None:
+        self._leaf = weakref.ref(leaf)
         self._of = leaf.shape
         self.called_at: Mark | None = mark()
         self._requires_grad = False
@@ -32,6 +36,18 @@ class Consumed(Tensor):
         )
 
     _data = _values  # type: ignore[assignment]
+
+    def detach_(self) -> Consumed:
+        """Nothing to do: it was not computed by recorded operations."""
+        return self
+
+    def zero_(self) -> Tensor:
+        """Give the parameter a gradient of zeros, whatever was in the one that is gone."""
+        leaf = self._leaf()
+        if leaf is None or leaf._grad is not self:
+            return self._values
+        leaf._grad = zeros(leaf.shape, dtype=leaf.dtype)
+        return leaf._grad
 
     def __repr__(self) -> str:
         return f"<gradient of a parameter of shape {self._of}, used up inside a compiled step>"

@@ -20,7 +20,7 @@ from .hooks import Hookable
 from .hooks import call as _call_with_hooks
 from .members import KINDS, Members
 from .naming import UnknownAttribute, variable_name
-from .parameter import Buffer, Parameter, overwrite
+from .parameter import Buffer, Parameter
 from .representation import module_repr
 
 Self = TypeVar("Self", bound="Module")
@@ -377,7 +377,7 @@ class Module(Hookable):
                 if _mode.tracer is not None:
                     _mode.tracer.cleared(parameter)
             else:
-                overwrite(parameter._grad.detach_(), 0.0)
+                parameter._grad.detach_().zero_()
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
         """Convert floating parameters and buffers to a dtype, in place: the parameter objects stay the same.

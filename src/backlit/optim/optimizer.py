@@ -169,7 +169,7 @@ class Optimizer:
                     if tracer is not None:
                         tracer.cleared(param)
                 elif param._grad is not None:
-                    _fill_with_zeros(param._grad)
+                    param._grad.detach_().zero_()
 
     def register_step_pre_hook(self, hook: StepHook) -> HookHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return other ``(args, kwargs)`` for it."""
@@ -334,12 +334,6 @@ def _here() -> str:
 def _register(hooks: list[StepHook], hook: StepHook) -> HookHandle:
     hooks.append(hook)
     return HookHandle(lambda: hooks.remove(hook))
-
-
-def _fill_with_zeros(gradient: Tensor) -> None:
-    gradient.detach_()
-    gradient._data.fill(0)
-    gradient.storage().wrote()
 
 
 def _groups(kind: str, params: Any) -> list[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...containers import flatten
 from ...graph import mode
+from ...source import Mark, describe
 from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Instruction, Program, Value, verify
@@ -88,6 +89,8 @@ def capture(
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
     tracer.strict = strict
+    if surroundings.iterators:
+        tracer.read(_repeats(*surroundings.iterators[0]))
     with watching(tracer):
         before = _global_randomness()
         result = function(*args, **kwargs)
@@ -99,6 +102,14 @@ def capture(
             except TraceError as error:
                 tracer.fail(error)
     return result, seen if tracer.error is None else tracer.error
+
+
+def _repeats(name: str, kind: str, place: Mark | None) -> TraceError:
+    return TraceError(
+        f"compile: {name}, used in the function at {describe(place)}, is an iterator ({kind}): what it gives next is "
+        "different at each call, and a compiled program would repeat it. Take values from it outside, and pass them as "
+        "arguments."
+    )
 
 
 def _global_randomness() -> Any:

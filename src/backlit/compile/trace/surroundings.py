@@ -2,22 +2,25 @@
 
 Tensors that variables name are read anew at each call. What else the function's code can reach — numbers, settings of
 modules, entries of lists, hooks — is compared at each call with what it was. Attributes of objects count where the
-program's code names them; a counter that nobody in sight looks at may change freely.
+program's code names them; a counter that nobody in sight looks at may change freely. The code of libraries that do not
+use this one is not looked through (:mod:`.libraries`): of them counts what the program itself names.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterator
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from ...source import inside
+from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
+from .libraries import FIXED, Libraries, own_attributes
 from .memory import memory_key
 from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
 
@@ -28,8 +31,8 @@ PLAIN = (bool, int, float, str, bytes, type(None))
 LONG = 256
 """Lists and dictionaries with more entries are compared by their length only."""
 
-_CLOSED_MODULES = sys.stdlib_module_names | {"backlit", "numpy"}
-"""Modules whose contents nobody changes."""
+_CONTAINERS = (list, tuple, dict, set, deque, UserDict, UserList, ChainMap, MappingProxyType)
+_KEYED = (dict, UserDict, ChainMap, MappingProxyType)
 
 _OWN_BOOKS = ("_path", "_root_name")
 """Attributes of modules that only say how to name them."""
@@ -61,6 +64,21 @@ class Size:
 
     def __getitem__(self, key: Any) -> Any:
         return len(self.container)
+
+
+class Slots:
+    """The attributes that an object keeps in ``__slots__``, as a mapping."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return object.__getattribute__(self.owner, key)
+        except AttributeError:
+            raise KeyError(key) from None
 
 
 class Guard:
@@ -101,6 +119,7 @@ class Surroundings:
         """``names`` are what the arguments are called."""
         self._called = names
         self._names: set[str] = set()
+        self._libraries = Libraries()
         while True:  # attributes are looked at where code names them, and may lead to more code
             before = len(self._names)
             self._look(function, arguments)
@@ -112,8 +131,11 @@ class Surroundings:
         self.again: list[tuple[Any, Source]] = []
         """Tensors and arrays that were reached a second time, with the other source."""
         self.guards: list[Guard] = []
+        self.iterators: list[tuple[str, str, Mark | None]] = []
+        """Names and kinds of Python's own iterators in sight, and the functions that use them."""
         self.modules: list[Any] = []
         self.optimizers: list[Any] = []
+        self._place: Mark | None = None
         self._seen: set[int] = set()
         self._entered: dict[tuple[int, Any], Any] = {}
         for i, (tensor, name) in enumerate(zip(arguments, self._called, strict=True)):
@@ -170,29 +192,38 @@ class Surroundings:
         if isinstance(function, MethodType):
             self._object("self", function.__self__)
             function = function.__func__
-        if hasattr(function, "__wrapped__"):
-            self._function(function.__wrapped__)
+        wrapped = own_attributes(function).get("__wrapped__")
+        if wrapped is not None:
+            self._function(wrapped)
         if not isinstance(function, FunctionType):
             self._seen.discard(id(function))
             self._object(type(function).__name__, function)
             return
+        around, self._place = self._place, (function.__code__, 0)
+        self._variables(function)
+        self._place = around
+
+    def _variables(self, function: FunctionType) -> None:
+        """What a function's code can name; of a library that does not use us, only what it was given."""
         code = function.__code__
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             self._entry(Cell(cell), name)
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._object("default", value)
+        if self._libraries.foreign(function.__globals__.get("__name__")):
+            return
         for part in _codes(code):
             self._names.update(part.co_names, (c for c in part.co_consts if isinstance(c, str)))
             for name in part.co_names:
                 if name in function.__globals__:
                     self._entry(function.__globals__, name)
-        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._object("default", value)
 
     def _class(self, kind: type) -> None:
         """The program's own classes, as far as its code names them: what their attributes hold, and their methods."""
         for base in kind.__mro__:
             if id(base) in self._seen or sys.modules.get(base.__module__) is None:
                 continue
-            if base.__module__.split(".")[0] in _CLOSED_MODULES:
+            if self._libraries.foreign(base.__module__):
                 continue
             self._seen.add(id(base))
             for name, held in list(vars(base).items()):
@@ -210,13 +241,13 @@ class Surroundings:
 
     def _entry(self, holder: Any, key: Any) -> None:
         """One variable: its tensors are read at each call, everything else must stay what it is."""
-        place = (id(holder.cell) if isinstance(holder, Cell) else id(holder), key)
+        place = (id(_kept_by(holder)), key)
         if place in self._entered:
             return
         self._entered[place] = holder  # kept, so that its id stays its own
         try:
             held = holder[key]
-        except ValueError:  # an empty cell
+        except (ValueError, KeyError):  # an empty cell or slot
             return
         if isinstance(held, (Tensor, np.ndarray)):
             self._add(held, Variable(holder, key))
@@ -227,14 +258,21 @@ class Surroundings:
         if isinstance(held, type):
             self._class(held)
             return
+        if isinstance(held, Iterator) and type(held).__module__ in ("builtins", "itertools"):
+            if key in self._names or isinstance(holder, Cell):
+                self.iterators.append((str(key), type(held).__name__, self._place))
+            return
         if not (isinstance(held, FunctionType) and inside[held.__code__.co_filename]):
             self.guards.append(Guard(holder, key, held))
         self._object(str(key), held)
 
     def _entries_named(self, module: ModuleType, name: str) -> None:
-        """The entries of one of the program's modules that its code names."""
-        if name.split(".")[0] not in _CLOSED_MODULES:
-            for key in sorted(self._names & module.__dict__.keys()):
+        """The entries of a module that the program's code names; of a library that does not use us, only its data."""
+        if name.partition(".")[0] in FIXED:
+            return
+        foreign = self._libraries.foreign(name)
+        for key in sorted(self._names & module.__dict__.keys()):
+            if not (foreign and callable(module.__dict__[key])):
                 self._entry(module.__dict__, key)
 
     def _object(self, name: str, held: Any) -> None:
@@ -262,15 +300,15 @@ class Surroundings:
             for group in held.param_groups:
                 for i, p in enumerate(group["params"]):
                     self._add(p, ByReference(p, f"{name}.params.{i}"))
-        elif isinstance(held, (list, tuple, dict, set)):
+        elif isinstance(held, _CONTAINERS):
             self._container(name, held)
         elif isinstance(held, partial):
             for part in (held.func, *held.args, *held.keywords.values()):
                 self._object(name, part)
-        elif hasattr(held, "__wrapped__"):
-            self._function(held.__wrapped__)
-        elif hasattr(held, "__dict__"):
-            self._attributes(held)
+        elif "__wrapped__" in (attributes := own_attributes(held)):
+            self._function(attributes["__wrapped__"])
+        else:
+            self._attributes(held, attributes)
 
     def _container(self, name: str, held: Any) -> None:
         """A tuple holds the same for ever; entries of lists and dictionaries are variables."""
@@ -280,18 +318,21 @@ class Surroundings:
             return
         self.guards.append(Guard(Size(held), None, len(held)))
         if len(held) <= LONG and not isinstance(held, set):
-            for key in list(held) if isinstance(held, dict) else range(len(held)):
+            for key in list(held) if isinstance(held, _KEYED) else range(len(held)):
                 self._entry(held, key)
 
-    def _attributes(self, held: Any) -> None:
+    def _attributes(self, held: Any, attributes: dict[str, Any]) -> None:
         """The attributes of an object; of one whose class the program wrote, those that its code names."""
         self._class(type(held))
         own = not inside[getattr(sys.modules.get(type(held).__module__), "__file__", None) or "<string>"]
-        named = [key for key in held.__dict__ if not own or key in self._names]
+        named = [key for key in attributes if not own or key in self._names]
         for key in named:
-            self._entry(held.__dict__, key)
-        for key in self._names & vars(type(held)).keys() - held.__dict__.keys() if own else ():
-            self.guards.append(Guard(_Absent(held.__dict__), key, None))
+            self._entry(attributes, key)
+        slots = {key for base in type(held).__mro__ for key in vars(base) if _is_slot(base, key)} if own else set()
+        for key in sorted(self._names & slots):
+            self._entry(Slots(held), key)
+        for key in self._names & vars(type(held)).keys() - attributes.keys() - slots if own else ():
+            self.guards.append(Guard(_Absent(attributes), key, None))
 
     def _module(self, name: str, module: Any) -> None:
         self.modules.append(module)
@@ -311,6 +352,17 @@ class Surroundings:
                 self.guards.append(Guard(Size(held), None, len(held)))
 
 
+def _kept_by(holder: Any) -> Any:
+    """What a mapping shows the entries of: mappings of one cell or object are made anew each time."""
+    if isinstance(holder, Cell):
+        return holder.cell
+    return holder.owner if isinstance(holder, Slots) else holder
+
+
+def _is_slot(kind: type, key: str) -> bool:
+    return isinstance(vars(kind)[key], MemberDescriptorType)
+
+
 class _Absent:
     """A mapping that holds None for what another one lacks, and the other's entries."""
 
@@ -323,4 +375,4 @@ class _Absent:
         return self.mapping.get(key)
 
 
-__all__ = ["PLAIN", "Cell", "Guard", "Size", "Surroundings"]
+__all__ = ["PLAIN", "Cell", "Guard", "Size", "Slots", "Surroundings"]
