@@ -94,12 +94,22 @@ def _weights(shape: tuple[int, ...]) -> np.ndarray:
 
 def called_in_numpy(function: Callable[..., Any], case: Case) -> int | None:
     """How many instructions of a compiled function of a case are calls of NumPy rules; None if it is not compiled."""
+    return numpy_calls(function, case.tensors)
+
+
+def numpy_calls(function: Callable[..., Any], tensors: Sequence[Tensor]) -> int | None:
+    """The same for a function of tensors."""
     bl.manual_seed(0)
     with np.errstate(all="ignore"):
-        _, seen = capture(function, tuple(case.tensors), {}, False, False)
+        _, seen = capture(function, tuple(tensors), {}, False, False)
     if isinstance(seen, TraceError):
         return None
     return sum(instruction.opcode == "extern" for instruction in optimised(seen.program).body)
+
+
+def native_calls_only(function: Callable[..., Any], tensors: Sequence[Tensor]) -> bool:
+    """Whether a function is compiled without a call of a NumPy rule."""
+    return numpy_calls(function, tensors) == 0
 
 
 def turn(names: Sequence[str], days: int) -> list[str]:

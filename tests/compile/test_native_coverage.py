@@ -18,7 +18,7 @@ NATIVE = (
     "amax", "amin", "argmax", "argmin", "batch_norm", "cat", "chunk", "clamp", "embedding", "flip", "gather", "gelu",
     "getitem", "group_norm", "glu", "huber_loss", "index_add", "index_copy", "index_put", "index_select",
     "instance_norm", "isfinite", "isinf", "layer_norm", "linear", "log_softmax", "logsumexp", "max_pool1d",
-    "max_pool2d", "mean", "mse_loss", "nll_loss", "pad", "relu", "rms_norm", "roll", "scatter", "scatter_add",
+    "max_pool2d", "mean", "mse_loss", "nll_loss", "pad", "pow", "relu", "rms_norm", "roll", "scatter", "scatter_add",
     "select", "silu", "softmax", "split", "stack", "std", "sum", "take", "tril", "triu", "unbind", "var", "where",
     "all", "any",
 )  # fmt: skip

@@ -20,7 +20,7 @@ WHOLE_NUMBERS = frozenset({"add", "sub", "mul", "neg", "maximum", "minimum", "sq
 TRUTH_VALUES = frozenset({"and", "or", "xor", "not", "logical_and", "logical_or", "where", "eq", "ne"})
 """Elementwise opcodes for booleans."""
 
-NUMPY_ONLY = frozenset({"remainder", "fmod", "pow", "nan_to_num"})
+NUMPY_ONLY = frozenset({"remainder", "fmod", "nan_to_num"})
 """What has a native form that is not NumPy's to the last case."""
 
 

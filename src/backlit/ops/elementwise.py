@@ -28,6 +28,7 @@ from ..errors import OperationError
 from ..numerics import surely_finite
 from ..source import describe, mark
 from .definition import NOTHING, REGISTRY, Array, Op, Sample, Tensor, apply, operation
+from .powers import written_power
 
 _LARGE = 8192  # from here on, four vectorised passes over bits are quicker than one pass of branches (3 ns an element)
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
@@ -96,7 +97,6 @@ class _NumPy:
     maximum = np.maximum
     minimum = np.minimum
     atan2 = np.arctan2
-    pow = np.power
     remainder = np.remainder
     fmod = np.fmod
     hypot = np.hypot
@@ -117,6 +117,12 @@ class _NumPy:
     erf = staticmethod(_from_scipy("erf"))
     erfc = staticmethod(_from_scipy("erfc"))
     erfinv = staticmethod(_from_scipy("erfinv"))
+
+    @staticmethod
+    def pow(x: Any, exponent: Any) -> Any:
+        """``np.power``, which takes 10 ns an element; with a common number for the exponent, products and roots."""
+        written = written_power(_NumPy, x, exponent) if isinstance(exponent, int | float) else None
+        return np.power(x, exponent) if written is None else written
 
     @staticmethod
     def gated(g: Any, slope: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...ops.powers import written_power
 from ..ir.build import Builder, Operand
 from ..ir.primitives import MEANING
 from ..ir.program import Value
@@ -80,6 +81,11 @@ class Scalars:
             return _written(self._builder, name, operands)
 
         return write
+
+    def pow(self, x: Any, exponent: Any) -> Any:
+        """A power; where the exponent is a number, the products and roots that eager mode takes."""
+        written = written_power(self, x, exponent) if isinstance(exponent, int | float) else None
+        return _written(self._builder, "pow", (x, exponent)) if written is None else written
 
 
 def write_expression(builder: Builder, expression: Any, operands: list[Operand], params: dict[str, Any]) -> Value:
