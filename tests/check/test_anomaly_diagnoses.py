@@ -97,6 +97,22 @@ def vanished_norm():
     return unit.sum()
 
 
+def vanished_norm_of_data():
+    x = bl.tensor([[3.0, 4.0], [0.0, 0.0]])
+    unit = x / x.norm(dim=1, keepdim=True)  # culprit
+    return (unit * leaf([1.0, 2.0])).sum()
+
+
+def tiny_divisor():
+    scale = leaf(1e-20)
+    return (leaf([1.0, 2.0]) / scale**2).sum()  # culprit
+
+
+def cancelled_overflow():
+    x = leaf([[1e30, -1e30], [1.0, 1.0]])
+    return (x @ bl.full((2, 1), 1e30)).sum()  # culprit
+
+
 def power_of_negative():
     return bl.pow(leaf([2.0, -2.0]), 1.5).sum()  # culprit
 
@@ -193,6 +209,9 @@ CASES = [
     (division_by_zero, "forward", "div", "division by zero", "y", (1, 1), 0.0),
     (zero_by_zero, "forward", "div", "division by zero", "x", (0,), 0.0),
     (vanished_norm, "forward", "div", "division by a vanished norm", "y", (1, 0), 0.0),
+    (vanished_norm_of_data, "forward", "div", "division by a vanished norm", "y", (1, 0), 0.0),
+    (tiny_divisor, "forward", "div", "division by nearly zero", "x", (0,), 1.0),
+    (cancelled_overflow, "forward", "matmul", "overflow", "A", (0, 0), 1e30),
     (power_of_negative, "forward", "pow", "power of a negative number", "x", (1,), -2.0),
     (inverse_power_of_zero, "forward", "pow", "division by zero", "x", (1,), 0.0),
     (outside_acos, "forward", "acos", "acos outside its domain", "x", (1,), 1.0001),

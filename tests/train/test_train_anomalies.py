@@ -92,6 +92,48 @@ def test_infinities_in_the_data_are_told_from_masks():
     assert anomaly.cause == "bad input data" and anomaly.batch.rows == (5,) and anomaly.batch.columns == (1,)
 
 
+def test_the_first_module_that_met_an_infinity_of_the_data_is_named():
+    x = X.copy()
+    x[5, 1] = np.inf
+    anomaly = stopped(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), (x, Y))
+    assert anomaly.cause == "bad input data" and anomaly.module.endswith(".0")
+    assert anomaly.passed[:2] == ("relu", "linear")
+    assert "(1 entry)" in anomaly.diagnosis
+
+
+def test_a_hook_of_a_parameter_is_named():
+    model = network()
+    model[2].weight.register_hook(lambda g: g * float("inf"))
+    before = weights(model)
+    anomaly = stopped(model, (X, Y))
+    assert (anomaly.phase, anomaly.cause, anomaly.operation) == ("backward", "hook", "2.weight")
+    assert "returned this one" in anomaly.diagnosis and "gradient of 2.weight is not finite" in anomaly.head
+    for a, b in zip(weights(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_gradients_that_overflow_when_they_are_added_up():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(bl.tensor([1e-10]))
+
+        def forward(self, x):
+            return self.weight * 2e38 + self.weight * 2e38 + x[:1, :1] * 0
+
+    anomaly = stopped(Twice(), (X, X[:, :1].copy()), loss=lambda output, target: output.sum())
+    assert (anomaly.cause, anomaly.operation) == ("overflow", "weight")
+    assert "used more than once" in anomaly.diagnosis
+
+
+def test_a_rate_so_high_that_parts_of_a_product_cancel_as_infinities():
+    bl.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    anomaly = stopped(model, (X, X[:, :1].copy()), loss="mse", optimizer="adam", lr=1e13)
+    assert anomaly.cause == "learning rate too high"
+    assert "domain" not in anomaly.diagnosis
+
+
 def test_a_learning_rate_too_high_with_the_numbers():
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
     anomaly = stopped(model, (X, X[:, :1].copy()), loss="mse", optimizer="sgd", lr=1e4, epochs=50)

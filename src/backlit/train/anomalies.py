@@ -16,6 +16,7 @@ import numpy as np
 from .. import random
 from ..errors import AnomalyError, NonFiniteError
 from ..nn.parameter import overwrite
+from .finite import first_not_finite
 
 if TYPE_CHECKING:
     from ..check.first_culprit.anomaly import Anomaly, Growth
@@ -74,7 +75,7 @@ class Retracer:
     def _again(self, inputs: tuple[Any, ...], target: Any) -> Anomaly | None:
         from ..check.first_culprit.culprit import Watch
 
-        watch = Watch()
+        watch = Watch(bad_data=_bad_part(inputs, target) is not None)
         watch.begin()
         try:
             self._trainer.optimizer.zero_grad()
@@ -86,7 +87,36 @@ class Retracer:
             return None
         finally:
             watch.end()
-        return None
+        return self._of_leaf()
+
+    def _of_leaf(self) -> Anomaly | None:
+        """A gradient that no rule spoiled: a hook of the parameter did, or the sum over its uses overflowed."""
+        from ..check.first_culprit.anomaly import Anomaly
+        from ..check.first_culprit.nonfinite import bad_entries
+
+        parameter = first_not_finite(self._parameters)
+        if parameter is None:
+            return None
+        name = self._trainer.name_of(parameter)
+        if parameter.hooked:
+            cause, why = "hook", f"every rule gave finite gradients; a hook registered on {name} returned this one."
+            fix = "Look at the function given to register_hook, or remove the hook."
+        else:
+            cause, why = "overflow", f"{name} is used more than once, and its finite gradients overflow when added."
+            fix = "Scale the loss down, or normalize inputs and hidden values."
+        return Anomaly(
+            phase="backward",
+            operation=name,
+            formula="",
+            source=None,
+            module=name.rpartition(".")[0],
+            result=bad_entries("gradient", parameter.grad._data),
+            operands=(),
+            upstream=None,
+            cause=cause,
+            diagnosis=why,
+            fix=fix,
+        )
 
     def _unseen(self, head: str) -> NonFiniteError:
         lr = self._trainer.optimizer.param_groups[0]["lr"]
@@ -207,14 +237,21 @@ def _rows(anomaly: Anomaly, inputs: tuple[Any, ...]) -> tuple[int, ...]:
     return ()
 
 
-def _of_data(anomaly: Anomaly, inputs: tuple[Any, ...], target: Any, loader: Any) -> Anomaly:
-    """Which rows and columns of the batch hold NaN or infinity, and which samples of the data set."""
-    from ..check.first_culprit.anomaly import BatchPlace
-    from ..check.first_culprit.nonfinite import ROWS, bad_entries, is_finite
+def _bad_part(inputs: tuple[Any, ...], target: Any) -> tuple[str, np.ndarray] | None:
+    """Which part of a batch holds NaN or infinity: ``inputs`` or ``targets``, and the array."""
+    from ..check.first_culprit.nonfinite import is_finite
 
     named = [("inputs", part) for part in inputs] + [("targets", target)]
     arrays = [(name, getattr(part, "_data", None)) for name, part in named]
-    bad = next(((name, a) for name, a in arrays if a is not None and not is_finite(a)), None)
+    return next(((name, a) for name, a in arrays if a is not None and not is_finite(a)), None)
+
+
+def _of_data(anomaly: Anomaly, inputs: tuple[Any, ...], target: Any, loader: Any) -> Anomaly:
+    """Which rows and columns of the batch hold NaN or infinity, and which samples of the data set."""
+    from ..check.first_culprit.anomaly import BatchPlace
+    from ..check.first_culprit.nonfinite import ROWS, bad_entries
+
+    bad = _bad_part(inputs, target)
     if bad is None or anomaly.batch is None:
         return anomaly
     name, array = bad
@@ -222,12 +259,13 @@ def _of_data(anomaly: Anomaly, inputs: tuple[Any, ...], target: Any, loader: Any
     columns = tuple(int(i) for i in np.unique(np.nonzero(wrong)[1])[:ROWS]) if array.ndim == 2 else ()
     found = bad_entries(name, array)
     place = BatchPlace(anomaly.batch.epoch, anomaly.batch.batch, found.rows, columns)
+    entries = "1 entry" if found.count == 1 else f"{found.count} entries"
     return anomaly.told(
         phase="data",
         operands=(found,),
         batch=place,
         cause="bad input data",
-        diagnosis=f"this batch's {name} hold NaN or infinity ({found.count} entries).{_samples(loader.dataset)}",
+        diagnosis=f"this batch's {name} hold NaN or infinity ({entries}).{_samples(loader.dataset)}",
         fix="Drop these rows or fill in what is missing before training; bl.isfinite(x) finds them.",
     )
 

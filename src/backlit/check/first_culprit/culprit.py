@@ -53,17 +53,20 @@ class Event:
     nan: bool
     operands: list[Operand]
     passed: list[Event] = field(default_factory=list)
+    bad_data: bool = False
 
     def came_from(self) -> Operand | None:
         """The operand that brought what is wrong here; None where this operation made it.
 
         NaN comes from NaN. A NaN made of infinities comes from the operation that computed an infinity; infinities that
-        were put there on purpose, as in attention masks, are not to blame, and then this operation is.
+        were put there on purpose, as in attention masks, are not to blame, and then this operation is. Not so where
+        the data are known to hold infinities.
         """
         operands = self.operands
         if self.nan:
             found = _first(operand for operand in operands if operand.nan)
-            return found or _first(o for o in operands if o.inf and o.cause is not None and o.cause.computed())
+            blamed = (o for o in operands if o.inf and (self.bad_data or (o.cause is not None and o.cause.computed())))
+            return found or _first(blamed)
         return _first(operand for operand in operands if operand.inf or operand.nan)
 
     def masks(self) -> bool:
@@ -91,10 +94,11 @@ class Watch(WalkObserver):
     """Observes operations and the reverse walk in a block, and raises an ``AnomalyError`` when the culprit is known.
 
     ``begin`` and ``end`` put it in place and take it away; both kinds of observers stay as cheap as one sum of squares
-    for every array that is made.
+    for every array that is made. ``bad_data`` says that what the block computes with is known to hold infinities.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bad_data: bool = False) -> None:
+        self._bad_data = bad_data
         self._by_node: weakref.WeakKeyDictionary[Node, Event] = weakref.WeakKeyDictionary()
         self._by_id: dict[int, tuple[weakref.ref[Any], Event]] = {}
         self._fed: set[int] = set()
@@ -163,7 +167,8 @@ class Watch(WalkObserver):
     def _event(self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], data: np.ndarray) -> Event:
         result = bad_entries("result", data)
         operands = [self._operand(op, i, x, result, data.shape) for i, x in enumerate(inputs)]
-        return Event(op, params, mark(), mode.scope, result, bool(np.isnan(data).any()), operands)
+        nan = bool(np.isnan(data).any())
+        return Event(op, params, mark(), mode.scope, result, nan, operands, bad_data=self._bad_data)
 
     def _operand(self, op: Any, i: int, x: Any, result: Entries, shape: tuple[int, ...]) -> Operand:
         array = values_of(x)

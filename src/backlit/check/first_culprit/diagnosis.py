@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...ops.definition import Op
 from .nonfinite import Entries
 
 
@@ -189,11 +190,37 @@ def _division(e: Evidence) -> Diagnosis | None:
             f"Bound it from below, x / {maker}.clamp(min=1e-8), or use "
             f"{'layer_norm or batch_norm' if maker in ('std', 'var') else 'nn.functional.normalize'}, which does.",
         )
-    zero = e.name == "div" and any(v == 0 for v in e.values("x"))
+    zero = e.name == "div" and all(v == 0 for v in e.values("x"))
+    if zero and _one_for_many(e):
+        return Diagnosis(
+            "division by a vanished norm",
+            "the divisor is exactly 0 here, and so is all that it divides: its norm, spread or number vanished.",
+            "Bound it from below, x / norm.clamp(min=1e-8), or use nn.functional.normalize (for a spread, layer_norm "
+            "or batch_norm), which does.",
+        )
     return Diagnosis(
         "division by zero",
         f"the divisor is 0 here{', and so is the dividend' if zero else ''}.",
         "Add a small number to the divisor, or choose with where(divisor != 0, x / divisor, other).",
+    )
+
+
+def _one_for_many(e: Evidence) -> bool:
+    """Whether each entry of the divisor divides several of the dividend, as a norm of each row does."""
+    x, y = (next(o.shape for o in e.operands if o.name == name) for name in ("x", "y"))
+    return math.prod(x) > math.prod(y)
+
+
+def _tiny_divisor(e: Evidence) -> Diagnosis | None:
+    if e.phase == "backward" or e.name not in ("div", "reciprocal") or not e.overflowed:
+        return None
+    divisor = min((abs(v) for v in e.values("x" if e.name == "reciprocal" else "y")), default=math.inf)
+    if divisor >= 1.0 / math.sqrt(float(np.finfo(e.result.dtype).max)):
+        return None
+    return Diagnosis(
+        "division by nearly zero",
+        f"the divisor is {divisor:.6g} here, and the quotient exceeds the largest {e.result.dtype}.",
+        "Bound the divisor from below, for example y.clamp(min=1e-6), or compute it without underflow (logarithms).",
     )
 
 
@@ -347,9 +374,9 @@ def _masked(e: Evidence) -> Diagnosis | None:
 
 
 def _overflow(e: Evidence) -> Diagnosis | None:
-    if not any(math.isinf(v) for v in e.result.values) or not e.finite_operands:
-        return None
     limit = float(np.finfo(e.result.dtype).max)
+    if not e.finite_operands or not (any(math.isinf(v) for v in e.result.values) or _cancelled(e, limit)):
+        return None
     what = "the gradient handed down" if e.phase == "backward" else "the result"
     return Diagnosis(
         "overflow",
@@ -357,6 +384,13 @@ def _overflow(e: Evidence) -> Diagnosis | None:
         "Look at the operands' size: lower the learning rate, clip gradients (clip_grad_norm=1.0), normalize inputs "
         "and hidden values, or scale the loss down.",
     )
+
+
+def _cancelled(e: Evidence, limit: float) -> bool:
+    """Whether large finite numbers gave NaN where none is undefined: parts that overflowed met as ∞ − ∞."""
+    given = [*e.operands, *([e.upstream] if e.upstream is not None else [])]
+    largest = max((abs(v) for o in given for v in o.values), default=0.0)
+    return e.op.domain == Op.domain and largest > limit**0.3
 
 
 def _unknown(e: Evidence) -> Diagnosis:
@@ -379,6 +413,7 @@ _RULES: tuple[Rule, ...] = (
     _log,
     _sqrt,
     _division,
+    _tiny_divisor,
     _power,
     _bounded,
     _softmax,
