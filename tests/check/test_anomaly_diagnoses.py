@@ -211,7 +211,7 @@ CASES = [
     (vanished_norm, "forward", "div", "division by a vanished norm", "y", (1, 0), 0.0),
     (vanished_norm_of_data, "forward", "div", "division by a vanished norm", "y", (1, 0), 0.0),
     (tiny_divisor, "forward", "div", "division by nearly zero", "x", (0,), 1.0),
-    (cancelled_overflow, "forward", "matmul", "overflow", "A", (0, 0), 1e30),
+    (cancelled_overflow, "forward", "matmul", "overflow", "a", (0, 0), 1e30),
     (power_of_negative, "forward", "pow", "power of a negative number", "x", (1,), -2.0),
     (inverse_power_of_zero, "forward", "pow", "division by zero", "x", (1,), 0.0),
     (outside_acos, "forward", "acos", "acos outside its domain", "x", (1,), 1.0001),
