@@ -128,7 +128,8 @@ class Forms(dict[Any, list[Form]]):
             self._warned = True
             warnings.warn(
                 f"backlit.compile: {self.name} is called with more than {FORMS} combinations of shapes and settings in "
-                f"turn, or {ALIKE} of settings; the others run eagerly. Pad to fewer shapes.",
+                f"turn, or {ALIKE} of settings; the others run eagerly. Pad to fewer "
+                "shapes, and pass numbers and objects that change as tensors.",
                 stacklevel=6,
             )
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from ..containers import flatten
 from ..graph import mode
 from ..tensor import Tensor
-from ..threads import chosen_threads
 from .errors import Misfit, TraceError, Unforeseen
 from .forms import Forms
+from .signature import signature_of
 
 if TYPE_CHECKING:
     from .runtime.binding import Binding
@@ -69,7 +69,7 @@ class Compiled:
         if mode.tracer is not None or mode.observers or mode.walkers or self._thread == get_ident():
             raise Unforeseen
         arguments = args if all(map(_is_tensor, args)) else flatten((args, {}))[0]
-        signature = _signature(args, {}, arguments)
+        signature = signature_of(args, {}, arguments)
         with self._lock:
             self._thread = get_ident()
             try:
@@ -90,7 +90,13 @@ class Compiled:
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Any) -> Any:
         self._forms.calls += 1
-        signature = _signature(args, kwargs, arguments)
+        try:
+            signature = signature_of(args, kwargs, arguments)
+        except TraceError as error:
+            if not self.fallback:
+                raise
+            self.reason = error
+            return self.function(*args, **kwargs)
         for form in self._forms.get(signature, ()):
             try:
                 return form.call(arguments)
@@ -212,28 +218,6 @@ if hasattr(os, "register_at_fork"):
 
 def _is_tensor(x: Any) -> bool:
     return x.__class__ is Tensor
-
-
-def _signature(args: Any, kwargs: Any, arguments: Any) -> Any:
-    """What makes two calls alike: the structure and the plain values of the arguments, shapes, dtypes, layouts."""
-    settings = None if arguments is args else (_plain(args), _plain(kwargs))
-    described = []
-    for x in arguments:
-        array = x._data
-        described += [array.shape, array.dtype.num, array.strides, x._requires_grad]
-    return settings, mode.recording, chosen_threads(), *described
-
-
-def _plain(tree: Any) -> Any:
-    if isinstance(tree, Tensor):
-        return Tensor
-    if isinstance(tree, dict):
-        return tuple((key, _plain(value)) for key, value in tree.items())
-    if isinstance(tree, (list, tuple)):
-        return type(tree), tuple(map(_plain, tree))
-    if isinstance(tree, float):
-        return tree.hex()
-    return type(tree), tree
 
 
 def compile(function: Any = None, *, gradients: bool = False, fallback: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""What the tensors among a call's arguments are called: by the function's own parameters."""
+"""What is among a call's arguments, and what it is called: by the function's own parameters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...tensor import Tensor
+
+
+def objects_among(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The arguments, and parts of containers among them, that are neither tensors nor containers, with their names.
+
+    >>> objects_among(lambda x, pair: x, (1.0, (2, [object])), {})
+    [('x', 1.0), ('pair.0', 2), ('pair.1.0', <class 'object'>)]
+    """
+    named = [*zip(_positional(function, len(args)), args, strict=True), *kwargs.items()]
+    return [found for start, part in named for found in _leaves(start, part) if not isinstance(found[1], Tensor)]
 
 
 def argument_names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
@@ -18,7 +28,7 @@ def argument_names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     ['x', 'pair.0', 'pair.1', 'scale']
     """
     named = [*zip(_positional(function, len(args)), args, strict=True), *kwargs.items()]
-    return [name for start, part in named for name in _names(start, part)]
+    return [name for start, part in named for name, leaf in _leaves(start, part) if isinstance(leaf, Tensor)]
 
 
 def _positional(function: Callable[..., Any], count: int) -> list[str]:
@@ -32,12 +42,12 @@ def _positional(function: Callable[..., Any], count: int) -> list[str]:
     return names + [f"{rest}{i}" for i in range(count - len(names))]
 
 
-def _names(name: str, part: Any) -> Iterator[str]:
-    if isinstance(part, Tensor):
-        yield name
-    elif isinstance(part, dict):
+def _leaves(name: str, part: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(part, dict):
         for key, held in part.items():
-            yield from _names(f"{name}.{key}", held)
+            yield from _leaves(f"{name}.{key}", held)
     elif isinstance(part, (list, tuple)):
         for i, held in enumerate(part):
-            yield from _names(f"{name}.{i}", held)
+            yield from _leaves(f"{name}.{i}", held)
+    else:
+        yield name, part

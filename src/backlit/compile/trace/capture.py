@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
-from .arguments import argument_names
+from .arguments import argument_names, objects_among
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
@@ -42,10 +42,11 @@ class Capture:
             the program's outputs; None where it is cleared, −1 where it is not kept.
         updates: the optimizers' steps.
         rebuild: makes the function's result from tensors in the places of the outputs.
-        results: how many of the outputs belong to the result.
+        results: how many of the outputs are tensors of the result.
         arrays: what each input was when the function was traced.
         streams: generators that the program draws from by position, with the number of words it uses up.
         pullback: how gradients are carried back through the function, where its results require them.
+        returned: results that are a tensor which was there before, by their positions: the caller gets that very one.
     """
 
     program: Program
@@ -61,6 +62,13 @@ class Capture:
     arrays: dict[Value, Any]
     streams: list[Drawn]
     pullback: Pullback | None = None
+    returned: list[tuple[int, Source]] = field(default_factory=list)
+
+    def result(self, made: list[Tensor], arguments: Sequence[Tensor]) -> Any:
+        """What the function gives, of the tensors that a call made."""
+        for i, source in self.returned:
+            made.insert(i, source.now(arguments))
+        return self.rebuild(made)
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether the world still is as it was, as far as that can be told without building the program."""
@@ -84,7 +92,8 @@ def capture(
         TraceError: with ``strict``, where the function asks for a value.
     """
     arguments, _ = flatten((args, kwargs))
-    surroundings = Surroundings(function, arguments, argument_names(function, args, kwargs))
+    names, objects = argument_names(function, args, kwargs), objects_among(function, args, kwargs)
+    surroundings = Surroundings(function, arguments, names, objects)
     if surroundings.watched():
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
@@ -127,8 +136,13 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
     if tracer.streams.drawn and any(map(_draws_in_turn, tracer.builder.body)):
         tracer.draw_in_turn()
     tensors, rebuild = flatten(result)
+    returned = _returned(tracer, tensors)
+    for i, _ in reversed(returned):
+        del tensors[i]
     if any(map(_is_open, tensors)):
-        return _finish_open(tracer, tensors, rebuild, arguments)
+        captured = _finish_open(tracer, tensors, rebuild, arguments)
+        captured.returned = returned
+        return captured
     outputs = [tracer.value_of(x) for x in tensors]
     gradients: list[tuple[Source, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
@@ -138,7 +152,15 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
         if leaf._grad is not None and kept:
             outputs.append(tracer.value_of(leaf._grad))
     program = Program(tracer.inputs, tracer.builder.body, outputs, _writes(tracer))
-    return _captured(tracer, program, rebuild, arguments, len(tensors), gradients)
+    captured = _captured(tracer, program, rebuild, arguments, len(tensors), gradients)
+    captured.returned = returned
+    return captured
+
+
+def _returned(tracer: Tracer, tensors: list[Tensor]) -> list[tuple[int, Source]]:
+    """The results that are tensors which the function was given or found; gradients reach them without its help."""
+    found = [(i, tracer.surroundings.find(x)) for i, x in enumerate(tensors) if x._node not in tracer.applications]
+    return [(i, source) for i, source in found if isinstance(source, (Argument, ByReference, Variable))]
 
 
 def _source_of(tracer: Tracer, leaf: Tensor) -> Source:

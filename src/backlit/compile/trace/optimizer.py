@@ -8,12 +8,13 @@ that it computes with come through ``constants`` and are worked out at each call
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import is_
 from typing import Any
 
 import numpy as np
 
 from ...ops.numpy_protocol import _UFUNC_NAMES
-from ...source import describe, mark
+from ...source import mark
 from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.build import Builder
@@ -88,28 +89,36 @@ def still_answers(group: dict[str, Any], asked: dict[str, tuple[Any, bool]]) -> 
 
 
 class GroupUpdate:
-    """One parameter group's update in a program: what must hold, and the numbers to work out at each call."""
+    """The update of parameters of one group that have made as many steps: what must hold, and the numbers to work out
+    at each call."""
 
-    def __init__(self, optimizer: Any, index: int, count: int) -> None:
+    def __init__(self, optimizer: Any, index: int, members: set[int], count: int) -> None:
+        """``members`` are the ids of the parameters, ``count`` says how many numbers the rule asks for."""
         self.optimizer = optimizer
         self.index = index
         self.group = optimizer.param_groups[index]
         self.plan = optimizer._plans[index]
+        self.members = members
         self.count = count
         self.asked: dict[str, tuple[Any, bool]] = {}
-        self.storages = [storage for block in self.plan.blocks for storage in block.storages]
         self.params = list(self.group["params"])
+        self.counters: list[tuple[Any, Any]] = []
+        for block in self.plan.blocks:
+            at = [i for i, p in enumerate(block.params) if id(p) in members]
+            if at:
+                self.counters.append((block.steps, None if len(at) == len(block.params) else np.array(at)))
 
     def holds(self) -> bool:
         """Whether the program's update is the one that the optimizer would make now."""
         optimizer, group = self.optimizer, self.group
-        groups, plans = optimizer.param_groups, optimizer._plans
+        groups, plans, params = optimizer.param_groups, optimizer._plans, group["params"]
         return (
             len(groups) > self.index
             and groups[self.index] is group
             and len(plans) > self.index
             and plans[self.index] is self.plan
-            and group["params"] == self.params
+            and len(params) == len(self.params)
+            and all(map(is_, params, self.params))
             and not optimizer._before
             and not optimizer._after
             and still_answers(group, self.asked)
@@ -118,8 +127,8 @@ class GroupUpdate:
     def step(self) -> int | None:
         """The number of the coming update, or None where parameters have made different numbers of steps."""
         first = None
-        for block in self.plan.blocks:
-            steps = block.steps.tolist()
+        for counter, at in self.counters:
+            steps = counter.tolist() if at is None else counter[at].tolist()
             first = steps[0] if first is None else first
             if steps.count(first) != len(steps):
                 return None
@@ -131,34 +140,34 @@ class GroupUpdate:
 
     def done(self, step: int) -> None:
         """Count an update that was made."""
-        for block in self.plan.blocks:
-            block.steps.fill(step)
+        for counter, at in self.counters:
+            counter[... if at is None else at] = step
         self.optimizer._stepped = True
 
 
 def trace_step(tracer: Any, optimizer: Any, gradients: list[dict[int, Tensor]]) -> None:
-    """Write down the step that an optimizer just made; ``gradients`` are those that it saw, for each group."""
+    """Write down the step that an optimizer just made; ``gradients`` are those that it saw, for each group.
+
+    Parameters without a gradient, frozen ones for instance, are left out, and those that have made other numbers of
+    steps than the rest are an update of their own.
+    """
     if optimizer._before or optimizer._after:
         raise TraceError(f"compile: {type(optimizer).__name__} has step hooks, which cannot be compiled.")
     for index, seen in enumerate(gradients):
-        update = _group_update(optimizer, index, seen)
-        if update is not None:
-            _trace_group(tracer, update, seen)
+        if seen:
+            for step, members in _by_steps(optimizer._plans[index], seen).items():
+                count = len(optimizer.constants(optimizer.param_groups[index], step))
+                _trace_group(tracer, GroupUpdate(optimizer, index, members, count), seen)
 
 
-def _group_update(optimizer: Any, index: int, seen: dict[int, Tensor]) -> GroupUpdate | None:
-    if not seen:
-        return None
-    plan = optimizer._plans[index]
-    params = [p for block in plan.blocks for p in block.params]
-    step = {int(n) for block in plan.blocks for n in block.steps}
-    if len(step) != 1 or any(id(p) not in seen for p in params):
-        raise TraceError(
-            f"compile: at {describe(mark())} {type(optimizer).__name__} updates only some of the parameters that it "
-            "has updated before. Give parameters that are trained differently an optimizer or a group of their own."
-        )
-    numbers = optimizer.constants(plan.group, step.pop())
-    return GroupUpdate(optimizer, index, len(numbers))
+def _by_steps(plan: Any, seen: dict[int, Tensor]) -> dict[int, set[int]]:
+    """The ids of the parameters that were updated, by how many steps they have made."""
+    found: dict[int, set[int]] = {}
+    for block in plan.blocks:
+        for param, step in zip(block.params, block.steps.tolist(), strict=True):
+            if id(param) in seen:
+                found.setdefault(int(step), set()).add(id(param))
+    return found
 
 
 def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> None:
@@ -166,6 +175,8 @@ def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> N
     tracer.updates.append(update)
     numbers: dict[Any, list[Value]] = {}
     for param, moments, dtype in _parameters(update.plan):
+        if id(param) not in update.members:
+            continue
         if dtype != param.dtype:
             raise TraceError(f"compile: {param.dtype.name} parameters are updated in {dtype.name}, in eager mode only.")
         if dtype not in numbers:

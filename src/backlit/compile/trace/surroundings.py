@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -115,9 +115,12 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 class Surroundings:
     """What a function can see when it is traced: its arguments and everything its variables lead to."""
 
-    def __init__(self, function: Any, arguments: list[Tensor], names: list[str]) -> None:
-        """``names`` are what the arguments are called."""
+    def __init__(
+        self, function: Any, arguments: list[Tensor], names: list[str], objects: Iterable[tuple[str, Any]] = ()
+    ) -> None:
+        """``names`` are what the arguments are called, ``objects`` other arguments with their names."""
         self._called = names
+        self._objects = list(objects)
         self._names: set[str] = set()
         self._libraries = Libraries()
         while True:  # attributes are looked at where code names them, and may lead to more code
@@ -141,6 +144,8 @@ class Surroundings:
         for i, (tensor, name) in enumerate(zip(arguments, self._called, strict=True)):
             self._add(tensor, Argument(i, name))
         self._function(function)
+        for name, held in self._objects:
+            self._object(name, held)
 
     def find(self, x: Any) -> Source | None:
         """The source of a tensor or array that the function was seen to reach."""

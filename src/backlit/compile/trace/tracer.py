@@ -147,7 +147,9 @@ class Tracer:
             for group in optimizer.param_groups:
                 seen.append({id(p): p._grad for p in group["params"] if p._grad is not None})
                 for p in group["params"]:
-                    if self.error is None and p._grad is not None:
+                    if p._grad is None:
+                        self._without_gradient(p)
+                    elif self.error is None:
                         self.value_of(p)
         except TraceError as error:
             self.fail(error)
@@ -219,6 +221,11 @@ class Tracer:
             return
         self.gradients[id(leaf)] = leaf
         if leaf._grad is None:
+            self.entry_gradients[id(leaf)] = leaf
+
+    def _without_gradient(self, leaf: Tensor) -> None:
+        """The program is for a leaf that has no gradient: none when it starts, if nothing in it says so."""
+        if id(leaf) not in self.gradients:
             self.entry_gradients[id(leaf)] = leaf
 
     def outlives(self, leaf: Tensor) -> bool:

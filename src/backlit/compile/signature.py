@@ -1,0 +1,75 @@
+"""What makes two calls of a compiled function alike, so that one form serves both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import mode
+from ..tensor import Tensor
+from ..threads import chosen_threads
+from .errors import TraceError
+
+
+class _Itself:
+    """An object that only it is equal to; kept, so that its id stays its own."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __hash__(self) -> int:
+        return id(self.held)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.held is self.held
+
+
+def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
+    """The structure and the plain values of the arguments; shapes, dtypes and layouts of the tensors among them.
+
+    Args:
+        args, kwargs: what the function is called with.
+        arguments: the tensors in it; ``args`` itself where it holds nothing else.
+
+    Raises:
+        TraceError: an argument is a NumPy array, which cannot be told apart from another one of other values.
+    """
+    settings = None if arguments is args else (_plain(args), _plain(kwargs))
+    described = []
+    for x in arguments:
+        array = x._data
+        described += [array.shape, array.dtype.num, array.strides, x._requires_grad]
+    return settings, mode.recording, chosen_threads(), *described
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return Tensor
+    if isinstance(tree, dict):
+        return tuple((key, _plain(value)) for key, value in tree.items())
+    if isinstance(tree, (list, tuple)):
+        return type(tree), tuple(map(_plain, tree))
+    if isinstance(tree, float):
+        return tree.hex()
+    if isinstance(tree, np.ndarray):
+        raise TraceError(
+            f"compile: an argument is a NumPy array of shape {tree.shape}, and compiled functions take tensors. Pass "
+            "backlit.as_tensor(array), which shares its memory."
+        )
+    if isinstance(tree, slice):
+        return slice, _plain((tree.start, tree.stop, tree.step))
+    return type(tree), tree if _is_hashable(tree) else _Itself(tree)
+
+
+def _is_hashable(x: Any) -> bool:
+    try:
+        hash(x)
+    except TypeError:
+        return False
+    return True
+
+
+__all__ = ["signature_of"]

@@ -1,0 +1,105 @@
+"""What a compiled function may be called with, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backlit as bl
+from backlit.compile import TraceError
+
+
+@dataclass
+class Batch:
+    """An argument that is neither a tensor nor a container; dataclasses cannot be hashed."""
+
+    x: Any
+    factor: float = 1.0
+
+
+class Held:
+    def __init__(self) -> None:
+        self.x, self.factor = bl.ones(2), 1.0
+
+
+@pytest.mark.parametrize("make", [lambda: Batch(bl.ones(2)), Held])
+def test_attributes_of_arguments_may_change(make: Any) -> None:
+    held, compiled = make(), bl.compile(lambda held: (held.x * held.factor).sum())
+    assert [float(compiled(held)) for _ in range(3)] == [2.0] * 3
+    held.factor = 3.0
+    assert [float(compiled(held)) for _ in range(3)] == [6.0] * 3
+    held.x = bl.ones(5)
+    assert [float(compiled(held)) for _ in range(3)] == [15.0] * 3
+    other = make()
+    other.x = bl.full((3,), 2.0)
+    assert float(compiled(other)) == 6.0
+    assert float(compiled(held)) == 15.0
+
+
+def test_numpy_arrays_are_refused_by_name() -> None:
+    array = np.ones((3, 2), np.float32)
+    with pytest.raises(TraceError, match=r"NumPy array of shape \(3, 2\).*as_tensor"):
+        bl.compile(lambda x: x * 2)(array)
+    lenient = bl.compile(lambda x: bl.as_tensor(x) * 2, fallback=True)
+    for value in (1.0, 4.0):
+        array[:] = value
+        assert lenient(array).tolist() == [[2 * value] * 2] * 3
+    assert "NumPy array" in str(lenient.reason)
+
+
+def test_slices_and_sets_are_settings() -> None:
+    compiled, x = bl.compile(lambda x, part, names: x[part] * len(names)), bl.arange(4.0)
+    names = {"a"}
+    for _ in range(3):
+        assert compiled(x, slice(1, 3), names).tolist() == [1.0, 2.0]
+        assert compiled(x, slice(0, 1), names).tolist() == [0.0]
+    assert len(compiled._forms.all()) == 2
+    names.add("b")
+    assert compiled(x, slice(1, 3), names).tolist() == [2.0, 4.0]
+
+
+def test_too_many_settings_run_eagerly_and_say_what_to_do() -> None:
+    compiled, x = bl.compile(lambda x, batch: x * batch.factor), bl.ones(2)
+    with pytest.warns(UserWarning, match="pass numbers and objects that change as tensors"):
+        for i in range(100):
+            assert compiled(x, Batch(None, float(i))).tolist() == [float(i)] * 2
+
+
+def test_tensors_that_were_there_before_come_back_themselves() -> None:
+    kept, weight = bl.ones(2), bl.ones(2, requires_grad=True)
+    compiled = bl.compile(lambda x, y: {"x": x, "sum": x + y, "more": [kept, weight, y * weight]})
+    for i in range(4):
+        x, y = bl.full((2,), float(i)), bl.ones(2)
+        found = compiled(x, y)
+        assert found["x"] is x
+        assert found["sum"].tolist() == [i + 1.0] * 2
+        assert found["more"][0] is kept
+        assert found["more"][1] is weight
+        weight.grad = None
+        (found["more"][1] * 2 + found["more"][2]).sum().backward()
+        assert weight.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_function_that_gives_its_argument_back() -> None:
+    compiled = bl.compile(lambda x: x.add_(1.0))
+    weight = bl.ones(2, requires_grad=True)
+    same = bl.compile(lambda: weight)
+    for i in range(4):
+        x = bl.full((2,), float(i))
+        assert compiled(x) is x
+        assert x.tolist() == [i + 1.0] * 2
+        assert same() is weight
+
+
+def test_gradients_flow_into_an_argument_that_comes_back() -> None:
+    compiled = bl.compile(lambda h: (h, h * 2))
+    for _ in range(4):
+        w = bl.ones(2, requires_grad=True)
+        h = w * 3
+        first, second = compiled(h)
+        assert first is h
+        (first + second).sum().backward()
+        assert w.grad.tolist() == [9.0, 9.0]
