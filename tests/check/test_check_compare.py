@@ -182,3 +182,13 @@ def test_landscape_refuses_and_draws(batch, tmp_path):
     surface.plot().savefig(tmp_path / "surface.png")
     assert repr(surface).startswith("<Landscape: 7×7 losses along the first direction and the second direction, from ")
     assert (tmp_path / "surface.png").stat().st_size > 5000
+
+
+def test_an_approximation_is_no_equal(batch):
+    found = check.compare(*pair(net(nn.GELU()), net(nn.GELU(approximate="tanh"))), batch, "cross_entropy")
+    assert found.findings.kinds == ["different_activations"] and found.findings[0].where == "2"
+
+
+def test_what_is_no_model(batch):
+    with pytest.raises(OperationError, match="int is neither a module nor a function"):
+        check.compare(net(), 3, batch)

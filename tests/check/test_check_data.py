@@ -159,3 +159,23 @@ def test_rows_keep_their_numbers_where_not_all_are_looked_at(table):
     x[7, 1] = np.nan
     model = bl.nn.Linear(5, 2)
     assert check.diagnose(model, (x, y), "cross_entropy")[0].data["rows"] == [7]
+
+
+def test_quantities_in_order():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)).astype(np.float32)
+    y = (x[:, 0] - x[:, 1]).astype(np.float32)
+    assert kinds(x, y) == []
+    order = np.argsort(y)
+    found = check.data((x[order], y[order]))
+    assert found.kinds == ["unshuffled"]
+    assert "of 32 neighbouring rows" in found[0].evidence
+    assert kinds(x[order][:20], y[order][:20]) == []
+
+
+def test_text_is_no_number_but_names_of_classes_are_labels(table):
+    x, y = table
+    with pytest.raises(OperationError, match="turn them into numbers"):
+        check.data((x.astype(str), y))
+    assert kinds(x, np.array(["no", "yes"])[y]) == []
+    assert kinds(x[np.argsort(y)], np.array(["no", "yes"])[np.sort(y)]) == ["unshuffled"]

@@ -183,3 +183,22 @@ def test_lr_range_picture(data, tmp_path):
     pytest.importorskip("matplotlib")
     check.lr_range(mlp(), data, steps=40).plot().savefig(tmp_path / "rates.png")
     assert (tmp_path / "rates.png").stat().st_size > 5000
+
+
+# -- models and data that cannot be trained at all ----------------------------------------------------------------------
+
+
+def test_a_frozen_model_is_told_so(data):
+    model = mlp()
+    for p in model.parameters():
+        p.requires_grad_(False)
+    assert check.overfit(model, data).findings.kinds == ["frozen_parameters"]
+    assert check.lr_range(model, data).findings.kinds == ["frozen_parameters"]
+
+
+def test_a_loss_that_is_nan_from_the_start_is_not_blamed_on_the_rate(data):
+    pytest.importorskip("matplotlib")
+    x, y = data
+    found = check.lr_range(mlp(), (np.full_like(x, np.nan), y))
+    assert found.suggestion is None and found.findings.kinds == ["non_finite_loss"]
+    assert found.plot() is not None

@@ -92,7 +92,7 @@ def unpack(batch: Any) -> tuple[tuple[Any, ...], Any]:
     """A batch as (inputs, target): the last part is the target, everything before it goes into the model."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         raise OperationError(
-            f"fit: a batch must be (inputs, targets), got {type(batch).__name__}; "
+            f"a batch must be (inputs, targets), got {type(batch).__name__}; "
             "make the data set's samples tuples, with the target last."
         )
     return tuple(batch[:-1]), batch[-1]

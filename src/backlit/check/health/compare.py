@@ -84,7 +84,7 @@ class Differences:
         return "\n".join(lines)
 
 
-def compare(a: Any, b: Any, batch: Any, loss: Any = None, *, rtol: float = 1e-3, atol: float = 1e-5) -> Differences:
+def compare(a: Any, b: Any, batch: Any, loss: Any = None, *, rtol: float = 1e-4, atol: float = 1e-5) -> Differences:
     """Run two implementations on one batch and find the first module whose results differ.
 
     Args:
@@ -178,6 +178,8 @@ def _results(model: Any, batch: Any, loss: Any) -> Named:
 
 
 def _called(model: Any, batch: Any, loss: Any) -> Named:
+    if not callable(model):
+        raise OperationError(f"compare: {type(model).__name__} is neither a module nor a function.")
     parts = _inputs(batch) if loss is None else tuple(batch)
     result = model(*(np.asarray(getattr(part, "_data", part)) for part in parts))
     if not isinstance(result, Mapping):

@@ -14,7 +14,7 @@ from ...errors import OperationError
 from ...train.choices import resolve_optimizer
 from ...utils.data import DataLoader
 from ..finding import Finding, Findings
-from .batches import Inputs, as_batch, loss_of, rows
+from .batches import Inputs, as_batch, frozen, loss_of, rows
 from .restore import unchanged
 
 SMOOTHING = 0.9
@@ -85,6 +85,8 @@ def lr_range(
     if not 0 < lowest < highest or steps < 10:
         raise OperationError(f"lr_range: needs 0 < lowest < highest and steps >= 10, got {lowest}, {highest}, {steps}.")
     function = loss_of(loss)
+    if not any(p.requires_grad for p in model.parameters()):
+        return LRRange(*[np.zeros(0)] * 3, None, Findings(frozen(model)))
     given = optimizer if hasattr(optimizer, "param_groups") else None
     rates: list[float] = []
     losses: list[float] = []
@@ -116,21 +118,32 @@ def _result(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> LRRange:
     kept = np.isfinite(losses)
     rates, losses = rates[kept], losses[kept]
     smooth = _smoothed(losses.tolist())
+    if not len(smooth):
+        return LRRange(rates, losses, smooth, None, Findings([_no_start()]))
     # Rates in the first quarter are too low to change anything, and show how much batches differ.
     early = max(3, len(losses) // 4)
-    start, noise = (float(np.median(smooth[:early])), float(losses[:early].std())) if len(smooth) else (math.nan, 0.0)
-    if len(smooth) and start - smooth.min() > max(NOTICEABLE * abs(start), noise):
+    start, noise = float(np.median(smooth[:early])), float(losses[:early].std())
+    if start - smooth.min() > max(NOTICEABLE * abs(start), noise):
         halfway = int(np.argmax(smooth <= 0.5 * (start + smooth.min())))
         return LRRange(rates, losses, smooth, float(min(rates[int(smooth.argmin())] / 10, rates[halfway])))
-    numbers = f"from {start:.3g} to {smooth.min():.3g}" if len(smooth) else "and was not finite from the start"
     problem = Finding(
         "no_rate_learns",
-        f"The loss hardly moved at any learning rate ({numbers}).",
+        f"The loss hardly moved at any learning rate (from {start:.3g} to {smooth.min():.3g}).",
         "the gradient does not reach the weights, the model is trained already, or the targets cannot be learned.",
         "run check.flow and check.overfit on a batch.",
         likelihood=0.8,
     )
     return LRRange(rates, losses, smooth, None, Findings([problem]))
+
+
+def _no_start() -> Finding:
+    return Finding(
+        "non_finite_loss",
+        "The loss is NaN or infinite before the first update.",
+        "NaN or infinity in the data or in a weight, or an operation outside its domain.",
+        "run check.data on the rows; backward() under autograd.detect_anomaly() names the operation.",
+        likelihood=0.97,
+    )
 
 
 def _smoothed(losses: list[float]) -> NDArray[np.float64]:

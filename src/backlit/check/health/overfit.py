@@ -12,7 +12,7 @@ import numpy as np
 from ...graph import no_grad
 from ...train.choices import resolve_optimizer
 from ..finding import Finding, Findings
-from .batches import Inputs, LossFunction, as_batch, loss_of, rows
+from .batches import Inputs, LossFunction, as_batch, frozen, loss_of, rows
 from .flow import flow
 from .heads import class_rows, kind_of_loss, mismatches
 from .initial_loss import indifferent
@@ -77,6 +77,8 @@ def overfit(
     >>> bool(overfit(model, (bl.randn(8, 4), bl.arange(8) % 3)))
     True
     """
+    if not any(p.requires_grad for p in model.parameters()):
+        return Overfit(False, [], math.nan, Findings(frozen(model)))
     inputs, target = as_batch(model, batch)
     inputs, target = rows(inputs, target, 0, min(examples, len(target)))
     function = loss_of(loss)

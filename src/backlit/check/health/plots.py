@@ -114,7 +114,7 @@ def histories(curves: dict[str, dict[str, list[float]]], *, log: bool = True, x_
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(x_label)
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.legend(fontsize=7, ncols=2)
+        ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), ncols=1 if len(shown) < 12 else 2)
         _calm(ax)
     return drawing
 
@@ -133,9 +133,10 @@ def rate_curve(rates: Any, losses: Any, smooth: Any, suggestion: float | None) -
     ax.plot(rates, smooth, color=_BARS, linewidth=2, label="smoothed")
     if suggestion is not None:
         ax.axvline(suggestion, color=_ALERT, linestyle="--", label=f"suggested: {suggestion:.2g}")
-    start, lowest = float(smooth[0]), float(smooth.min())
-    fall = max(start - lowest, 0.05 * abs(start))
-    ax.set_ylim(lowest - 0.6 * fall, start + 0.8 * fall)  # what breaks at the end may leave the picture
+    if len(smooth):
+        start, lowest = float(smooth[0]), float(smooth.min())
+        fall = max(start - lowest, 0.05 * abs(start))
+        ax.set_ylim(lowest - 0.6 * fall, start + 0.8 * fall)  # what breaks at the end may leave the picture
     ax.set_xscale("log")
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")

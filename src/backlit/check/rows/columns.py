@@ -44,5 +44,5 @@ def _copies(table: Table, constant: set[int]) -> Iterator[Finding]:
                 equal.append((earlier, j))
     if len(equal) > (width / 4 if width >= MANY_COLUMNS else 0):
         names = listed([f"{table.column(j)} of {table.column(i)}" for i, j in equal])
-        text = f"{len(equal)} columns are copies of others: {names}."
+        text = f"{len(equal)} of {width} columns are copies of others: {names}."
         yield finding("duplicate_feature", text, table.column(equal[0][1]), pairs=equal)

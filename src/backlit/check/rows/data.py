@@ -10,7 +10,7 @@ from ...datasets import Data
 from ..finding import Finding, Findings
 from .columns import idle_columns
 from .labels import are_classes, balance, contradictions
-from .order import runs
+from .order import drift, runs
 from .relation import unrelated
 from .split import leaks
 from .table import Table, table_from
@@ -34,7 +34,8 @@ def data(dataset: Any, *, validation: Any = None) -> Findings:
         :class:`Findings`, empty when all is well. At most 20,000 rows are looked at, spread evenly.
 
     Raises:
-        OperationError: there are no inputs and targets, or not as many of one as of the other.
+        OperationError: there are no inputs and targets, or not as many of one as of the other, or the inputs are no
+            numbers.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -64,6 +65,8 @@ def _labels(table: Table) -> Iterator[Finding]:
     if are_classes(y):
         yield from balance(y)
         yield from runs(y)
+    elif y.dtype.kind == "f":
+        yield from drift(y)
     single = replace(table, y=y)
     yield from contradictions(single)
     yield from unrelated(single)

@@ -24,6 +24,22 @@ def runs(y: Array) -> Iterator[Finding]:
         yield finding("unshuffled", text, likelihood=0.75, same=same, expected=expected)
 
 
+def drift(y: Array) -> Iterator[Finding]:
+    """Quantities that change slowly from row to row: sorted, or in the order of time or place."""
+    size = min(32, len(y) // 4)
+    if size < 8:
+        return
+    sizes = [size] * (len(y) // size)
+    share = _share_between(y[: sum(sizes), None].astype(np.float64), sizes)
+    expected = (len(sizes) - 1) / (sum(sizes) - 1)
+    if share > max(0.5, expected + 0.35):
+        text = (
+            f"{share:.0%} of the targets' variance lies between blocks of {size} neighbouring rows, where a random "
+            f"order gives {expected:.0%}: neighbours have like targets."
+        )
+        yield finding("unshuffled", text, likelihood=0.75, share=share, expected=expected)
+
+
 def like_batches(y: Array, sizes: Sequence[int]) -> Iterator[Finding]:
     """Batches of like targets: the share of the targets' variance that lies between batches of these sizes."""
     if len(sizes) < 4 or min(sizes[:-1]) < 2 or len(y) != sum(sizes):

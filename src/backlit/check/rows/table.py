@@ -55,6 +55,10 @@ def table_from(given: Any) -> Table:
             "check.data: give inputs and targets with at least one row: (x, y), a Dataset, a DataLoader."
         )
     x, y = parts[0], parts[-1]
+    if x.dtype.kind not in "fiub":
+        raise OperationError(f"check.data: the inputs are of dtype {x.dtype}; turn them into numbers first.")
+    if y.dtype.kind in "OUS":  # names of classes
+        y = np.unique(y, return_inverse=True)[1].reshape(y.shape)
     tokens = x.dtype.kind in "iu" and x.dtype.itemsize > 1
     return Table(x.reshape(len(x), -1), y, numbers, names, pictures or x.ndim > 2 or tokens)
 
