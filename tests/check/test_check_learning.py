@@ -185,7 +185,7 @@ def test_lr_range_picture(data, tmp_path):
     assert (tmp_path / "rates.png").stat().st_size > 5000
 
 
-# -- models and data that cannot be trained at all ----------------------------------------------------------------------
+# -- models and data that cannot be trained at all --------------------------------------------------------
 
 
 def test_a_frozen_model_is_told_so(data):
