@@ -62,6 +62,13 @@ def test_a_running_run_is_read_from_its_checkpoint(runs, tmp_path):
     assert told["findings"][0]["kind"] == "learning_rate_too_low"
 
 
+def test_weights_taken_away_from_a_finished_run_are_no_divergence(runs, tmp_path):
+    folder = copied(runs, "good", tmp_path)
+    (folder / "weights.safetensors").unlink()
+    told = json.loads(invoke("doctor", str(folder), "--json").stdout)
+    assert told["state"] == "finished" and told["findings"] == []
+
+
 def test_a_line_that_is_being_written_is_left_out(runs, tmp_path):
     folder = copied(runs, "good", tmp_path)
     shutil.rmtree(folder / "checkpoints")
@@ -98,6 +105,7 @@ def test_data_that_are_gone_leave_the_curves(runs, tmp_path):
         (lambda f: (f / "config.json").write_text('{"format": 9}'), "damaged"),
         (lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), "damaged"),
         (lambda f: (f / "metrics.csv").write_text("epoch,loss\n1,abc\n"), "damaged"),
+        (lambda f: (f / "metrics.csv").write_text("a,b\n1,2\n"), "no column of epochs"),
         (lambda f: (f / "metrics.csv").write_bytes(b"\xff\xff\x00"), "cannot be read"),
         (lambda f: (f / "layers.csv").write_text("epoch,layer,a,b\n1,x,y,z\n"), "damaged"),
         (lambda f: (f / "weights.safetensors").write_bytes(b"nothing"), "weights.safetensors"),

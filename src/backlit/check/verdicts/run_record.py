@@ -81,12 +81,14 @@ def read_run(folder: Any) -> RunRecord:
         # metrics.csv is written once a second, and not at all by a process that was killed.
         columns = {name: [float(v) for v in values] for name, values in checkpoint["history"]["columns"].items()}
         epochs = [float(i + 1) for i in range(len(next(iter(columns.values()), [])))]
-    finished = (place / "weights.safetensors").is_file()
-    failed = not finished and (place / "report.html").is_file()
+    written = (place / "weights.safetensors").is_file()
+    reported = (place / "report.html").is_file()
+    finished = written or (reported and _complete(config, checkpoint, len(epochs)))
+    failed = not finished and reported
     state = "finished" if finished else "failed" if failed else "unfinished"
     if state == "unfinished" and checkpoint is None and not epochs and not (place / "metrics.csv").is_file():
         raise CheckpointError(f"{folder}: the run has left no epoch and no checkpoint yet; wait for its first epoch.")
-    weights = _weights(place, finished, checkpoint)
+    weights = _weights(place, written, checkpoint)
     return RunRecord(place, config, state, columns, epochs, norms, ratios, weights, checkpoint)
 
 
@@ -143,12 +145,23 @@ def _config(place: Path) -> dict[str, Any]:
         raise CheckpointError(f"{place}: config.json is damaged ({error}); there is nothing to go by.") from None
 
 
+def _complete(config: dict[str, Any], checkpoint: dict[str, Any] | None, epochs: int) -> bool:
+    """Whether all epochs were trained, or training was stopped in good order: then weights that lack were taken away.
+
+    A run that was interrupted goes on, and is not complete.
+    """
+    stopped = checkpoint["history"].get("stopped") if checkpoint is not None else None
+    return bool(stopped and stopped != "interrupted") or epochs >= config["settings"].get("epochs", math.inf)
+
+
 def _columns(file: Path) -> dict[str, list[float]]:
     """A table of numbers by column; empty cells are NaN, and a last line that is still being written is left out."""
     rows = _table(file)
     if not rows:
         return {}
     head, *lines = rows
+    if lines and "epoch" not in head:
+        raise CheckpointError(f"{file}: this table is damaged (it has no column of epochs).")
     if lines and len(lines[-1]) < len(head):
         lines.pop()
     try:
@@ -182,8 +195,8 @@ def _table(file: Path) -> list[list[str]]:
         raise CheckpointError(f"{file}: this table cannot be read ({error}).") from None
 
 
-def _weights(place: Path, finished: bool, checkpoint: dict[str, Any] | None) -> dict[str, NDArray[Any]]:
-    if finished:
+def _weights(place: Path, written: bool, checkpoint: dict[str, Any] | None) -> dict[str, NDArray[Any]]:
+    if written:
         held = load(place / "weights.safetensors")
         if not isinstance(held, dict):
             raise CheckpointError(f"{place / 'weights.safetensors'}: these are no weights of a run.")
