@@ -63,6 +63,12 @@ class Place(NamedTuple):
     half: tuple[int, int]
 
 
+def _moved(what: str) -> None:
+    """A stream goes somewhere else: a compiled function would have to, at each call."""
+    if mode.tracer is not None:
+        mode.tracer.restarted(what)
+
+
 class Generator:
     """A stream of random numbers. Pass it as ``generator=``; without one, functions share ``default_generator``.
 
@@ -139,6 +145,7 @@ class Generator:
         seed = int(seed)
         if not -(2**63) <= seed < 2**64:
             raise OperationError(f"manual_seed at {describe(mark())}: the seed must fit into 64 bits, got {seed}.")
+        _moved("manual_seed")
         self._seed = seed % 2**64
         self._numpy = self._place = None
         self._behind = False
@@ -167,6 +174,7 @@ class Generator:
         Raises:
             OperationError: not a state: another length, or values that are not bytes.
         """
+        _moved("set_state")
         data = np.asarray(state._data if isinstance(state, Tensor) else state)
         if data.shape != (8 * (_WORDS + 1),) or data.dtype.kind not in "iu" or data.min() < 0 or data.max() > 255:
             raise OperationError(

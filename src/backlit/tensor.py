@@ -144,6 +144,8 @@ class Tensor(TensorMethods):
                 )
         changed("grad_cleared" if value is None else "grad_set", self)
         self._grad = value
+        if value is None and mode.tracer is not None:
+            mode.tracer.cleared(self)
 
     # -- sharing memory -----------------------------------------------------------------------------------------
 
@@ -165,6 +167,10 @@ class Tensor(TensorMethods):
     @data.setter
     def data(self, value: Tensor) -> None:
         array = value._data if isinstance(value, Tensor) else np.asarray(value)
+        if _same_memory(array, self._data):  # w.data -= step: written in place already
+            return
+        if mode.tracer is not None:
+            mode.tracer.replaced(self, value)
         storage = self.storage()
         self._data = storage.array = array
         storage.wrote()
@@ -375,6 +381,12 @@ class Tensor(TensorMethods):
     def cuda(self, *_: Any, **__: Any) -> Tensor:
         """Raises: Backlit computes on the CPU."""
         raise UnsupportedError("cuda(): Backlit computes on the CPU; leave the tensor where it is.")
+
+
+def _same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays show the same elements of the same memory."""
+    place, other = a.__array_interface__["data"][0], b.__array_interface__["data"][0]
+    return place == other and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 
 
 def _array(data: Any) -> Array:

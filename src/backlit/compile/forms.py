@@ -81,6 +81,8 @@ class Forms(dict[Any, list[Form]]):
         self.name = name
         self.calls = 0
         self.latest: Form | None = None
+        self.moving: set[tuple[Any, Any]] = set()
+        """The places of variables that the function was seen to set."""
         self._scratch: Scratch | None = None
         self._warned = False
 

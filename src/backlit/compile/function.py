@@ -149,6 +149,7 @@ class Compiled:
 
     def _trace(self, signature: Any, args: tuple[Any, ...], kwargs: dict[str, Any], natively: bool = False) -> Any:
         from .trace.capture import capture
+        from .trace.surroundings import place_of
 
         if self._forms.in_vain(signature):
             self._give_up(quietly=natively)
@@ -156,7 +157,7 @@ class Compiled:
             if natively:
                 raise self.reason or Unforeseen
             return self.function(*args, **kwargs)
-        result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients)
+        result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients, self._forms.moving)
         if seen is None:
             return result
         if isinstance(seen, TraceError):
@@ -165,6 +166,10 @@ class Compiled:
             self.reason = seen
             return result
         self._forms.add(signature, seen)
+        self._forms.moving.update(place_of(change.holder, change.key) for change in seen.assigned)
+        if natively:
+            for change in reversed(seen.assigned):
+                change.undo()
         return result
 
     def _give_up(self, quietly: bool = False) -> None:

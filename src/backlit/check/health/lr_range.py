@@ -86,7 +86,8 @@ def lr_range(
         raise OperationError(f"lr_range: needs 0 < lowest < highest and steps >= 10, got {lowest}, {highest}, {steps}.")
     function = loss_of(loss)
     if not any(p.requires_grad for p in model.parameters()):
-        return LRRange(*[np.zeros(0)] * 3, None, Findings(frozen(model)))
+        nothing = np.zeros(0)
+        return LRRange(nothing, nothing, nothing, None, Findings(frozen(model)))
     given = optimizer if hasattr(optimizer, "param_groups") else None
     rates: list[float] = []
     losses: list[float] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..errors import TraceError
 from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
 from .arguments import argument_names, objects_among
+from .assignments import Assigned, assigned
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
@@ -47,6 +48,8 @@ class Capture:
         streams: generators that the program draws from by position, with the number of words it uses up.
         pullback: how gradients are carried back through the function, where its results require them.
         returned: results that are a tensor which was there before, by their positions: the caller gets that very one.
+        assigned: the variables that the function gives another value; tensors that it makes for them are outputs behind
+            those of the result.
     """
 
     program: Program
@@ -63,9 +66,13 @@ class Capture:
     streams: list[Drawn]
     pullback: Pullback | None = None
     returned: list[tuple[int, Source]] = field(default_factory=list)
+    assigned: list[Assigned] = field(default_factory=list)
 
     def result(self, made: list[Tensor], arguments: Sequence[Tensor]) -> Any:
-        """What the function gives, of the tensors that a call made."""
+        """What the function gives, of the tensors that a call made, once variables hold what they are given."""
+        values = [change.value(made, arguments) for change in self.assigned]
+        for change, value in zip(self.assigned, values, strict=True):
+            change.put(value)
         for i, source in self.returned:
             made.insert(i, source.now(arguments))
         return self.rebuild(made)
@@ -80,7 +87,12 @@ class Capture:
 
 
 def capture(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], strict: bool, keep_gradients: bool
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    strict: bool,
+    keep_gradients: bool,
+    moving: Container[tuple[Any, Any]] = (),
 ) -> tuple[Any, Capture | TraceError | None]:
     """Run a function once, watched.
 
@@ -93,7 +105,7 @@ def capture(
     """
     arguments, _ = flatten((args, kwargs))
     names, objects = argument_names(function, args, kwargs), objects_among(function, args, kwargs)
-    surroundings = Surroundings(function, arguments, names, objects)
+    surroundings = Surroundings(function, arguments, names, objects, moving)
     if surroundings.watched():
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
@@ -139,10 +151,17 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
     returned = _returned(tracer, tensors)
     for i, _ in reversed(returned):
         del tensors[i]
-    if any(map(_is_open, tensors)):
-        captured = _finish_open(tracer, tensors, rebuild, arguments)
-        captured.returned = returned
-        return captured
+    is_open = any(map(_is_open, tensors))
+    changes = assigned(tracer, tensors)
+    captured = (_finish_open if is_open else _finish_closed)(tracer, tensors, rebuild, arguments, keep_gradients)
+    captured.returned, captured.assigned = returned, changes
+    return captured
+
+
+def _finish_closed(
+    tracer: Tracer, tensors: list[Tensor], rebuild: Any, arguments: list[Tensor], keep_gradients: bool
+) -> Capture:
+    """A function whose results have no gradients that are still to be taken."""
     outputs = [tracer.value_of(x) for x in tensors]
     gradients: list[tuple[Source, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
@@ -152,9 +171,7 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
         if leaf._grad is not None and kept:
             outputs.append(tracer.value_of(leaf._grad))
     program = Program(tracer.inputs, tracer.builder.body, outputs, _writes(tracer))
-    captured = _captured(tracer, program, rebuild, arguments, len(tensors), gradients)
-    captured.returned = returned
-    return captured
+    return _captured(tracer, program, rebuild, arguments, len(tensors), gradients)
 
 
 def _returned(tracer: Tracer, tensors: list[Tensor]) -> list[tuple[int, Source]]:
@@ -208,7 +225,9 @@ def _is_open(x: Tensor) -> bool:
     return x._requires_grad and mode.recording and (x._node is None or x._node.saved is not None)
 
 
-def _finish_open(tracer: Tracer, tensors: list[Tensor], rebuild: Any, arguments: list[Tensor]) -> Capture:
+def _finish_open(
+    tracer: Tracer, tensors: list[Tensor], rebuild: Any, arguments: list[Tensor], keep_gradients: bool
+) -> Capture:
     """A function whose backward pass runs outside: a forward program, and one that carries gradients back."""
     if tracer.gradients or tracer.updates:
         x = next(filter(_is_open, tensors))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -20,16 +20,12 @@ import numpy as np
 from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
+from .assignments import LONG, PLAIN, Before
 from .libraries import FIXED, Libraries, own_attributes
 from .memory import memory_key
 from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
 
 Array = np.ndarray
-
-PLAIN = (bool, int, float, str, bytes, type(None))
-
-LONG = 256
-"""Lists and dictionaries with more entries are compared by their length only."""
 
 _CONTAINERS = (list, tuple, dict, set, deque, UserDict, UserList, ChainMap, MappingProxyType)
 _KEYED = (dict, UserDict, ChainMap, MappingProxyType)
@@ -52,6 +48,9 @@ class Cell:
 
     def __getitem__(self, key: Any) -> Any:
         return self.cell.cell_contents
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.cell.cell_contents = value
 
 
 class Size:
@@ -79,6 +78,27 @@ class Slots:
             return object.__getattribute__(self.owner, key)
         except AttributeError:
             raise KeyError(key) from None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        object.__setattr__(self.owner, key, value)
+
+
+class Within:
+    """The tuple that a variable holds, whichever that is, as a mapping; entry None is its type and length."""
+
+    __slots__ = ("holder", "key")
+
+    def __init__(self, holder: Any, key: Any) -> None:
+        self.holder = holder
+        self.key = key
+
+    def __getitem__(self, key: Any) -> Any:
+        held = self.holder[self.key]
+        return held[key] if key is not None else _form(held)
+
+
+def _form(held: Any) -> str:
+    return f"{type(held).__qualname__} {len(held)}" if isinstance(held, tuple) else ""
 
 
 class Guard:
@@ -116,11 +136,18 @@ class Surroundings:
     """What a function can see when it is traced: its arguments and everything its variables lead to."""
 
     def __init__(
-        self, function: Any, arguments: list[Tensor], names: list[str], objects: Iterable[tuple[str, Any]] = ()
+        self,
+        function: Any,
+        arguments: list[Tensor],
+        names: list[str],
+        objects: Iterable[tuple[str, Any]] = (),
+        moving: Container[tuple[Any, Any]] = (),
     ) -> None:
-        """``names`` are what the arguments are called, ``objects`` other arguments with their names."""
+        """``names`` are what the arguments are called, ``objects`` other arguments with their names, ``moving`` the
+        places of variables that the function is known to set: tensors and tuples there are read anew at each call."""
         self._called = names
         self._objects = list(objects)
+        self._moving = moving
         self._names: set[str] = set()
         self._libraries = Libraries()
         while True:  # attributes are looked at where code names them, and may lead to more code
@@ -134,6 +161,7 @@ class Surroundings:
         self.again: list[tuple[Any, Source]] = []
         """Tensors and arrays that were reached a second time, with the other source."""
         self.guards: list[Guard] = []
+        self.before = Before()
         self.iterators: list[tuple[str, str, Mark | None]] = []
         """Names and kinds of Python's own iterators in sight, and the functions that use them."""
         self.modules: list[Any] = []
@@ -156,6 +184,10 @@ class Surroundings:
         """Take in a tensor that was reached in another way, and its gradient."""
         self._add(x, source)
         return source
+
+    def knew(self, x: Any) -> bool:
+        """Whether an object was in sight before the function ran."""
+        return id(x) in self._seen and not isinstance(x, PLAIN)
 
     def showing(self, array: Array) -> Tensor | None:
         """The tensor in sight whose memory an array shows as a whole."""
@@ -181,6 +213,8 @@ class Surroundings:
         yield from self.again
 
     def _add(self, x: Any, source: Source) -> None:
+        if isinstance(x, Tensor) and id(x) not in self._sources:
+            self.before.leaf(x)
         known = self._sources.setdefault(id(x), (x, source))[1]
         if known is not source and not (isinstance(known, ByReference) and isinstance(source, ByReference)):
             self.again.append((x, source))
@@ -222,6 +256,7 @@ class Surroundings:
             for name in part.co_names:
                 if name in function.__globals__:
                     self._entry(function.__globals__, name)
+            self.before.mapping(function.__globals__, set(part.co_names))
 
     def _class(self, kind: type) -> None:
         """The program's own classes, as far as its code names them: what their attributes hold, and their methods."""
@@ -246,19 +281,27 @@ class Surroundings:
 
     def _entry(self, holder: Any, key: Any) -> None:
         """One variable: its tensors are read at each call, everything else must stay what it is."""
-        place = (id(_kept_by(holder)), key)
+        place = place_of(holder, key)
         if place in self._entered:
             return
         self._entered[place] = holder  # kept, so that its id stays its own
         try:
             held = holder[key]
         except (ValueError, KeyError):  # an empty cell or slot
+            self.before.nothing(holder, key)
             return
+        if not isinstance(holder, Within):
+            self.before.entry(holder, key, held)
         if isinstance(held, (Tensor, np.ndarray)):
             self._add(held, Variable(holder, key))
             return
         if isinstance(held, ModuleType):
             self._entries_named(held, held.__name__)
+            return
+        if isinstance(held, tuple) and (place in self._moving or isinstance(holder, Within)):
+            self.guards.append(Guard(Within(holder, key), None, _form(held)))
+            for i in range(len(held)):
+                self._entry(Within(holder, key), i)
             return
         if isinstance(held, type):
             self._class(held)
@@ -284,6 +327,7 @@ class Surroundings:
         """Anything a variable may hold: modules and optimizers, functions of the program, containers, objects."""
         from ...nn.module import Module
         from ...optim.optimizer import Optimizer
+        from ...random import Generator
 
         if isinstance(held, PLAIN) or id(held) in self._seen:
             return
@@ -296,6 +340,8 @@ class Surroundings:
             self._class(held)
             return
         self._seen.add(id(held))
+        if isinstance(held, Generator):  # where its stream is, the program follows
+            return
         if isinstance(held, (Tensor, np.ndarray)):
             self._add(held, ByReference(held, name) if isinstance(held, Tensor) else Fixed(held))
         elif isinstance(held, Module):
@@ -305,6 +351,7 @@ class Surroundings:
             for group in held.param_groups:
                 for i, p in enumerate(group["params"]):
                     self._add(p, ByReference(p, f"{name}.params.{i}"))
+            self.before.optimizer(held)
         elif isinstance(held, _CONTAINERS):
             self._container(name, held)
         elif isinstance(held, partial):
@@ -322,7 +369,12 @@ class Surroundings:
                 self._object(f"{name}.{i}", part)
             return
         self.guards.append(Guard(Size(held), None, len(held)))
-        if len(held) <= LONG and not isinstance(held, set):
+        if isinstance(held, set):
+            return
+        if len(held) > LONG:
+            self.before.long(held)
+        else:
+            self.before.mapping(held, None)
             for key in list(held) if isinstance(held, _KEYED) else range(len(held)):
                 self._entry(held, key)
 
@@ -333,6 +385,7 @@ class Surroundings:
         named = [key for key in attributes if not own or key in self._names]
         for key in named:
             self._entry(attributes, key)
+        self.before.mapping(attributes, self._names)
         slots = {key for base in type(held).__mro__ for key in vars(base) if _is_slot(base, key)} if own else set()
         for key in sorted(self._names & slots):
             self._entry(Slots(held), key)
@@ -344,7 +397,13 @@ class Surroundings:
         if not module._hooks:
             module.__dict__["_hooks"] = None  # an entry that a hook would change, so that it can be guarded
         self._class(type(module))
+        self.before.mapping(module.__dict__, self._names)
         for key, held in module.__dict__.items():
+            if isinstance(held, (Tensor, tuple)) and place_of(module.__dict__, key) in self._moving:
+                self._entry(module.__dict__, key)
+                continue
+            if key not in _OWN_BOOKS and not key.startswith("_"):
+                self.before.entry(module.__dict__, key, held)
             if isinstance(held, Tensor):
                 self.guards.append(Guard(module.__dict__, key, held))
                 self._add(held, ByReference(held, f"{name}.{key}"))
@@ -357,11 +416,13 @@ class Surroundings:
                 self.guards.append(Guard(Size(held), None, len(held)))
 
 
-def _kept_by(holder: Any) -> Any:
-    """What a mapping shows the entries of: mappings of one cell or object are made anew each time."""
+def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
+    """What tells a variable from others: mappings of one cell, object or tuple are made anew each time."""
+    if isinstance(holder, Within):
+        return place_of(holder.holder, holder.key), key
     if isinstance(holder, Cell):
-        return holder.cell
-    return holder.owner if isinstance(holder, Slots) else holder
+        return id(holder.cell), key
+    return id(holder.owner if isinstance(holder, Slots) else holder), key
 
 
 def _is_slot(kind: type, key: str) -> bool:
@@ -380,4 +441,4 @@ class _Absent:
         return self.mapping.get(key)
 
 
-__all__ = ["PLAIN", "Cell", "Guard", "Size", "Slots", "Surroundings"]
+__all__ = ["PLAIN", "Cell", "Guard", "Size", "Slots", "Surroundings", "place_of"]

@@ -181,6 +181,15 @@ class Tracer:
         """Random numbers are about to be drawn."""
         self.drawn = True
 
+    def restarted(self, what: str) -> None:
+        """A stream of random numbers is put somewhere else."""
+        self.read(
+            TraceError(
+                f"compile: {what} at {describe(mark())} moves a stream of random numbers, which a compiled function "
+                "would have to do at each call. Do it outside the function."
+            )
+        )
+
     def sample(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """A function of :mod:`backlit.random` is called: call it, now and whenever the program runs."""
         outer, mode.tracer = mode.tracer, None
@@ -338,6 +347,23 @@ class Tracer:
         self._known_write(base)
         self.memory.wrote(base._data, after)
         self.memory.put(target._data, value)
+
+    def replaced(self, target: Tensor, new: Any) -> None:
+        """A tensor is about to get other memory; a program writes what that holds to the memory it has."""
+        if self.error is not None:
+            return
+        if not isinstance(new, Tensor) or (new.shape, new.dtype) != (target.shape, target.dtype):
+            self.read(
+                TraceError(
+                    f"compile: .data of a tensor of shape {target.shape} is set at {describe(mark())} to something of "
+                    "another shape or dtype. Do that outside the function."
+                )
+            )
+            return
+        self.value_of(target)
+        self._watch_version(target)
+        self.versions[id(target.storage())][1] += 1
+        self.memory.wrote(target._data, self.value_of(new))
 
     def _know_history(self, written: Tensor, value: Value, after: Value) -> None:
         """The node that a write gave to a tensor of which it replaced a region, or to one that stays a result."""

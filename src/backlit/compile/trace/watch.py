@@ -111,7 +111,7 @@ def _origin(frame: Any) -> str:
         outer = frame.f_back
         if outer is not None and outer.f_globals.get("__name__") == module:
             return _origin(outer)
-    if module == "backlit.tensor" and name == "detach":
+    if module == "backlit.tensor" and name == "_outside":
         return "detach"
     if (module, name) == ("backlit.autograd", "_seed") or _is_constant_of_an_operation(frame):
         return ""

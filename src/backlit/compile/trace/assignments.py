@@ -1,0 +1,219 @@
+"""Variables that a function gives another value while it runs: attributes, globals, entries of lists and dictionaries.
+
+They are compared before and after the run that is watched. Each change is carried out again at every call of the
+compiled form: with tensors that the program makes, with tensors that were there before, or with plain values. Those may
+depend on nothing but what the form was made for, so they are the same each time. What cannot be done again is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from ...containers import flatten
+from ...tensor import Tensor
+from ..errors import TraceError
+from .sources import Argument, ByReference, Source, Variable
+
+PLAIN = (bool, int, float, str, bytes, type(None))
+
+LONG = 256
+"""Lists and dictionaries with more entries are compared by their length only, and must not be changed inside."""
+
+_LASTING = (*PLAIN, complex, np.generic, np.dtype, type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
+
+_MISSING = object()
+
+
+@dataclass
+class Assigned:
+    """A variable with another value.
+
+    Attributes:
+        holder, key: the mapping or list, and the entry in it.
+        before: what it held, for :meth:`undo`.
+        rebuild: makes the value from the tensors in it.
+        parts: where each of these is found: among the tensors that a call made, or before the call.
+    """
+
+    holder: Any
+    key: Any
+    before: Any
+    rebuild: Any
+    parts: list[int | Source]
+
+    def value(self, made: Sequence[Tensor], arguments: Sequence[Tensor]) -> Any:
+        """What the variable is given by a call."""
+        return self.rebuild([made[p] if isinstance(p, int) else p.now(arguments) for p in self.parts])
+
+    def put(self, value: Any) -> None:
+        """Give it that."""
+        if isinstance(self.key, int) and hasattr(self.holder, "append") and self.key == len(self.holder):
+            self.holder.append(value)
+        else:
+            self.holder[self.key] = value
+
+    def undo(self) -> None:
+        """Put back what was there before the function ran."""
+        if self.before is _MISSING:
+            del self.holder[self.key]
+        else:
+            self.holder[self.key] = self.before
+
+
+class Before:
+    """What variables in sight held before the function ran."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[Any, Any, Any]] = []
+        self._mappings: list[tuple[Any, set[str] | None, set[Any]]] = []
+        self._long: list[tuple[Any, Any]] = []
+        self._options: list[tuple[Any, dict[str, Any]]] = []
+        self._requiring: list[tuple[Tensor, bool]] = []
+
+    def entry(self, holder: Any, key: Any, held: Any) -> None:
+        """An entry that was looked at."""
+        self._entries.append((holder, key, held))
+
+    def nothing(self, holder: Any, key: Any) -> None:
+        """A variable that had no value yet."""
+        self._entries.append((holder, key, _MISSING))
+
+    def mapping(self, holder: Any, names: set[str] | None) -> None:
+        """A mapping or list that may get more entries, of any name or of those that the program's code names."""
+        self._mappings.append((holder, names, set(_keys(holder))))
+
+    def long(self, holder: Any) -> None:
+        """A container that is too long to be followed."""
+        self._long.append((holder, holder.copy()))
+
+    def optimizer(self, optimizer: Any) -> None:
+        """The options of an optimizer's groups."""
+        for group in optimizer.param_groups:
+            self._options.append((optimizer, {k: v for k, v in group.items() if k != "params"} | {"group": group}))
+
+    def leaf(self, x: Tensor) -> None:
+        """A tensor in sight."""
+        if x._node is None:
+            self._requiring.append((x, x._requires_grad))
+
+    def changes(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """``(holder, key, before, now)`` of every variable that holds something else now, appended entries in order.
+
+        Raises:
+            TraceError: a change that no compiled form can make.
+        """
+        self._refuse_others()
+        for holder, key, before in self._entries:
+            now = _held(holder, key)
+            if now is before or (isinstance(now, PLAIN) and type(now) is type(before) and now == before):
+                continue
+            if now is _MISSING:
+                raise TraceError(f"compile: the function removes {key!r}, which a compiled one cannot. {_WAY_OUT}")
+            yield holder, key, before, now
+        for holder, names, keys in self._mappings:
+            for key in _keys(holder):
+                if key not in keys and (names is None or key in names):
+                    yield holder, key, _MISSING, _held(holder, key)
+
+    def _refuse_others(self) -> None:
+        for held, copy in self._long:
+            same = held.items() == copy.items() if isinstance(held, dict) else len(held) == len(copy)
+            if not same or any(a is not b for a, b in zip(held, copy, strict=True)):
+                raise TraceError(
+                    f"compile: the function changes a container of {len(copy)} entries, and only up to {LONG} are "
+                    f"followed. {_WAY_OUT}"
+                )
+        for optimizer, options in self._options:
+            group = options["group"]
+            for name, value in options.items():
+                if name != "group" and group.get(name) is not value and group.get(name) != value:
+                    raise TraceError(
+                        f"compile: {type(optimizer).__name__}'s option {name!r} is changed inside the function, from "
+                        f"{value!r} to {group.get(name)!r}. Change it outside, as with scheduler.step() after the "
+                        "call: that costs no compilation."
+                    )
+        for x, required in self._requiring:
+            if x._node is None and x._requires_grad is not required:
+                raise TraceError(
+                    f"compile: requires_grad of a tensor of shape {x.shape} is switched inside the function. Switch it "
+                    "outside."
+                )
+
+
+_WAY_OUT = "Return the value, and do that outside."
+
+
+def _keys(holder: Any) -> list[Any]:
+    return list(holder) if hasattr(holder, "keys") else list(range(len(holder)))
+
+
+def _held(holder: Any, key: Any) -> Any:
+    try:
+        return holder[key]
+    except (KeyError, IndexError, ValueError):
+        return _MISSING
+
+
+def assigned(tracer: Any, made: list[Tensor]) -> list[Assigned]:
+    """The changes that a run made, the tensors that it made for them appended to ``made``.
+
+    Raises:
+        TraceError: one of them cannot be made again.
+    """
+    found = []
+    for holder, key, before, now in tracer.surroundings.before.changes():
+        if not hasattr(holder, "__setitem__"):
+            raise TraceError(f"compile: the function sets {key!r} of a class, which a compiled one cannot. {_WAY_OUT}")
+        if tracer.surroundings.knew(now):
+            found.append(Assigned(holder, key, before, partial(_first, now), []))
+            continue
+        _check(now, key, tracer.surroundings)
+        tensors, rebuild = flatten(now)
+        found.append(Assigned(holder, key, before, rebuild, [_part(tracer, x, key, made) for x in tensors]))
+    return found
+
+
+def _first(held: Any, tensors: Any) -> Any:
+    """An object that was there before, by reference."""
+    return held
+
+
+def _part(tracer: Any, x: Tensor, key: Any, made: list[Tensor]) -> int | Source:
+    source = tracer.surroundings.find(x)
+    if isinstance(source, (Argument, ByReference, Variable)) and x._node not in tracer.applications:
+        return source  # type: ignore[no-any-return]
+    if type(x) is not Tensor:
+        raise TraceError(f"compile: the function sets {key!r} to a new {type(x).__name__}. Make it outside.")
+    if x._requires_grad and (x._node is None or x._node.saved is not None):
+        raise TraceError(
+            f"compile: the function sets {key!r} to a tensor of shape {x.shape} that requires gradients. Set it to "
+            "x.detach(), or return it."
+        )
+    made.append(x)
+    return len(made) - 1
+
+
+def _check(value: Any, key: Any, surroundings: Any) -> None:
+    """Refuse objects that were made inside."""
+    if isinstance(value, (Tensor, *_LASTING)) or surroundings.knew(value):
+        return
+    if type(value) is dict:
+        parts = list(value.values())
+    elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        parts = list(value)
+    else:
+        raise TraceError(
+            f"compile: the function sets {key!r} to an object that it made ({type(value).__name__}), which a compiled "
+            f"one cannot. {_WAY_OUT}"
+        )
+    for part in parts:
+        _check(part, key, surroundings)
+
+
+__all__ = ["LONG", "PLAIN", "Assigned", "Before", "assigned"]
