@@ -14,6 +14,7 @@ from backlit.compile.ir.interpret import interpret
 from backlit.compile.ir.layout import VIEWS, row_major
 from backlit.compile.ir.program import Program, Value
 from backlit.compile.loops.fusion import fuse
+from backlit.compile.lower.joining import joined
 from backlit.compile.passes.constant_folding import with_folded_constants
 from backlit.compile.passes.dead_code import without_dead_code
 from backlit.compile.passes.layouts import layouts_of, with_copies
@@ -27,6 +28,45 @@ from backlit.compile.passes.simplify import simplified
 
 def opcodes(program: Program) -> list[str]:
     return [i.opcode for i in program.body]
+
+
+# -- parts ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_of_parts_is_looked_at_where_it_lies() -> None:
+    b, x, y = Builder(), Value((2, 3), FLOAT), Value((4, 3), FLOAT)
+    both = joined(b, [x, y], 0)
+    middle = b.slice(both, (1, 0), (1, 1), (4, 3))
+    inside = b.slice(middle, (1, 1), (2, 1), (2, 2))  # rows 0 and 2 of y, which is inside one part
+    across = b.slice(both, (5, 2), (-2, -1), (3, 3))
+    program = Program([x, y], b.body, [inside, across])
+    changed = without_dead_code(simplified(program))
+    assert_alike(program, changed)
+    assert [list(i.operands) for i in changed.body if i.result is changed.outputs[0]] == [[y]]
+    assert opcodes(changed) == ["cat", "slice", "slice"]
+
+
+def test_parts_are_put_together_once() -> None:
+    """A run of rows of what was put together, with a row behind it."""
+    b, x, y = Builder(), Value((2, 3), FLOAT), Value((4, 3), FLOAT)
+    first = joined(b, [x, y, x], 0)
+    second = joined(b, [b.slice(first, (1, 0), (1, 1), (4, 3)), x, b.slice(first, (7, 0), (1, 1), (1, 3))], 0)
+    columns = joined(b, [first, first], 1)
+    program = Program([x, y], b.body, [second, columns])
+    changed = without_dead_code(simplified(program))
+    assert_alike(program, changed)
+    (made,) = (i for i in changed.body if i.result is changed.outputs[0])
+    assert [v.shape for v in made.operands] == [(1, 3), (3, 3), (2, 3), (1, 3)]
+    assert opcodes(changed).count("cat") == 3  # along the columns nothing is taken apart
+
+
+def test_a_part_of_a_number_is_the_number() -> None:
+    b = Builder()
+    zeros = b.expand(b.constant(0.0, FLOAT), (5, 6))
+    program = Program([], b.body, [b.slice(b.slice(zeros, (1, 0), (1, 2), (3, 3)), (0, 1), (1, 1), (2, 1))])
+    changed = without_dead_code(simplified(program))
+    assert_alike(program, changed)
+    assert opcodes(changed) == ["constant", "expand"]
 
 
 # -- constants ------------------------------------------------------------------------------------------------------

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from operation_cases import native_calls_only
 
 import backlit as bl
+from backlit.compile.passes.pipeline import optimised
+from backlit.compile.trace.capture import Capture, capture
 
 
 def rows(x: Any) -> Any:
@@ -133,6 +136,73 @@ def test_results_and_gradients(function: Callable[[Any], Any]) -> None:
         for a, b in zip(step(x, weights), compiled(x, weights), strict=True):
             np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-12, atol=1e-14)
     assert compiled._forms.all()[0].built
+    assert native_calls_only(step, [x, weights])
+
+
+KEYS: list[Any] = [
+    *(1, -1, (1, 2), (..., -1), (None, 2), slice(1, None), slice(None, None, -1), slice(4, 0, -2), slice(0, 5, 2)),
+    *((slice(1, 4), slice(2, 5)), (slice(None, None, 3), slice(1, None, 2)), (slice(2, 2),), (..., slice(3, 4))),
+    *((2, slice(None), slice(0, 3, 2)), (slice(3, 1, -1), 0, slice(None, None, -1)), slice(None), ..., (0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.bool_])
+@pytest.mark.parametrize("key", KEYS, ids=repr)
+def test_parts_of_every_kind_and_dtype(key: Any, dtype: Any) -> None:
+    """The values are broadcast; nothing else changes, whatever it is."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (5, 6, 3)).astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        x[rng.random(x.shape) < 0.3] = np.nan
+        x[rng.random(x.shape) < 0.2] = -0.0
+    value = rng.integers(0, 2, x[key].shape[-1:]).astype(dtype)
+
+    def written(x: Any, value: Any) -> Any:
+        z = x.clone()
+        z[key] = value
+        return z, z[1:]
+
+    compiled, wanted = bl.compile(written), x.copy()
+    wanted[key] = value
+    for case in (compiled, written, compiled, compiled):
+        for a, b in zip(case(bl.tensor(x), bl.tensor(value)), (wanted, wanted[1:]), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b)
+            if np.dtype(dtype).kind == "f":
+                np.testing.assert_array_equal(np.signbit(a.numpy()), np.signbit(b))
+    assert not wanted[key].size or native_calls_only(written, [bl.tensor(x), bl.tensor(value)])
+
+
+def test_writes_into_a_transposed_argument_and_into_nothing() -> None:
+    def written(x: Any, y: Any) -> Any:
+        x[1:3] = y
+        return x * 1.0
+
+    compiled = bl.compile(written)
+    for shape in ((4, 3), (4, 0)):
+        held = [np.arange(12.0).reshape(3, 4)[: shape[1]].T.copy("F") for _ in range(2)]
+        for array, run in zip(held, (written, compiled), strict=True):
+            x = bl.from_numpy(array)
+            for step in range(3):
+                result = run(x, bl.full((2, shape[1]), float(step), dtype=bl.float64))
+                np.testing.assert_array_equal(result.numpy(), array)
+        np.testing.assert_array_equal(held[1], held[0])
+
+
+def test_a_loop_that_fills_a_tensor_writes_each_row_once() -> None:
+    """Neither copies of what was filled so far, nor zeros, nor gradients of them."""
+
+    def step(x: Any) -> Any:
+        out, state = bl.zeros(6, 2, 3), x
+        for t in range(6):
+            state = (state * 0.5).tanh()
+            out[t] = state
+        return out.detach(), *bl.autograd.grad((out * out).sum(), [x])
+
+    x = bl.tensor(np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32), requires_grad=True)
+    _, seen = capture(step, (x,), {}, False, False)
+    assert isinstance(seen, Capture)
+    joins = [i for i in optimised(seen.program).body if i.opcode == "cat"]
+    assert [tuple(v.shape for v in i.operands) for i in joins] == [((1, 2, 3),) * 6]
 
 
 def test_a_recurrent_network_that_collects_its_states_is_trained() -> None:

@@ -46,8 +46,10 @@ class ViewWrite(Op):
         return out
 
     def vjp_base(ctx, g):
-        nothing = np.zeros(ctx.shapes[1], g.dtype)
-        return apply(ViewWrite, (g, constant(nothing) if isinstance(g, Tensor) else nothing), ctx.params)
+        nothing = np.zeros((), g.dtype)
+        if isinstance(g, Tensor):
+            return apply(ViewWrite, (g, expand(constant(nothing), ctx.shapes[1])), ctx.params)
+        return apply(ViewWrite, (g, np.broadcast_to(nothing, ctx.shapes[1])), ctx.params)
 
     def vjp_value(ctx, g):
         return look(g, ctx.params["chain"])

@@ -21,11 +21,12 @@ from ..loops.kernel import (
     Reduction,
     Store,
 )
+from .natives import Place, moved
 
 
 def kernel_of(
     group: Group, layouts: dict[Value, Layout], makers: dict[Value, Instruction], places: Any, stored: Iterable[Value]
-) -> tuple[Kernel, list[Any]]:
+) -> tuple[Kernel, list[Place]]:
     """The kernel of a group and the buffers for its slots, in order."""
     return _Writer(group, layouts, makers, places).kernel(set(stored))
 
@@ -39,13 +40,12 @@ class _Writer:
         self.layouts = layouts
         self.makers = makers
         self.places = places
-        self.slots: dict[Any, int] = {}
-        self.dtypes: list[str] = []
+        self.slots: dict[tuple[Place, str], int] = {}
         self.operations: list[Operation] = []
         self.place_of: dict[Value, int] = {}
         self.product: Value | None = None
 
-    def kernel(self, stored: set[Value]) -> tuple[Kernel, list[Any]]:
+    def kernel(self, stored: set[Value]) -> tuple[Kernel, list[Place]]:
         stores, reductions = [], []
         for member in self.group.members:
             value = member.result
@@ -64,8 +64,9 @@ class _Writer:
             if value in stored:
                 access = self.access(value, self.layouts[value].strides, 0)
                 stores.append(Store(access, Computed(self.place_of[value])))
-        made = Kernel(self.space, tuple(self.dtypes), tuple(self.operations), tuple(stores), tuple(reductions))
-        return made, list(self.slots)
+        dtypes = tuple(dtype for _, dtype in self.slots)
+        made = Kernel(self.space, dtypes, tuple(self.operations), tuple(stores), tuple(reductions))
+        return made, [place for place, _ in self.slots]
 
     def operand(self, x: Value) -> Operand:
         """A result of this loop, a constant, a position, or an element in memory."""
@@ -84,13 +85,10 @@ class _Writer:
         return Load(self.access(layout.base, strides, layout.offset))
 
     def access(self, base: Value, strides: tuple[int, ...], offset: int) -> Access:
-        buffer, start = self.places[base]
+        """An access through a slot that begins at its first element, so that loops over other parts are the same."""
         assert base.dtype is not None
-        key = (buffer, start)
-        if key not in self.slots:
-            self.slots[key] = len(self.dtypes)
-            self.dtypes.append(base.dtype.name)
-        return Access(self.slots[key], strides, offset)
+        begin = moved(self.places[base], offset * base.dtype.itemsize)
+        return Access(self.slots.setdefault((begin, base.dtype.name), len(self.slots)), strides)
 
     def reduction(self, member: Instruction) -> Reduction:
         value, axes = member.result, member.params["axes"]

@@ -177,12 +177,12 @@ class Tasks:
             slots: tuple[str, ...] = ()
             places: list[Place] = []
         else:
-            layout = self.layouts[operand]
-            read = Load(Access(0, layout.strides, layout.offset))
-            slots, places = (operand.dtype.name,), [self.places[layout.base]]
-        store = Store(Access(len(slots), self.layouts[whole].strides, offset), read)
+            read = Load(Access(0, self.layouts[operand].strides))
+            slots, places = (operand.dtype.name,), [self._start(operand)]
+        store = Store(Access(len(slots), self.layouts[whole].strides), read)
         kernel = Kernel(operand.shape, (*slots, operand.dtype.name), (), (store,), ())
-        share, cut = self._cut(kernel, [*places, self.places[whole]], way, part)
+        there = moved(self.places[whole], offset * operand.dtype.itemsize)
+        share, cut = self._cut(kernel, [*places, there], way, part)
         return Task(Loop(share), cut)
 
 

@@ -155,7 +155,7 @@ def fill_neutral(points: Points, kernel: Kernel, reduction: Reduction) -> None:
     b, lanes, count = points.b, points.lanes, 1
     for d, n in enumerate(kernel.sizes):
         count *= 1 if d in reduction.axes else n
-    start = points.pointers[reduction.access.slot] + reduction.access.offset
+    start = points.pointers[reduction.access.slot]
     number = points.nothing(reduction)
     full = count - count % lanes
     b.loop(0, full, lanes, lambda i: start.store(number, i))

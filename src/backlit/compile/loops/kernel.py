@@ -13,11 +13,10 @@ Sizes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Access:
-    """Element ``offset + Σ index · strides`` of the buffer in a slot."""
+    """Element ``Σ index · strides`` of the buffer in a slot."""
 
     slot: int
     strides: Sizes
-    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def _reindexed(kernel: Kernel, sizes: Sizes, dims: list[int]) -> Kernel:
     return _mapped(
         kernel,
         sizes,
-        lambda a: Access(a.slot, pick(a.strides), a.offset),
+        lambda a: Access(a.slot, pick(a.strides)),
         lambda x: Index(pick(x.strides), x.offset),
         lambda axes: tuple(i for i, d in enumerate(dims) if d in axes),
     )
@@ -185,7 +184,7 @@ def shared_out(kernel: Kernel, axis: int, count: int) -> tuple[Kernel, list[tupl
 
     def access(a: Access) -> Access:
         key = (a.slot, a.strides[axis])
-        return Access(slots.setdefault(key, len(slots)), a.strides, a.offset)
+        return Access(slots.setdefault(key, len(slots)), a.strides)
 
     sizes = tuple(count if d == axis else n for d, n in enumerate(kernel.sizes))
     share = _mapped(kernel, sizes, access, lambda x: x, lambda axes: axes)

@@ -69,7 +69,7 @@ class Points:
 
     def address(self, access: Access, here: list[Any]) -> Pointer:
         """Where the first element of an access lies."""
-        return self.pointers[access.slot] + self._place(access.strides, access.offset, here)
+        return self.pointers[access.slot] + self._place(access.strides, 0, here)
 
     def _mask(self, wanted: Wanted) -> Value | None:
         return self.b.first(wanted, self.lanes) if isinstance(wanted, int) else wanted

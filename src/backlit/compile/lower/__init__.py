@@ -18,6 +18,7 @@ from . import (  # noqa: F401  (they fill the table)
     reductions,
     shape,
     standardization,
+    writes,
 )
 from .table import drawing_of, lowering_of, pull_of, rules_are_traced
 

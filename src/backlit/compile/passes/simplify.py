@@ -1,4 +1,4 @@
-"""Algebra that changes no result: views of views, products with one, gates that cannot close."""
+"""Algebra that changes no result: views of views, parts of parts, products with one, gates that cannot close."""
 
 from __future__ import annotations
 
@@ -7,29 +7,13 @@ from math import isfinite
 
 from ..ir.build import Builder
 from ..ir.program import Instruction, Program, Value
+from .known import Known
+from .parts import joined_once, part_of_parts
+
+Rule = Callable[[Instruction, Known, Builder], "Value | None"]
 
 
-class _Known:
-    """What is known about the values so far."""
-
-    def __init__(self) -> None:
-        self.makers: dict[Value, Instruction] = {}
-
-    def opcode(self, value: Value) -> str:
-        maker = self.makers.get(value)
-        return "" if maker is None else maker.opcode
-
-    def constant(self, value: Value) -> float | None:
-        maker = self.makers.get(value)
-        if maker is not None and maker.opcode == "expand":
-            return self.constant(maker.operands[0])
-        return maker.params["value"] if maker is not None and maker.opcode == "constant" else None
-
-
-Rule = Callable[[Instruction, _Known, Builder], "Value | None"]
-
-
-def _view_of_view(i: Instruction, known: _Known, builder: Builder) -> Value | None:
+def _view_of_view(i: Instruction, known: Known, builder: Builder) -> Value | None:
     (x,) = i.operands
     if i.result.shape == x.shape and (i.opcode != "permute" or i.params["dims"] == tuple(range(x.ndim))):
         return x
@@ -44,7 +28,7 @@ def _view_of_view(i: Instruction, known: _Known, builder: Builder) -> Value | No
     return None
 
 
-def _times_one(i: Instruction, known: _Known, builder: Builder) -> Value | None:
+def _times_one(i: Instruction, known: Known, builder: Builder) -> Value | None:
     """``1 · x`` and ``x / 1`` are x, bit for bit."""
     for a, b in ((0, 1), (1, 0)) if i.opcode in ("mul", "gated") else ((1, 0),):
         if known.constant(i.operands[a]) == 1.0 and i.operands[b].shape == i.result.shape:
@@ -52,7 +36,7 @@ def _times_one(i: Instruction, known: _Known, builder: Builder) -> Value | None:
     return None
 
 
-def _open_gate(i: Instruction, known: _Known, builder: Builder) -> Value | None:
+def _open_gate(i: Instruction, known: Known, builder: Builder) -> Value | None:
     """An upstream gradient that is a number other than zero multiplies as any other."""
     g = known.constant(i.operands[0])
     if g is None or g == 0 or not isfinite(g):
@@ -60,7 +44,7 @@ def _open_gate(i: Instruction, known: _Known, builder: Builder) -> Value | None:
     return builder.emit("mul", i.operands, i.result.shape, i.result.dtype)
 
 
-def _stretched_operand(i: Instruction, known: _Known, builder: Builder) -> Value | None:
+def _stretched_operand(i: Instruction, known: Known, builder: Builder) -> Value | None:
     """Elementwise instructions stretch their operands themselves."""
     operands = tuple(_unstretched(x, known) for x in i.operands)
     if operands == i.operands or _broadcast(operands) != i.result.shape:
@@ -68,7 +52,7 @@ def _stretched_operand(i: Instruction, known: _Known, builder: Builder) -> Value
     return builder.emit(i.opcode, operands, i.result.shape, i.result.dtype, **i.params)
 
 
-def _unstretched(x: Value, known: _Known) -> Value:
+def _unstretched(x: Value, known: Known) -> Value:
     return known.makers[x].operands[0] if known.opcode(x) == "expand" else x
 
 
@@ -84,6 +68,8 @@ RULES: dict[str, list[Rule]] = {
     "reshape": [_view_of_view],
     "permute": [_view_of_view],
     "expand": [_view_of_view],
+    "slice": [part_of_parts],
+    "cat": [joined_once],
     "mul": [_times_one, _stretched_operand],
     "div": [_times_one, _stretched_operand],
     "gated": [_times_one, _open_gate, _stretched_operand],
@@ -94,7 +80,7 @@ RULES: dict[str, list[Rule]] = {
 def simplified(program: Program) -> Program:
     """The program with every rule applied where it fits, from the first instruction to the last."""
     same: dict[Value, Value] = {}
-    known = _Known()
+    known = Known()
     builder = Builder()
     for instruction in program.body:
         instruction = instruction.replaced(tuple(same.get(v, v) for v in instruction.operands))
