@@ -20,7 +20,7 @@ NATIVE = (
     "instance_norm", "isfinite", "isinf", "layer_norm", "linear", "log_softmax", "logsumexp", "max_pool1d",
     "max_pool2d", "mean", "mse_loss", "nll_loss", "pad", "pow", "relu", "rms_norm", "roll", "scatter", "scatter_add",
     "select", "silu", "softmax", "split", "stack", "std", "sum", "take", "tril", "triu", "unbind", "var", "where",
-    "all", "any",
+    "all", "any", "inner", "tensordot",
 )  # fmt: skip
 """Operations that are native at all samples that have elements and name no masks as indices."""
 

@@ -32,7 +32,7 @@ class Contract(Op):
     gate = "swaps: each operand receives the upstream gradient contracted with the other"
 
     def forward(a, b, *, labels):
-        return _contract(a, b, _route(*labels))
+        return _contract(a, b, route(*labels))
 
     def vjp_a(ctx, g, b):
         of_a, of_b, of_out = ctx.params["labels"]
@@ -43,7 +43,7 @@ class Contract(Op):
         return apply(Contract, (g, a), {"labels": (of_out, of_a, of_b)})
 
 
-class _Route(NamedTuple):
+class Route(NamedTuple):
     """How a contraction is computed: as a matrix product after permutations, or (``left`` is None) by ``np.einsum``."""
 
     equation: str
@@ -55,7 +55,8 @@ class _Route(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _route(of_a: Labels, of_b: Labels, of_out: Labels) -> _Route:
+def route(of_a: Labels, of_b: Labels, of_out: Labels) -> Route:
+    """How the contraction of operands with these dimensions to a result with these is computed."""
     batch = [n for n in of_out if n in of_a and n in of_b]
     summed = [n for n in of_a if n not in of_out]
     own_a = [n for n in of_out if n not in of_b]
@@ -64,25 +65,25 @@ def _route(of_a: Labels, of_b: Labels, of_out: Labels) -> _Route:
     spelled = ["".join(letters[n] for n in labels) for labels in (of_a, of_b, of_out)]
     equation = f"{spelled[0]},{spelled[1]}->{spelled[2]}"
     if not summed or not (own_a or own_b):
-        return _Route(equation, None, (), (0, 0, 0, 0), ())
+        return Route(equation, None, (), (0, 0, 0, 0), ())
     left = tuple(of_a.index(n) for n in (*batch, *own_a, *summed))
     right = tuple(of_b.index(n) for n in (*batch, *summed, *own_b))
     made = [*batch, *own_a, *own_b]
     counts = (len(batch), len(own_a), len(summed), len(own_b))
-    return _Route(equation, left, right, counts, tuple(made.index(n) for n in of_out))
+    return Route(equation, left, right, counts, tuple(made.index(n) for n in of_out))
 
 
-def _contract(a: np.ndarray, b: np.ndarray, route: _Route) -> np.ndarray:
-    if route.left is None:
-        return np.asarray(np.einsum(route.equation, a, b))
-    batch, own_a, summed, _ = route.counts
-    a, b = a.transpose(route.left), b.transpose(route.right)
+def _contract(a: np.ndarray, b: np.ndarray, way: Route) -> np.ndarray:
+    if way.left is None:
+        return np.asarray(np.einsum(way.equation, a, b))
+    batch, own_a, summed, _ = way.counts
+    a, b = a.transpose(way.left), b.transpose(way.right)
     front, rows, depth = a.shape[:batch], a.shape[batch : batch + own_a], math.prod(b.shape[batch : batch + summed])
     columns = b.shape[batch + summed :]
     left = a.reshape((*front, math.prod(rows), depth))
     right = b.reshape((*front, depth, math.prod(columns)))
     out = np.matmul(left, right) if batch else np.dot(left, right)
-    return out.reshape((*front, *rows, *columns)).transpose(route.order)
+    return out.reshape((*front, *rows, *columns)).transpose(way.order)
 
 
 # -- reading an expression ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from . import (  # noqa: F401  (they fill the table)
     arranging,
     attention,
+    contraction,
     convolution,
     cross_entropy,
     dropout,
