@@ -103,3 +103,14 @@ def test_gradients_flow_into_an_argument_that_comes_back() -> None:
         assert first is h
         (first + second).sum().backward()
         assert w.grad.tolist() == [9.0, 9.0]
+
+
+def test_the_default_dtype_may_change() -> None:
+    compiled, x = bl.compile(lambda x: x + bl.zeros(2) * 2.0), bl.ones(2)
+    assert [compiled(x).dtype for _ in range(3)] == [bl.float32] * 3
+    bl.set_default_dtype(bl.float64)
+    try:
+        assert [compiled(x).dtype for _ in range(3)] == [bl.float64] * 3
+    finally:
+        bl.set_default_dtype(bl.float32)
+    assert compiled(x).dtype == bl.float32

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import get_default_dtype
 from ..graph import mode
 from ..tensor import Tensor
 from ..threads import chosen_threads
@@ -28,7 +29,8 @@ class _Itself:
 
 
 def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
-    """The structure and the plain values of the arguments; shapes, dtypes and layouts of the tensors among them.
+    """The structure and the plain values of the arguments; shapes, dtypes and layouts of the tensors among them; and
+    settings of the library that decide what is computed.
 
     Args:
         args, kwargs: what the function is called with.
@@ -42,7 +44,7 @@ def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
     for x in arguments:
         array = x._data
         described += [array.shape, array.dtype.num, array.strides, x._requires_grad]
-    return settings, mode.recording, chosen_threads(), *described
+    return settings, mode.recording, chosen_threads(), get_default_dtype(), *described
 
 
 def _plain(tree: Any) -> Any:
