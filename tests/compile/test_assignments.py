@@ -359,3 +359,13 @@ def test_fit_undoes_what_tracing_assigned() -> None:
     eager, native = nets
     assert eager.memory.tolist() == native.memory.tolist() == [8.0]
     np.testing.assert_allclose(native.layer.weight.detach().numpy(), eager.layer.weight.detach().numpy(), rtol=1e-5)
+
+
+def test_a_state_that_is_reset_outside_begins_anew() -> None:
+    step, _ = state_in_a_tuple()
+    box = step.__closure__[0].cell_contents
+    compiled, x = bl.compile(step), bl.ones(2)
+    first = [compiled(x).tolist() for _ in range(6)]
+    for reset in (None, [bl.zeros(2), bl.zeros(2)], (bl.zeros(2), bl.zeros(2))):
+        box.state = reset
+        np.testing.assert_allclose([compiled(x).tolist() for _ in range(6)], first, rtol=1e-6)

@@ -222,7 +222,16 @@ def test_what_changes_at_each_call_runs_eagerly_and_says_so() -> None:
     assert "Pass what changes as an argument" in str(compiled.reason)
 
 
-@pytest.mark.parametrize("draw", [random.random, np.random.rand])
+OWN, PYTHONS, LEGACY = np.random.default_rng(0), random.Random(0), np.random.RandomState(0)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        *(random.random, np.random.rand),
+        *(lambda: OWN.random(), lambda: PYTHONS.random(), lambda: LEGACY.rand()),
+    ],
+)
 def test_numbers_drawn_by_others_are_not_baked_in(draw: Callable[[], float]) -> None:
     with pytest.raises(TraceError, match="random numbers"):
         bl.compile(lambda x: x * draw())(bl.ones(2))

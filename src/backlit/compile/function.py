@@ -149,7 +149,7 @@ class Compiled:
 
     def _trace(self, signature: Any, args: tuple[Any, ...], kwargs: dict[str, Any], natively: bool = False) -> Any:
         from .trace.capture import capture
-        from .trace.surroundings import place_of
+        from .trace.guards import place_of
 
         if self._forms.in_vain(signature):
             self._give_up(quietly=natively)

@@ -21,10 +21,10 @@ from ..errors import Misfit, Unforeseen
 from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
+from ..trace.guards import Cell, Size
 from ..trace.sharing import Extent, address, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
 from ..trace.streams import FIELDS, Drawn, Stream
-from ..trace.surroundings import Cell, Size
 from .executable import Executable
 
 Array = np.ndarray

@@ -7,6 +7,9 @@ depend on nothing but what the form was made for, so they are the same each time
 
 from __future__ import annotations
 
+import pickle
+import random
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,6 +78,7 @@ class Before:
         self._long: list[tuple[Any, Any]] = []
         self._options: list[tuple[Any, dict[str, Any]]] = []
         self._requiring: list[tuple[Tensor, bool]] = []
+        self._generators: list[tuple[Any, bytes]] = []
 
     def entry(self, holder: Any, key: Any, held: Any) -> None:
         """An entry that was looked at."""
@@ -96,6 +100,10 @@ class Before:
         """The options of an optimizer's groups."""
         for group in optimizer.param_groups:
             self._options.append((optimizer, {k: v for k, v in group.items() if k != "params"} | {"group": group}))
+
+    def generator(self, generator: Any) -> None:
+        """A generator of random numbers that is not the library's."""
+        self._generators.append((generator, _state(generator)))
 
     def leaf(self, x: Tensor) -> None:
         """A tensor in sight."""
@@ -138,12 +146,33 @@ class Before:
                         f"{value!r} to {group.get(name)!r}. Change it outside, as with scheduler.step() after the "
                         "call: that costs no compilation."
                     )
+        for generator, state in self._generators:
+            if _state(generator) != state:
+                raise TraceError(
+                    f"compile: random numbers are drawn inside the function from a {type(generator).__name__} that is "
+                    "not the library's, and would be the same at each call. Draw them outside and pass them as an "
+                    "argument, or use backlit.Generator."
+                )
         for x, required in self._requiring:
             if x._node is None and x._requires_grad is not required:
                 raise TraceError(
                     f"compile: requires_grad of a tensor of shape {x.shape} is switched inside the function. Switch it "
                     "outside."
                 )
+
+
+def foreign_generator(x: Any) -> bool:
+    """Whether an object is a generator of random numbers of Python's or NumPy's."""
+    legacy = sys.modules.get("numpy.random")  # not imported for this: it takes 20 ms
+    kinds = (random.Random, *((legacy.Generator, legacy.RandomState) if legacy is not None else ()))
+    return isinstance(x, kinds)
+
+
+def _state(generator: Any) -> bytes:
+    if isinstance(generator, random.Random):
+        return pickle.dumps(generator.getstate())
+    held = getattr(generator, "bit_generator", None)
+    return pickle.dumps(held.state if held is not None else generator.get_state(legacy=False))
 
 
 _WAY_OUT = "Return the value, and do that outside."
@@ -216,4 +245,4 @@ def _check(value: Any, key: Any, surroundings: Any) -> None:
         _check(part, key, surroundings)
 
 
-__all__ = ["LONG", "PLAIN", "Assigned", "Before", "assigned"]
+__all__ = ["LONG", "PLAIN", "Assigned", "Before", "assigned", "foreign_generator"]

@@ -18,12 +18,13 @@ from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
 from .arguments import argument_names, objects_among
 from .assignments import Assigned, assigned
+from .guards import Guard
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
 from .sources import Argument, ByReference, Source, Variable
 from .streams import Drawn
-from .surroundings import Guard, Surroundings
+from .surroundings import Surroundings
 from .tracer import Tracer
 from .watch import watching
 

@@ -20,8 +20,8 @@ from ..errors import TraceError
 from ..ir.build import Builder
 from ..ir.primitives import MEANING
 from ..ir.program import Value
+from .assignments import PLAIN
 from .sources import ByReference, Number
-from .surroundings import PLAIN
 
 
 class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):

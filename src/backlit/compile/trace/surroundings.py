@@ -20,7 +20,8 @@ import numpy as np
 from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
-from .assignments import LONG, PLAIN, Before
+from .assignments import LONG, PLAIN, Before, foreign_generator
+from .guards import Absent, Cell, Guard, Size, Slots, Within, form_of, place_of
 from .libraries import FIXED, Libraries, own_attributes
 from .memory import memory_key
 from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
@@ -36,92 +37,6 @@ _OWN_BOOKS = ("_path", "_root_name")
 
 _CALLED = frozenset({"forward", "backward", "setup_context"})
 """Methods of the program's modules and own nodes that the library calls by these names."""
-
-
-class Cell:
-    """A closure cell as a mapping with one entry."""
-
-    __slots__ = ("cell",)
-
-    def __init__(self, cell: Any) -> None:
-        self.cell = cell
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.cell.cell_contents
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.cell.cell_contents = value
-
-
-class Size:
-    """How many entries a container has, as a mapping with one entry."""
-
-    __slots__ = ("container",)
-
-    def __init__(self, container: Any) -> None:
-        self.container = container
-
-    def __getitem__(self, key: Any) -> Any:
-        return len(self.container)
-
-
-class Slots:
-    """The attributes that an object keeps in ``__slots__``, as a mapping."""
-
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: Any) -> None:
-        self.owner = owner
-
-    def __getitem__(self, key: Any) -> Any:
-        try:
-            return object.__getattribute__(self.owner, key)
-        except AttributeError:
-            raise KeyError(key) from None
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        object.__setattr__(self.owner, key, value)
-
-
-class Within:
-    """The tuple that a variable holds, whichever that is, as a mapping; entry None is its type and length."""
-
-    __slots__ = ("holder", "key")
-
-    def __init__(self, holder: Any, key: Any) -> None:
-        self.holder = holder
-        self.key = key
-
-    def __getitem__(self, key: Any) -> Any:
-        held = self.holder[self.key]
-        return held[key] if key is not None else _form(held)
-
-
-def _form(held: Any) -> str:
-    return f"{type(held).__qualname__} {len(held)}" if isinstance(held, tuple) else ""
-
-
-class Guard:
-    """An entry of a mapping that must hold a certain object (or an equal number or string)."""
-
-    __slots__ = ("expected", "holder", "key")
-
-    def __init__(self, holder: Any, key: Any, expected: Any) -> None:
-        self.holder = holder
-        self.key = key
-        self.expected = expected
-
-    def holds(self) -> bool:
-        """Whether the program may be used, as far as this entry is concerned."""
-        try:
-            found = self.holder[self.key]
-        except (KeyError, IndexError, ValueError):
-            return False
-        return found is self.expected or (isinstance(found, PLAIN) and _same(found, self.expected))
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -299,7 +214,7 @@ class Surroundings:
             self._entries_named(held, held.__name__)
             return
         if isinstance(held, tuple) and (place in self._moving or isinstance(holder, Within)):
-            self.guards.append(Guard(Within(holder, key), None, _form(held)))
+            self.guards.append(Guard(Within(holder, key), None, form_of(held)))
             for i in range(len(held)):
                 self._entry(Within(holder, key), i)
             return
@@ -342,7 +257,9 @@ class Surroundings:
         self._seen.add(id(held))
         if isinstance(held, Generator):  # where its stream is, the program follows
             return
-        if isinstance(held, (Tensor, np.ndarray)):
+        if foreign_generator(held):
+            self.before.generator(held)
+        elif isinstance(held, (Tensor, np.ndarray)):
             self._add(held, ByReference(held, name) if isinstance(held, Tensor) else Fixed(held))
         elif isinstance(held, Module):
             self._module(name, held)
@@ -390,7 +307,7 @@ class Surroundings:
         for key in sorted(self._names & slots):
             self._entry(Slots(held), key)
         for key in self._names & vars(type(held)).keys() - attributes.keys() - slots if own else ():
-            self.guards.append(Guard(_Absent(attributes), key, None))
+            self.guards.append(Guard(Absent(attributes), key, None))
 
     def _module(self, name: str, module: Any) -> None:
         self.modules.append(module)
@@ -416,29 +333,8 @@ class Surroundings:
                 self.guards.append(Guard(Size(held), None, len(held)))
 
 
-def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
-    """What tells a variable from others: mappings of one cell, object or tuple are made anew each time."""
-    if isinstance(holder, Within):
-        return place_of(holder.holder, holder.key), key
-    if isinstance(holder, Cell):
-        return id(holder.cell), key
-    return id(holder.owner if isinstance(holder, Slots) else holder), key
-
-
 def _is_slot(kind: type, key: str) -> bool:
     return isinstance(vars(kind)[key], MemberDescriptorType)
 
 
-class _Absent:
-    """A mapping that holds None for what another one lacks, and the other's entries."""
-
-    __slots__ = ("mapping",)
-
-    def __init__(self, mapping: Any) -> None:
-        self.mapping = mapping
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.mapping.get(key)
-
-
-__all__ = ["PLAIN", "Cell", "Guard", "Size", "Slots", "Surroundings", "place_of"]
+__all__ = ["Surroundings"]
