@@ -44,7 +44,7 @@ def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
     for x in arguments:
         array = x._data
         described += [array.shape, array.dtype.num, array.strides, x._requires_grad]
-    return settings, mode.recording, chosen_threads(), get_default_dtype(), *described
+    return settings, mode.recording, chosen_threads(), get_default_dtype().num, *described
 
 
 def _plain(tree: Any) -> Any:
