@@ -106,6 +106,17 @@ FAULTS: dict[str, Fault] = {
         "use the loss for scores: cross_entropy or binary_cross_entropy_with_logits.",
         0.96,
     ),
+    "does_not_run": Fault(
+        "the model, the loss and the data do not fit together.",
+        "make loss(model(x), y) run for one batch first; the message says where it stops.",
+        0.97,
+    ),
+    "broadcast_target": Fault(
+        "outputs of shape (n, 1) and targets of shape (n,) are broadcast to (n, n): every output is compared with "
+        "every target, and the best answer is the targets' mean.",
+        "give both the same shape: target.unsqueeze(1), or output.squeeze(1).",
+        0.97,
+    ),
     # -- the loop ---------------------------------------------------------------------------------------------------
     "optimizer_parameters": Fault(
         "the optimizer was made before the model was replaced, or of a part of it only.",

@@ -27,6 +27,8 @@ _BROUGHT_BY = {"dead_layer": {"learning_rate_too_high"}}
 """What brings a sure finding about, and so is no symptom of it."""
 
 _EXPLAINS = {
+    "label_offset": {"does_not_run"},
+    "batch_norm_single_row": {"does_not_run"},
     "dead_layer": {"learning_rate_too_low", "zero_gradient"},
     "dead_units": {"learning_rate_too_low"},
     "saturation": {"learning_rate_too_low", "zero_gradient"},

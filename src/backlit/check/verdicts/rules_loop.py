@@ -18,6 +18,7 @@ from .situation import Score, Situation
 from .trials import LONG, STEPS, Trial, affordable, attempt, scaled_rate, without_decay, without_dropout
 
 _RATES_BELOW, _RATES_ABOVE = (0.1, 0.01, 0.001, 1e-4), (10.0, 100.0, 1000.0, 1e4)
+_RATES_FAR_ABOVE = (1e5, 1e6)
 
 
 def loop_faults(s: Situation) -> Iterator[Finding]:
@@ -215,6 +216,9 @@ def experiments(s: Situation) -> Iterator[Finding]:
     elif usual.gain < 0.03 and math.isfinite(usual.before):
         higher = {f: attempt(s, scaled_rate(f), fresh=diverged) for f in _RATES_ABOVE}
         best = max(higher, key=lambda f: higher[f].gain)
+        if best == _RATES_ABOVE[-1] and 0 < higher[best].gain <= 0.15:  # still too low: far below what is usual
+            higher |= {f: attempt(s, scaled_rate(f), fresh=diverged) for f in _RATES_FAR_ABOVE}
+            best = max(higher, key=lambda f: higher[f].gain)
         if higher[best].gain > max(0.15, 5 * usual.gain):
             yield finding("learning_rate_too_low", _compared(s, usual, higher[best], best), "optimizer", factor=best)
 

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...errors import BacklitError
+from ...graph import no_grad
+from ...numerics import quiet
+from ...tensor import constant
 from ..faults import finding
 from ..finding import Finding
 from ..health.flow import flow
@@ -32,6 +36,7 @@ def network_faults(s: Situation) -> Iterator[Finding]:
     if any(p.requires_grad for p in s.model.parameters()):
         yield from (f for f in _flow(s) if not (s.learned and f.kind in _HARMLESS))
     assert seen.output is not None
+    yield from broadcast(s)
     yield from mismatches(kind_of_loss(seen.loss, seen.output, seen.target), seen.output, seen.target)
 
 
@@ -45,8 +50,32 @@ def _flow(s: Situation) -> Iterator[Finding]:
 def stopped(seen: Pass) -> Iterator[Finding]:
     """The pass raised an error: some of them have a name here."""
     text = str(seen.error)
-    if "probabilities" in text:
+    if "probabilities" in text and "class indices" not in text:
         yield finding("wrong_loss_for_logits", text.split(". ")[0].rstrip(".") + ".", "loss")
+    else:
+        first = text.splitlines()[0] if text else "no message"
+        yield finding("does_not_run", f"A pass over the training rows raises {type(seen.error).__name__}: {first}")
+
+
+def broadcast(s: Situation) -> Iterator[Finding]:
+    """Outputs in a column and targets in a row, which a loss of one's own lets through."""
+    output, target = s.notes["pass"].output, s.notes["pass"].target
+    if output.ndim != 2 or output.shape[1] != 1 or target.ndim != 1 or len(target._data) < 2:
+        return
+    try:
+        with no_grad(), quiet():
+            matched = float(s.loss.function(output, target.reshape(output.shape)))
+            given = float(s.loss.function(output, target))
+            shifted = float(s.loss.function(output, constant(np.roll(target._data, 1))))
+    except (BacklitError, ValueError, TypeError):
+        return
+    # A loss that compares row by row notices when the targets are shifted against the outputs.
+    if abs(given - shifted) < 1e-5 * abs(given) and abs(given - matched) > 1e-3 * abs(given):
+        text = (
+            f"The outputs have shape {tuple(output.shape)} and the targets {tuple(target.shape)}: the loss is "
+            f"{given:.4g}, and {matched:.4g} when row is compared with row."
+        )
+        yield finding("broadcast_target", text, "loss")
 
 
 def overflowed(s: Situation) -> Iterator[Finding]:
