@@ -24,6 +24,16 @@ def test_a_model_that_does_not_take_the_rows_is_not_called_healthy(rows):
     assert "(200, 4)" in found[0].evidence and "Reshape the input" in found[0].evidence
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyError, RuntimeError])
+def test_any_error_of_a_loss_is_a_finding(rows, error):
+    def loss(output, target):
+        raise error("of the loss")
+
+    found = check.diagnose(nn.Linear(4, 1), rows, loss)
+    assert found.kinds == ["does_not_run"]
+    assert error.__name__ in found[0].evidence and "of the loss" in found[0].evidence
+
+
 def test_labels_that_are_no_integers_are_not_called_logits(rows):
     found = check.diagnose(nn.Linear(4, 2), (rows[0], (rows[1] > 0).float()), "cross_entropy")
     assert found.kinds == ["does_not_run"] and ".long()" in found[0].evidence

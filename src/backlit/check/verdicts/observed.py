@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import BacklitError
 from ...graph import enable_grad, mode
 from ...numerics import quiet
 from ...tensor import Tensor
@@ -70,7 +69,7 @@ def observe(situation: Situation) -> Pass:
             seen.loss = float(loss)
             if loss.requires_grad:
                 loss.backward()
-    except (BacklitError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # whatever a model or a loss of the program's own raises is what there is to say
         seen.error = error
     finally:
         mode.observers = before

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ...errors import BacklitError
 from ...graph import enable_grad
 from ...numerics import quiet
 from ..faults import finding
@@ -92,7 +91,7 @@ def _gradient_sizes(s: Situation, names: set[str]) -> list[float]:
         try:
             with enable_grad(), quiet():
                 s.loss.function(model(*inputs), target).backward()
-        except (BacklitError, ValueError, TypeError, IndexError):
+        except Exception:
             return []
         gradients = [p.grad._data for p in chosen.values() if p.grad is not None]
         sizes.append(math.sqrt(sum(float(np.vdot(g, g)) for g in gradients)))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...creation import as_tensor
-from ...errors import BacklitError, OperationError
+from ...errors import OperationError
 from ...graph import no_grad
 from ...numerics import quiet
 from ...random import default_generator
@@ -131,7 +131,7 @@ class Situation:
             with no_grad(), quiet():
                 output = model(*batch[0])
                 loss = float(self.loss.function(output, batch[1]))
-        except (BacklitError, ValueError, TypeError, IndexError):
+        except Exception:
             return None
         if not isinstance(output, Tensor):
             return None
@@ -153,7 +153,7 @@ class Situation:
                 try:
                     guess = np.broadcast_to(row, output.shape).astype(output.dtype)
                     yield float(self.loss.function(Tensor(np.ascontiguousarray(guess)), self.rows[1]))
-                except (BacklitError, ValueError, TypeError, IndexError):
+                except Exception:
                     continue
 
     @cached_property

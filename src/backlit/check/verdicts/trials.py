@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import BacklitError
 from ...graph import enable_grad, no_grad
 from ...numerics import quiet
 from ...random import default_generator
@@ -82,7 +81,7 @@ def _attempt(situation: Situation, change: Change, steps: int, fresh: bool, forg
                 optimizer.zero_grad()
                 situation.loss.function(model(*inputs), target).backward()
                 optimizer.step()
-    except (BacklitError, ValueError, TypeError, FloatingPointError):
+    except Exception:
         return Trial(before, math.inf)
     return Trial(before, _loss(situation, model))
 
@@ -118,6 +117,6 @@ def _loss(situation: Situation, model: Any) -> float:
     try:
         with no_grad(), quiet():
             value = float(situation.loss.function(model(*inputs), target))
-    except (BacklitError, ValueError, TypeError):
+    except Exception:
         return math.inf
     return value if np.isfinite(value) else math.inf
