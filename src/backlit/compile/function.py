@@ -167,9 +167,10 @@ class Compiled:
             return result
         self._forms.add(signature, seen)
         self._forms.moving.update(place_of(change.holder, change.key) for change in seen.assigned)
-        if natively:
-            for change in reversed(seen.assigned):
+        for change in reversed(seen.assigned):
+            if natively:
                 change.undo()
+            change.before = None  # not kept alive
         return result
 
     def _give_up(self, quietly: bool = False) -> None:
