@@ -321,7 +321,7 @@ def test_refusals() -> None:
 
     refused(make_object, r"sets 'made' to an object that it made \(Box\)")
     refused(keep_the_graph, r"'made' to a tensor of shape \(2,\) that requires gradients.*detach")
-    refused(change_a_long_list, "a container of 500 entries")
+    refused(change_a_long_list, "a list of 500 entries")
     Box.seen = None  # type: ignore[attr-defined]
     refused(set_a_class, "'seen' of a class")
     refused(change_the_rate, "option 'lr' is changed inside the function, from 0.1 to")
@@ -369,3 +369,124 @@ def test_a_state_that_is_reset_outside_begins_anew() -> None:
     for reset in (None, [bl.zeros(2), bl.zeros(2)], (bl.zeros(2), bl.zeros(2))):
         box.state = reset
         np.testing.assert_allclose([compiled(x).tolist() for _ in range(6)], first, rtol=1e-6)
+
+
+def in_step(function: Any, other: Any, states: Any, calls: int = 8) -> None:
+    """Call a function eagerly, and its twin compiled; what they give and what their states hold must agree."""
+    compiled = bl.compile(other)
+    for i in range(calls):
+        wanted, found = function(bl.full((2,), i + 1.0)), compiled(bl.full((2,), i + 1.0))
+        assert (plain(found), plain(states[1])) == (plain(wanted), plain(states[0])), f"call {i}"
+
+
+def test_an_old_value_that_is_given_back_is_read_before_it_is_replaced() -> None:
+    def make() -> Any:
+        state = {"h": bl.zeros(2)}
+
+        def step(x: Any) -> Any:
+            old = state["h"]
+            state["h"] = state["h"] + x
+            return old
+
+        return step, state
+
+    (step, state), (other, twin) = make(), make()
+    in_step(step, other, (state, twin))
+
+
+def test_one_tensor_in_two_places_stays_one() -> None:
+    box = Box(a=None, b=None)
+
+    @bl.compile
+    def step(x: Any) -> Any:
+        box.a = box.b = x * 2
+        return box.a
+
+    for i in range(4):
+        given = step(bl.full((2,), float(i)))
+        assert given is box.a is box.b
+
+
+class Hidden(nn.Module):
+    """State in attributes with an underscore, which the library's own have too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._h, self._n = None, 0.0
+
+    def forward(self, x: Any) -> Any:
+        self._h = x if self._h is None else self._h * 0.5 + x
+        return self._h + 1.0
+
+
+def test_hidden_attributes_of_modules() -> None:
+    net, twin = Hidden(), Hidden()
+    compiled = bl.compile(twin)
+    for i in range(9):
+        if i % 3 == 2:
+            net._h = twin._h = None
+        assert plain(compiled(bl.full((2,), i + 1.0))) == plain(net(bl.full((2,), i + 1.0)))
+        assert plain(twin._h) == plain(net._h)
+
+
+def test_shapes_of_tensors_that_are_asked_for_only() -> None:
+    def make() -> Any:
+        box = Box(h=None)
+
+        def step(x: Any) -> Any:
+            box.h = x.detach() * 2 if box.h is None or box.h.shape != x.shape else box.h + x
+            return box.h * (2 if box.h.shape[0] == 2 else 3)
+
+        return step, box
+
+    (step, box), (other, twin) = make(), make()
+    compiled = bl.compile(other)
+    for i in range(14):
+        x = bl.full((3 if i % 4 == 2 else 2,), i + 1.0)
+        assert plain(compiled(x)) == plain(step(x)), f"call {i}"
+        assert plain(twin.h) == plain(box.h)
+
+
+def test_minus_zero_is_another_number() -> None:
+    box = Box(k=0.0)
+    compiled = bl.compile(lambda x: x * box.k)
+    assert [np.signbit(compiled(bl.ones(1)).numpy()).item() for _ in range(3)] == [False] * 3
+    box.k = -0.0
+    assert np.signbit(compiled(bl.ones(1)).numpy()).item()
+
+
+def test_sets_and_long_dictionaries_are_not_changed_inside() -> None:
+    names, long = {"a"}, {i: bl.zeros(2) for i in range(300)}
+
+    def add(x: Any) -> Any:
+        names.add("b")
+        return x * 2
+
+    def replace(x: Any) -> Any:
+        long[7] = x * 2
+        return x
+
+    for function in (add, replace):
+        with pytest.raises(TraceError, match=r"changes a (set|dict) of (1|300) entries"):
+            bl.compile(function)(bl.ones(2))
+
+
+def test_copies_of_objects_with_compiled_methods() -> None:
+    import copy
+
+    class Counter:
+        def __init__(self) -> None:
+            self.h = bl.zeros(2)
+
+        @bl.compile
+        def step(self, x: Any) -> Any:
+            self.h = self.h + x
+            return self.h * 2
+
+    a = Counter()
+    for _ in range(3):
+        a.step(bl.ones(2))
+    b = copy.copy(a)
+    for _ in range(3):
+        b.step(bl.ones(2))
+    assert (a.h.tolist(), b.h.tolist()) == ([3.0, 3.0], [6.0, 6.0])

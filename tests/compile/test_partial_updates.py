@@ -78,3 +78,59 @@ def test_a_gradient_that_came_from_outside_is_used(compiled: bool) -> None:
     run(bl.ones(2))
     assert q.tolist() == [-1.0, -1.0]
     assert p.tolist() == [-1.5, -1.5]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_several_steps_in_one_function(name: str) -> None:
+    def make() -> Any:
+        p, q = bl.ones(2, requires_grad=True), bl.full((2,), 2.0, requires_grad=True)
+        optimizer = OPTIMIZERS[name]([p, q])
+
+        def step(x: Any) -> Any:
+            for both in (False, True, True):
+                optimizer.zero_grad()
+                ((p * x).pow(2).sum() + ((q * x).pow(2).sum() if both else 0.0)).backward()
+                optimizer.step()
+            return (p + q).detach() * 1.0
+
+        return step
+
+    eager, compiled = make(), bl.compile(make())
+    for i in range(5):
+        x = bl.tensor([1.0, 0.5 + i])
+        np.testing.assert_allclose(compiled(x).numpy(), eager(x).numpy(), rtol=1e-5, err_msg=f"call {i}")
+    assert compiled.reason is None
+
+
+def test_a_group_that_is_added_is_updated() -> None:
+    p, q = bl.ones(2, requires_grad=True), bl.ones(2, requires_grad=True)
+    optimizer = optim.SGD([p], lr=0.5)
+
+    @bl.compile
+    def step(x: Any) -> None:
+        p.grad = q.grad = None
+        ((p + q) * x).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(bl.ones(2))
+    optimizer.add_param_group({"params": [q]})
+    for _ in range(3):
+        step(bl.ones(2))
+    assert (p.tolist(), q.tolist()) == ([-2.0, -2.0], [-0.5, -0.5])
+
+
+def test_gradients_zeroed_after_the_update_are_zeros() -> None:
+    w = bl.ones(2, requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.5)
+
+    @bl.compile
+    def step(x: Any) -> None:
+        (w * x).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+
+    for i in range(6):
+        step(bl.ones(2))
+        assert w.grad.tolist() == [0.0, 0.0]
+        assert w.tolist() == [0.5 - 0.5 * i] * 2

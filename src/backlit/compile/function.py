@@ -176,7 +176,8 @@ class Compiled:
     def _give_up(self, quietly: bool = False) -> None:
         self.reason = TraceError(
             f"compile: what {self._forms.name} sees around it is different at each call (a counter that it reads, a "
-            "list that grows), so no compiled form can be used twice. Pass what changes as an argument."
+            "list that grows, a list or dictionary that is made anew where a tuple would do), so no compiled form can "
+            "be used twice. Pass what changes as an argument."
         )
         self._forms.clear()
         if not quietly:
@@ -191,7 +192,7 @@ class Compiled:
             return functools.partial(self, instance)
         name = f"_compiled_{self.function.__name__}"
         own = held.get(name)
-        if own is None or own.function.__func__ is not self.function:
+        if own is None or not _is_method(own.function, instance, self.function):
             own = held[name] = Compiled(MethodType(self.function, instance), **self._options)
         return own
 
@@ -205,7 +206,12 @@ class Compiled:
 
 def _again(function: Any, options: dict[str, bool]) -> Any:
     """What a copy of a compiled function is made by: it is compiled anew."""
-    return compile(function, **options)
+    return function if isinstance(function, Compiled) else compile(function, **options)
+
+
+def _is_method(found: Any, instance: Any, function: Any) -> bool:
+    """Whether a callable is this function as a method of this very object: a copy has that of its original."""
+    return getattr(found, "__func__", None) is function and getattr(found, "__self__", None) is instance
 
 
 _ALL: weakref.WeakSet[Compiled] = weakref.WeakSet()

@@ -248,7 +248,7 @@ class Binding:
             if getattr(found, "_requires_grad", False) is not self.capture.requiring[i]:
                 raise Misfit
             array = found._data if isinstance(found, Tensor) else found
-            if array is not self.held[i]:
+            if array is not self.held[i] or array is None:  # nothing is held before the first call
                 self._hold(i, array)
         for i, leaf in self.gradients:
             gradient = leaf.now(arguments)._grad

@@ -7,6 +7,7 @@ depend on nothing but what the form was made for, so they are the same each time
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import sys
@@ -119,7 +120,7 @@ class Before:
         self._refuse_others()
         for holder, key, before in self._entries:
             now = _held(holder, key)
-            if now is before or (isinstance(now, PLAIN) and type(now) is type(before) and now == before):
+            if now is before or (isinstance(now, PLAIN) and same_plain(now, before)):
                 continue
             if now is _MISSING:
                 raise TraceError(f"compile: the function removes {key!r}, which a compiled one cannot. {_WAY_OUT}")
@@ -131,11 +132,15 @@ class Before:
 
     def _refuse_others(self) -> None:
         for held, copy in self._long:
-            same = held.items() == copy.items() if isinstance(held, dict) else len(held) == len(copy)
-            if not same or any(a is not b for a, b in zip(held, copy, strict=True)):
+            if isinstance(held, (set, frozenset)):
+                same = held == copy
+            else:
+                pairs = zip(*((list(c.values()) if hasattr(c, "values") else c) for c in (held, copy)), strict=False)
+                same = len(held) == len(copy) and _keys(held) == _keys(copy) and all(a is b for a, b in pairs)
+            if not same:
                 raise TraceError(
-                    f"compile: the function changes a container of {len(copy)} entries, and only up to {LONG} are "
-                    f"followed. {_WAY_OUT}"
+                    f"compile: the function changes a {type(held).__name__} of {len(copy)} entries, which is not "
+                    f"followed (only lists and dictionaries of up to {LONG} are). {_WAY_OUT}"
                 )
         for optimizer, options in self._options:
             group = options["group"]
@@ -161,6 +166,13 @@ class Before:
                 )
 
 
+def same_plain(a: Any, b: Any) -> bool:
+    """Whether plain values are the same; 0.0 and -0.0 are not."""
+    if type(a) is not type(b):
+        return False
+    return a.hex() == b.hex() if isinstance(a, float) else bool(a == b)
+
+
 def foreign_generator(x: Any) -> bool:
     """Whether an object is a generator of random numbers of Python's or NumPy's."""
     legacy = sys.modules.get("numpy.random")  # not imported for this: it takes 20 ms
@@ -169,6 +181,8 @@ def foreign_generator(x: Any) -> bool:
 
 
 def _state(generator: Any) -> bytes:
+    if isinstance(generator, random.SystemRandom):  # the system's, which cannot be asked where it is
+        return os.urandom(8)
     if isinstance(generator, random.Random):
         return pickle.dumps(generator.getstate())
     held = getattr(generator, "bit_generator", None)
@@ -224,6 +238,9 @@ def _part(tracer: Any, x: Tensor, key: Any, made: list[Tensor]) -> int | Source:
             f"compile: the function sets {key!r} to a tensor of shape {x.shape} that requires gradients. Set it to "
             "x.detach(), or return it."
         )
+    known = next((i for i, other in enumerate(made) if other is x), None)
+    if known is not None:
+        return known
     made.append(x)
     return len(made) - 1
 

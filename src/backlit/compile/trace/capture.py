@@ -18,7 +18,7 @@ from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
 from .arguments import argument_names, objects_among
 from .assignments import Assigned, assigned
-from .guards import Guard
+from .guards import Guard, Kind
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
@@ -71,11 +71,13 @@ class Capture:
 
     def result(self, made: list[Tensor], arguments: Sequence[Tensor]) -> Any:
         """What the function gives, of the tensors that a call made, once variables hold what they are given."""
-        values = [change.value(made, arguments) for change in self.assigned]
-        for change, value in zip(self.assigned, values, strict=True):
-            change.put(value)
-        for i, source in self.returned:
-            made.insert(i, source.now(arguments))
+        if self.assigned or self.returned:
+            values = [change.value(made, arguments) for change in self.assigned]
+            found = [(i, source.now(arguments)) for i, source in self.returned]
+            for change, value in zip(self.assigned, values, strict=True):
+                change.put(value)
+            for i, x in found:
+                made.insert(i, x)
         return self.rebuild(made)
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
@@ -167,12 +169,17 @@ def _finish_closed(
     gradients: list[tuple[Source, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
     for leaf in filter(tracer.outlives, tracer.gradients.values()):
-        kept = keep_gradients or id(leaf) not in updated
+        kept = keep_gradients or id(leaf) not in updated or _written_since(tracer, leaf)
         gradients.append((_source_of(tracer, leaf), None if leaf._grad is None else len(outputs) if kept else -1))
         if leaf._grad is not None and kept:
             outputs.append(tracer.value_of(leaf._grad))
     program = Program(tracer.inputs, tracer.builder.body, outputs, _writes(tracer))
     return _captured(tracer, program, rebuild, arguments, len(tensors), gradients)
+
+
+def _written_since(tracer: Tracer, leaf: Tensor) -> bool:
+    """Whether a gradient holds something else than what an optimizer used: zeros, for instance."""
+    return leaf._grad is not None and tracer.value_of(leaf._grad) is not tracer.used_gradients.get(id(leaf))
 
 
 def _returned(tracer: Tracer, tensors: list[Tensor]) -> list[tuple[int, Source]]:
@@ -197,7 +204,7 @@ def _captured(
     return Capture(
         verify(program),
         sources,
-        tracer.surroundings.guards,
+        [*tracer.surroundings.guards, *_unread(tracer, sources)],
         shared_memory(tracer, [target for target, _ in program.writes]),
         [requires_gradient(source, arguments) for source in sources],
         [_source_of(tracer, leaf) for leaf in filter(tracer.outlives, tracer.entry_gradients.values())],
@@ -208,6 +215,13 @@ def _captured(
         dict(tracer.targets),
         list(tracer.streams.drawn.values()),
     )
+
+
+def _unread(tracer: Tracer, sources: list[Source]) -> list[Guard]:
+    """What tensors in sight must be that the program does not read: the function may have asked for their shapes."""
+    read = set(map(id, sources))
+    found = [s for _, s in tracer.surroundings.places() if isinstance(s, Variable) and id(s) not in read]
+    return [Guard(Kind(s.holder, s.key), None, tracer.surroundings.kinds[id(s)]) for s in found]
 
 
 def _draws_in_turn(instruction: Instruction) -> bool:

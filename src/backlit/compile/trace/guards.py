@@ -5,7 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from .assignments import PLAIN
+import numpy as np
+
+from ...tensor import Tensor
+from ..consumed import Consumed
+from .assignments import PLAIN, same_plain
 
 
 class Cell:
@@ -71,6 +75,31 @@ class Within:
         return held[key]
 
 
+class Kind:
+    """What kind of tensor or array a variable holds, as a mapping of one entry."""
+
+    __slots__ = ("holder", "key")
+
+    def __init__(self, holder: Any, key: Any) -> None:
+        self.holder = holder
+        self.key = key
+
+    def __getitem__(self, key: Any) -> Any:
+        return kind_of(self.holder[self.key])
+
+
+def kind_of(x: Any) -> Any:
+    """Shape, dtype, and whether gradients are required, the same object for the same; None for what is no tensor."""
+    if isinstance(x, Tensor):
+        return None if isinstance(x, Consumed) else _kind(x.shape, x._data.dtype, x._requires_grad)
+    return _kind(x.shape, x.dtype, None) if isinstance(x, np.ndarray) else None
+
+
+@cache
+def _kind(*kind: Any) -> Any:
+    return kind
+
+
 def form_of(held: Any) -> str:
     """The type and length of a tuple, the same object for the same; nothing of anything else."""
     return _form(type(held), len(held)) if isinstance(held, tuple) else ""
@@ -97,11 +126,7 @@ class Guard:
             found = self.holder[self.key]
         except (KeyError, IndexError, ValueError):
             return False
-        return found is self.expected or (isinstance(found, PLAIN) and _same(found, self.expected))
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b)
+        return found is self.expected or (isinstance(found, PLAIN) and same_plain(found, self.expected))
 
 
 class Absent:
@@ -125,4 +150,4 @@ def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
     return id(holder.owner if isinstance(holder, Slots) else holder), key
 
 
-__all__ = ["Absent", "Cell", "Guard", "Size", "Slots", "Within", "form_of", "place_of"]
+__all__ = ["Absent", "Cell", "Guard", "Kind", "Size", "Slots", "Within", "form_of", "kind_of", "place_of"]

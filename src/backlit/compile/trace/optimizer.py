@@ -21,6 +21,7 @@ from ..ir.build import Builder
 from ..ir.primitives import MEANING
 from ..ir.program import Value
 from .assignments import PLAIN
+from .guards import Guard, Size
 from .sources import ByReference, Number
 
 
@@ -92,8 +93,10 @@ class GroupUpdate:
     """The update of parameters of one group that have made as many steps: what must hold, and the numbers to work out
     at each call."""
 
-    def __init__(self, optimizer: Any, index: int, members: set[int], count: int) -> None:
-        """``members`` are the ids of the parameters, ``count`` says how many numbers the rule asks for."""
+    def __init__(self, optimizer: Any, index: int, members: set[int], count: int, ahead: int = 0) -> None:
+        """``members`` are the ids of the parameters, ``count`` says how many numbers the rule asks for, ``ahead`` how
+        many steps the program has made for them before this one."""
+        self.ahead = ahead
         self.optimizer = optimizer
         self.index = index
         self.group = optimizer.param_groups[index]
@@ -132,7 +135,7 @@ class GroupUpdate:
             first = steps[0] if first is None else first
             if steps.count(first) != len(steps):
                 return None
-        return int(first or 0) + 1
+        return int(first or 0) + 1 + self.ahead
 
     def constants(self, step: int) -> Any:
         """The numbers of an update."""
@@ -153,20 +156,24 @@ def trace_step(tracer: Any, optimizer: Any, gradients: list[dict[int, Tensor]]) 
     """
     if optimizer._before or optimizer._after:
         raise TraceError(f"compile: {type(optimizer).__name__} has step hooks, which cannot be compiled.")
+    groups = optimizer.param_groups
+    tracer.surroundings.guards += [Guard(Size(x), None, len(x)) for x in (groups, *(g["params"] for g in groups))]
     for index, seen in enumerate(gradients):
         if seen:
-            for step, members in _by_steps(optimizer._plans[index], seen).items():
-                count = len(optimizer.constants(optimizer.param_groups[index], step))
-                _trace_group(tracer, GroupUpdate(optimizer, index, members, count), seen)
+            for (step, ahead), members in _by_steps(optimizer._plans[index], seen, tracer.updates).items():
+                count = len(optimizer.constants(groups[index], step))
+                _trace_group(tracer, GroupUpdate(optimizer, index, members, count, ahead), seen)
 
 
-def _by_steps(plan: Any, seen: dict[int, Tensor]) -> dict[int, set[int]]:
-    """The ids of the parameters that were updated, by how many steps they have made."""
-    found: dict[int, set[int]] = {}
+def _by_steps(plan: Any, seen: dict[int, Tensor], before: list[GroupUpdate]) -> dict[tuple[int, int], set[int]]:
+    """The ids of the parameters that were updated, by how many steps they have made, and how many of those ``before``
+    in the same program."""
+    found: dict[tuple[int, int], set[int]] = {}
     for block in plan.blocks:
         for param, step in zip(block.params, block.steps.tolist(), strict=True):
             if id(param) in seen:
-                found.setdefault(int(step), set()).add(id(param))
+                ahead = sum(update.group is plan.group and id(param) in update.members for update in before)
+                found.setdefault((int(step), ahead), set()).add(id(param))
     return found
 
 
@@ -182,6 +189,7 @@ def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> N
         if dtype not in numbers:
             feeds = [Number(update, i, f"k{i}") for i in range(update.count)]
             numbers[dtype] = [tracer.add_input(feed, np.zeros((), dtype)) for feed in feeds]
+        tracer.used_gradients[id(param)] = tracer.value_of(seen[id(param)])
         _trace_parameter(tracer, update, param, moments, numbers[dtype], seen[id(param)])
     builder.mark = None
 

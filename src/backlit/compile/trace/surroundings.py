@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Container, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
@@ -21,7 +21,7 @@ from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
 from .assignments import LONG, PLAIN, Before, foreign_generator
-from .guards import Absent, Cell, Guard, Size, Slots, Within, form_of, place_of
+from .guards import Absent, Cell, Guard, Size, Slots, Within, form_of, kind_of, place_of
 from .libraries import FIXED, Libraries, own_attributes
 from .memory import memory_key
 from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
@@ -77,6 +77,8 @@ class Surroundings:
         """Tensors and arrays that were reached a second time, with the other source."""
         self.guards: list[Guard] = []
         self.before = Before()
+        self.kinds: dict[int, Any] = {}
+        """What kind of tensor each variable held, by the ids of the sources."""
         self.iterators: list[tuple[str, str, Mark | None]] = []
         """Names and kinds of Python's own iterators in sight, and the functions that use them."""
         self.modules: list[Any] = []
@@ -208,7 +210,9 @@ class Surroundings:
         if not isinstance(holder, Within):
             self.before.entry(holder, key, held)
         if isinstance(held, (Tensor, np.ndarray)):
-            self._add(held, Variable(holder, key))
+            variable = Variable(holder, key)
+            self.kinds[id(variable)] = kind_of(held)
+            self._add(held, variable)
             return
         if isinstance(held, ModuleType):
             self._entries_named(held, held.__name__)
@@ -287,6 +291,7 @@ class Surroundings:
             return
         self.guards.append(Guard(Size(held), None, len(held)))
         if isinstance(held, set):
+            self.before.long(held)
             return
         if len(held) > LONG:
             self.before.long(held)
@@ -319,18 +324,26 @@ class Surroundings:
             if isinstance(held, (Tensor, tuple)) and place_of(module.__dict__, key) in self._moving:
                 self._entry(module.__dict__, key)
                 continue
-            if key not in _OWN_BOOKS and not key.startswith("_"):
+            if key not in _librarys():
                 self.before.entry(module.__dict__, key, held)
             if isinstance(held, Tensor):
                 self.guards.append(Guard(module.__dict__, key, held))
                 self._add(held, ByReference(held, f"{name}.{key}"))
             elif isinstance(held, PLAIN) and key not in _OWN_BOOKS:
                 self.guards.append(Guard(module.__dict__, key, held))
-            elif not key.startswith("_"):
+            elif key not in _librarys():
                 self.guards.append(Guard(module.__dict__, key, held))
                 self._object(f"{name}.{key}", held)
             elif key in ("_parameter_names", "_buffer_names", "_module_names"):
                 self.guards.append(Guard(Size(held), None, len(held)))
+
+
+@cache
+def _librarys() -> frozenset[str]:
+    """The attributes that the library itself gives every module."""
+    from ...nn.module import Module
+
+    return frozenset({*vars(Module()), *_OWN_BOOKS} - {"training"})
 
 
 def _is_slot(kind: type, key: str) -> bool:

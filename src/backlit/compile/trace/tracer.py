@@ -75,6 +75,8 @@ class Tracer:
         self.gradients: dict[int, Tensor] = {}
         self.entry_gradients: dict[int, Tensor] = {}
         self.updates: list[Any] = []
+        self.used_gradients: dict[int, Value] = {}
+        """The gradients that optimizers used, by the ids of their parameters."""
         self.streams = Streams(self.add_input)
         self.error: TraceError | None = None
         self.strict = False
