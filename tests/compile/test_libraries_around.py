@@ -103,5 +103,5 @@ def test_large_libraries_add_nothing_to_compare() -> None:
             plt.plot(plt.rcParams, plt.gcf().axes)
         return x * 2.0
 
-    found = Surroundings(step, [bl.ones(2)], ["x"])
+    found = Surroundings(step, [("x", bl.ones(2))])
     assert len(found.guards) < 20, [guard.key for guard in found.guards]

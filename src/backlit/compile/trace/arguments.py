@@ -6,29 +6,16 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...tensor import Tensor
 
+def named_leaves(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The arguments, and the parts of containers among them, with a name for each; tensors are in the order of
+    ``flatten((args, kwargs))``.
 
-def objects_among(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The arguments, and parts of containers among them, that are neither tensors nor containers, with their names.
-
-    >>> objects_among(lambda x, pair: x, (1.0, (2, [object])), {})
-    [('x', 1.0), ('pair.0', 2), ('pair.1.0', <class 'object'>)]
+    >>> named_leaves(lambda x, pair, scale: x, (1.0, (2, ["text"])), {"scale": 3})
+    [('x', 1.0), ('pair.0', 2), ('pair.1.0', 'text'), ('scale', 3)]
     """
     named = [*zip(_positional(function, len(args)), args, strict=True), *kwargs.items()]
-    return [found for start, part in named for found in _leaves(start, part) if not isinstance(found[1], Tensor)]
-
-
-def argument_names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    """A name for each tensor, in the order of ``flatten((args, kwargs))``.
-
-    >>> import backlit as bl
-    >>> one = bl.tensor(1.0)
-    >>> argument_names(lambda x, pair, scale: x, (one, (one, one)), {"scale": one})
-    ['x', 'pair.0', 'pair.1', 'scale']
-    """
-    named = [*zip(_positional(function, len(args)), args, strict=True), *kwargs.items()]
-    return [name for start, part in named for name, leaf in _leaves(start, part) if isinstance(leaf, Tensor)]
+    return [leaf for start, part in named for leaf in _leaves(start, part)]
 
 
 def _positional(function: Callable[..., Any], count: int) -> list[str]:

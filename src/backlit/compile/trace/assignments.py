@@ -77,7 +77,7 @@ class Before:
         self._entries: list[tuple[Any, Any, Any]] = []
         self._mappings: list[tuple[Any, set[str] | None, set[Any]]] = []
         self._long: list[tuple[Any, Any]] = []
-        self._options: list[tuple[Any, dict[str, Any]]] = []
+        self._options: list[tuple[Any, dict[str, Any], dict[str, Any]]] = []
         self._requiring: list[tuple[Tensor, bool]] = []
         self._generators: list[tuple[Any, bytes]] = []
 
@@ -100,7 +100,7 @@ class Before:
     def optimizer(self, optimizer: Any) -> None:
         """The options of an optimizer's groups."""
         for group in optimizer.param_groups:
-            self._options.append((optimizer, {k: v for k, v in group.items() if k != "params"} | {"group": group}))
+            self._options.append((optimizer, group, {k: v for k, v in group.items() if k != "params"}))
 
     def generator(self, generator: Any) -> None:
         """A generator of random numbers that is not the library's."""
@@ -117,7 +117,10 @@ class Before:
         Raises:
             TraceError: a change that no compiled form can make.
         """
-        self._refuse_others()
+        self._refuse_changed_containers()
+        self._refuse_changed_options()
+        self._refuse_draws()
+        self._refuse_switches()
         for holder, key, before in self._entries:
             now = _held(holder, key)
             if now is before or (isinstance(now, PLAIN) and same_plain(now, before)):
@@ -130,27 +133,26 @@ class Before:
                 if key not in keys and (names is None or key in names):
                     yield holder, key, _MISSING, _held(holder, key)
 
-    def _refuse_others(self) -> None:
+    def _refuse_changed_containers(self) -> None:
         for held, copy in self._long:
-            if isinstance(held, (set, frozenset)):
-                same = held == copy
-            else:
-                pairs = zip(*((list(c.values()) if hasattr(c, "values") else c) for c in (held, copy)), strict=False)
-                same = len(held) == len(copy) and _keys(held) == _keys(copy) and all(a is b for a, b in pairs)
-            if not same:
+            if not _same_contents(held, copy):
                 raise TraceError(
                     f"compile: the function changes a {type(held).__name__} of {len(copy)} entries, which is not "
                     f"followed (only lists and dictionaries of up to {LONG} are). {_WAY_OUT}"
                 )
-        for optimizer, options in self._options:
-            group = options["group"]
+
+    def _refuse_changed_options(self) -> None:
+        for optimizer, group, options in self._options:
             for name, value in options.items():
-                if name != "group" and group.get(name) is not value and group.get(name) != value:
+                now = group.get(name)
+                if now is not value and now != value:
                     raise TraceError(
                         f"compile: {type(optimizer).__name__}'s option {name!r} is changed inside the function, from "
-                        f"{value!r} to {group.get(name)!r}. Change it outside, as with scheduler.step() after the "
-                        "call: that costs no compilation."
+                        f"{value!r} to {now!r}. Change it outside, as with scheduler.step() after the call: that costs "
+                        "no compilation."
                     )
+
+    def _refuse_draws(self) -> None:
         for generator, state in self._generators:
             if _state(generator) != state:
                 raise TraceError(
@@ -158,12 +160,21 @@ class Before:
                     "not the library's, and would be the same at each call. Draw them outside and pass them as an "
                     "argument, or use backlit.Generator."
                 )
+
+    def _refuse_switches(self) -> None:
         for x, required in self._requiring:
             if x._node is None and x._requires_grad is not required:
                 raise TraceError(
                     f"compile: requires_grad of a tensor of shape {x.shape} is switched inside the function. Switch it "
                     "outside."
                 )
+
+
+def _same_contents(held: Any, copy: Any) -> bool:
+    """Whether a container holds the very objects that its copy does, under the same keys."""
+    if isinstance(held, set):
+        return bool(held == copy)
+    return _keys(held) == _keys(copy) and all(held[key] is copy[key] for key in _keys(copy))
 
 
 def same_plain(a: Any, b: Any) -> bool:

@@ -16,9 +16,9 @@ from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
-from .arguments import argument_names, objects_among
+from .arguments import named_leaves
 from .assignments import Assigned, assigned
-from .guards import Guard, Kind
+from .guards import Aspect, Guard, kind_of
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
@@ -107,8 +107,7 @@ def capture(
         TraceError: with ``strict``, where the function asks for a value.
     """
     arguments, _ = flatten((args, kwargs))
-    names, objects = argument_names(function, args, kwargs), objects_among(function, args, kwargs)
-    surroundings = Surroundings(function, arguments, names, objects, moving)
+    surroundings = Surroundings(function, named_leaves(function, args, kwargs), moving)
     if surroundings.watched():
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
@@ -221,7 +220,7 @@ def _unread(tracer: Tracer, sources: list[Source]) -> list[Guard]:
     """What tensors in sight must be that the program does not read: the function may have asked for their shapes."""
     read = set(map(id, sources))
     found = [s for _, s in tracer.surroundings.places() if isinstance(s, Variable) and id(s) not in read]
-    return [Guard(Kind(s.holder, s.key), None, tracer.surroundings.kinds[id(s)]) for s in found]
+    return [Guard(Aspect(s.holder, s.key, kind_of), None, tracer.surroundings.kinds[id(s)]) for s in found]
 
 
 def _draws_in_turn(instruction: Instruction) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -58,7 +59,7 @@ class Slots:
 
 
 class Within:
-    """The tuple that a variable holds, whichever that is, as a mapping; entry None is its type and length."""
+    """The tuple that a variable holds, whichever that is, as a mapping."""
 
     __slots__ = ("holder", "key")
 
@@ -68,24 +69,23 @@ class Within:
 
     def __getitem__(self, key: Any) -> Any:
         held = self.holder[self.key]
-        if key is None:
-            return form_of(held)
         if not isinstance(held, tuple):
             raise KeyError(key)
         return held[key]
 
 
-class Kind:
-    """What kind of tensor or array a variable holds, as a mapping of one entry."""
+class Aspect:
+    """Something about what a variable holds, worked out by a function, as a mapping with one entry."""
 
-    __slots__ = ("holder", "key")
+    __slots__ = ("holder", "key", "of")
 
-    def __init__(self, holder: Any, key: Any) -> None:
+    def __init__(self, holder: Any, key: Any, of: Callable[[Any], Any]) -> None:
         self.holder = holder
         self.key = key
+        self.of = of
 
     def __getitem__(self, key: Any) -> Any:
-        return kind_of(self.holder[self.key])
+        return self.of(self.holder[self.key])
 
 
 def kind_of(x: Any) -> Any:
@@ -150,4 +150,4 @@ def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
     return id(holder.owner if isinstance(holder, Slots) else holder), key
 
 
-__all__ = ["Absent", "Cell", "Guard", "Kind", "Size", "Slots", "Within", "form_of", "kind_of", "place_of"]
+__all__ = ["Absent", "Aspect", "Cell", "Guard", "Size", "Slots", "Within", "form_of", "kind_of", "place_of"]

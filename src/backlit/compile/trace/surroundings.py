@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from functools import cache, partial
 from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -21,7 +21,7 @@ from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
 from .assignments import LONG, PLAIN, Before, foreign_generator
-from .guards import Absent, Cell, Guard, Size, Slots, Within, form_of, kind_of, place_of
+from .guards import Absent, Aspect, Cell, Guard, Size, Slots, Within, form_of, kind_of, place_of
 from .libraries import FIXED, Libraries, own_attributes
 from .memory import memory_key
 from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
@@ -51,17 +51,10 @@ class Surroundings:
     """What a function can see when it is traced: its arguments and everything its variables lead to."""
 
     def __init__(
-        self,
-        function: Any,
-        arguments: list[Tensor],
-        names: list[str],
-        objects: Iterable[tuple[str, Any]] = (),
-        moving: Container[tuple[Any, Any]] = (),
+        self, function: Any, arguments: list[tuple[str, Any]], moving: Container[tuple[Any, Any]] = ()
     ) -> None:
-        """``names`` are what the arguments are called, ``objects`` other arguments with their names, ``moving`` the
-        places of variables that the function is known to set: tensors and tuples there are read anew at each call."""
-        self._called = names
-        self._objects = list(objects)
+        """``arguments`` are the tensors and objects that the function is given, with their names; ``moving`` the places
+        of variables that it is known to set: tensors and tuples there are read anew at each call."""
         self._moving = moving
         self._names: set[str] = set()
         self._libraries = Libraries()
@@ -71,7 +64,7 @@ class Surroundings:
             if len(self._names) == before:
                 break
 
-    def _look(self, function: Any, arguments: list[Tensor]) -> None:
+    def _look(self, function: Any, arguments: list[tuple[str, Any]]) -> None:
         self._sources: dict[int, tuple[Any, Source]] = {}
         self.again: list[tuple[Any, Source]] = []
         """Tensors and arrays that were reached a second time, with the other source."""
@@ -86,11 +79,13 @@ class Surroundings:
         self._place: Mark | None = None
         self._seen: set[int] = set()
         self._entered: dict[tuple[int, Any], Any] = {}
-        for i, (tensor, name) in enumerate(zip(arguments, self._called, strict=True)):
+        tensors = [(name, x) for name, x in arguments if isinstance(x, Tensor)]
+        for i, (name, tensor) in enumerate(tensors):
             self._add(tensor, Argument(i, name))
         self._function(function)
-        for name, held in self._objects:
-            self._object(name, held)
+        for name, held in arguments:
+            if not isinstance(held, Tensor):
+                self._object(name, held)
 
     def find(self, x: Any) -> Source | None:
         """The source of a tensor or array that the function was seen to reach."""
@@ -218,7 +213,7 @@ class Surroundings:
             self._entries_named(held, held.__name__)
             return
         if isinstance(held, tuple) and (place in self._moving or isinstance(holder, Within)):
-            self.guards.append(Guard(Within(holder, key), None, form_of(held)))
+            self.guards.append(Guard(Aspect(holder, key, form_of), None, form_of(held)))
             for i in range(len(held)):
                 self._entry(Within(holder, key), i)
             return
