@@ -43,7 +43,7 @@ def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
     described = []
     for x in arguments:
         array = x._data
-        described += [array.shape, array.dtype.num, array.strides, x._requires_grad]
+        described += [array.shape, array.dtype.num, array.strides, x._requires_grad and 1 + (x._grad is None)]
     return settings, mode.recording, chosen_threads(), get_default_dtype().num, *described
 
 

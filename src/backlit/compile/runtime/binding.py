@@ -21,7 +21,7 @@ from ..errors import Misfit, Unforeseen
 from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
-from ..trace.guards import Cell, Size
+from ..trace.guards import Cell, Lacks, Order, Size
 from ..trace.sharing import Extent, address, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
 from ..trace.streams import FIELDS, Drawn, Stream
@@ -140,7 +140,10 @@ class Binding:
         guards = self.capture.guards
         self.cells = [(g.holder.cell, g.expected) for g in guards if isinstance(g.holder, Cell)]
         self.sizes = [(g.holder.container, g.expected) for g in guards if isinstance(g.holder, Size)]
-        self.entries = [(g.holder, g.key, g.expected) for g in guards if not isinstance(g.holder, (Cell, Size))]
+        self.orders = [(g.holder.mapping, g.holder.keys) for g in guards if isinstance(g.holder, Order)]
+        self.lacking = [[g.holder.mapping, -1, g.holder.names] for g in guards if isinstance(g.holder, Lacks)]
+        apart = (Cell, Size, Order, Lacks)
+        self.entries = [(g.holder, g.key, g.expected) for g in guards if not isinstance(g.holder, apart)]
         used_up = [(s, place) for s, place in self.capture.gradients if place == -1 and isinstance(s, ByReference)]
         self.left = [pair for pair in self.capture.gradients if pair not in used_up]
         self.consumed: list[tuple[Tensor, Any]] = [(source.tensor, None) for source, _ in used_up]
@@ -205,6 +208,12 @@ class Binding:
         for container, size in self.sizes:
             if len(container) != size:
                 raise Misfit
+        for mapping, keys in self.orders:
+            if [*mapping] != keys:
+                raise Misfit
+        for held in self.lacking:
+            if len(held[0]) != held[1]:
+                self._look_for(held)
         if not self._same_entries() and not all(guard.holds() for guard in self.capture.guards):
             raise Misfit
         for tensor, flag in self.requiring:
@@ -219,6 +228,13 @@ class Binding:
         for source in self.moving_gradient_free:
             if source.now(arguments)._grad is not None:
                 raise Misfit
+
+    def _look_for(self, held: list[Any]) -> None:
+        """A mapping has more or fewer entries: that matters only if one is there that was missing."""
+        mapping, _, names = held
+        if not names.isdisjoint(mapping.keys()):
+            raise Misfit
+        held[1] = len(mapping)
 
     def _same_entries(self) -> bool:
         """Whether variables and entries hold the very objects that they held; equal numbers will do as well."""

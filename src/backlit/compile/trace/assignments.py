@@ -14,12 +14,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from ...containers import flatten
+from ...storage import _fingerprint
 from ...tensor import Tensor
 from ..errors import TraceError
 from .sources import Argument, ByReference, Source, Variable
@@ -27,7 +29,10 @@ from .sources import Argument, ByReference, Source, Variable
 PLAIN = (bool, int, float, str, bytes, type(None))
 
 LONG = 256
-"""Lists and dictionaries with more entries are compared by their length only, and must not be changed inside."""
+"""Lists and dictionaries with more entries must not be changed inside, and where they are, all is compiled anew."""
+
+LONGER = 4096
+"""Those with more entries still are compared by their length only."""
 
 _LASTING = (*PLAIN, complex, np.generic, np.dtype, type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
 
@@ -80,6 +85,8 @@ class Before:
         self._options: list[tuple[Any, dict[str, Any], dict[str, Any]]] = []
         self._requiring: list[tuple[Tensor, bool]] = []
         self._generators: list[tuple[Any, bytes]] = []
+        self._arrays: list[tuple[np.ndarray, int]] = []
+        self._read_only: list[Any] = []
 
     def entry(self, holder: Any, key: Any, held: Any) -> None:
         """An entry that was looked at."""
@@ -95,7 +102,7 @@ class Before:
 
     def long(self, holder: Any) -> None:
         """A container that is too long to be followed."""
-        self._long.append((holder, holder.copy()))
+        self._long.append((holder, snapshot(holder)))
 
     def optimizer(self, optimizer: Any) -> None:
         """The options of an optimizer's groups."""
@@ -105,6 +112,14 @@ class Before:
     def generator(self, generator: Any) -> None:
         """A generator of random numbers that is not the library's."""
         self._generators.append((generator, _state(generator)))
+
+    def array(self, x: np.ndarray) -> None:
+        """An array in sight."""
+        self._arrays.append((x, _fingerprint(x)))
+
+    def read_only(self, holder: Any) -> None:
+        """A view of a mapping that cannot be written to: what it shows changes with the mapping."""
+        self._read_only.append(holder)
 
     def leaf(self, x: Tensor) -> None:
         """A tensor in sight."""
@@ -133,9 +148,17 @@ class Before:
                 if key not in keys and (names is None or key in names):
                     yield holder, key, _MISSING, _held(holder, key)
 
+    def arrays_written(self) -> list[np.ndarray]:
+        """The NumPy arrays in sight that hold other values now."""
+        return [x for x, held in self._arrays if _fingerprint(x) != held]
+
+    def shows_another(self, holder: Any) -> bool:
+        """Whether a holder is a view of a mapping, and not the attributes of a class."""
+        return any(holder is x for x in self._read_only)
+
     def _refuse_changed_containers(self) -> None:
         for held, copy in self._long:
-            if not _same_contents(held, copy):
+            if not same_contents(held, copy):
                 raise TraceError(
                     f"compile: the function changes a {type(held).__name__} of {len(copy)} entries, which is not "
                     f"followed (only lists and dictionaries of up to {LONG} are). {_WAY_OUT}"
@@ -170,11 +193,20 @@ class Before:
                 )
 
 
-def _same_contents(held: Any, copy: Any) -> bool:
-    """Whether a container holds the very objects that its copy does, under the same keys."""
+def snapshot(held: Any) -> Any:
+    """What a container holds, in one of its kind that nobody else has."""
+    return set(held) if isinstance(held, set) else dict(held) if hasattr(held, "keys") else list(held)
+
+
+def same_contents(held: Any, copy: Any) -> bool:
+    """Whether a container holds the very objects that its snapshot does, under the same keys in the same order."""
     if isinstance(held, set):
         return bool(held == copy)
-    return _keys(held) == _keys(copy) and all(held[key] is copy[key] for key in _keys(copy))
+    if len(held) != len(copy):
+        return False
+    if hasattr(held, "keys"):
+        return list(held) == list(copy) and all(map(is_, held.values(), copy.values()))
+    return all(map(is_, held, copy))
 
 
 def same_plain(a: Any, b: Any) -> bool:
@@ -221,8 +253,12 @@ def assigned(tracer: Any, made: list[Tensor]) -> list[Assigned]:
         TraceError: one of them cannot be made again.
     """
     found = []
-    for holder, key, before, now in tracer.surroundings.before.changes():
+    _refuse_written_arrays(tracer)
+    changes = list(tracer.surroundings.before.changes())
+    for holder, key, before, now in changes:
         if not hasattr(holder, "__setitem__"):
+            if _follows(tracer, holder, key, now, changes):
+                continue
             raise TraceError(f"compile: the function sets {key!r} of a class, which a compiled one cannot. {_WAY_OUT}")
         if tracer.surroundings.knew(now):
             found.append(Assigned(holder, key, before, partial(_first, now), []))
@@ -231,6 +267,34 @@ def assigned(tracer: Any, made: list[Tensor]) -> list[Assigned]:
         tensors, rebuild = flatten(now)
         found.append(Assigned(holder, key, before, rebuild, [_part(tracer, x, key, made) for x in tensors]))
     return found
+
+
+def _refuse_written_arrays(tracer: Any) -> None:
+    """Refuse NumPy arrays that were written to; those that share a tensor's memory change with it."""
+    written = tracer.surroundings.before.arrays_written()
+    inputs = [(value, tracer.targets[value]) for value in tracer.inputs] if written else []
+    for array in written:
+        if not any(tracer.memory.get(x) is not value and np.may_share_memory(array, x) for value, x in inputs):
+            raise TraceError(
+                f"compile: the function writes to a NumPy array of shape {array.shape}, which a compiled one cannot. "
+                "Use a tensor in its place, or return the value and write it outside."
+            )
+
+
+def _follows(tracer: Any, holder: Any, key: Any, now: Any, changes: list[Any]) -> bool:
+    """Whether a view of a mapping shows another value because the mapping does, which is in sight too.
+
+    Raises:
+        TraceError: a view of a mapping that is out of sight.
+    """
+    if not tracer.surroundings.before.shows_another(holder):
+        return False
+    if any(k == key and x is now and hasattr(other, "__setitem__") for other, k, _, x in changes):
+        return True
+    raise TraceError(
+        f"compile: {key!r} of a read-only view of a mapping changes inside the function, by something that cannot be "
+        f"seen. {_WAY_OUT}"
+    )
 
 
 def _first(held: Any, tensors: Any) -> Any:
@@ -273,4 +337,4 @@ def _check(value: Any, key: Any, surroundings: Any) -> None:
         _check(part, key, surroundings)
 
 
-__all__ = ["LONG", "PLAIN", "Assigned", "Before", "assigned", "foreign_generator"]
+__all__ = ["LONG", "LONGER", "PLAIN", "Assigned", "Before", "assigned", "foreign_generator"]

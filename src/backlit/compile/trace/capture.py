@@ -18,7 +18,7 @@ from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
 from .arguments import named_leaves
 from .assignments import Assigned, assigned
-from .guards import Aspect, Guard, kind_of
+from .guards import FEW_BYTES, Aspect, Guard, Values, has_gradient, kind_of
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
@@ -203,7 +203,7 @@ def _captured(
     return Capture(
         verify(program),
         sources,
-        [*tracer.surroundings.guards, *_unread(tracer, sources)],
+        [*tracer.surroundings.guards, *_unread(tracer, sources), *_with_gradients(tracer)],
         shared_memory(tracer, [target for target, _ in program.writes]),
         [requires_gradient(source, arguments) for source in sources],
         [_source_of(tracer, leaf) for leaf in filter(tracer.outlives, tracer.entry_gradients.values())],
@@ -217,10 +217,26 @@ def _captured(
 
 
 def _unread(tracer: Tracer, sources: list[Source]) -> list[Guard]:
-    """What tensors in sight must be that the program does not read: the function may have asked for their shapes."""
+    """What tensors and arrays in sight must be that the program does not read: the function may have asked for their
+    shapes, and NumPy for what is in an array."""
     read = set(map(id, sources))
-    found = [s for _, s in tracer.surroundings.places() if isinstance(s, Variable) and id(s) not in read]
-    return [Guard(Aspect(s.holder, s.key, kind_of), None, tracer.surroundings.kinds[id(s)]) for s in found]
+    found = []
+    for x, s in tracer.surroundings.places():
+        if id(s) in read:
+            continue
+        if isinstance(s, Variable):
+            found.append(Guard(Aspect(s.holder, s.key, kind_of), None, tracer.surroundings.kinds[id(s)]))
+        if isinstance(x, np.ndarray) and x.nbytes <= FEW_BYTES:
+            holder, key = (s.holder, s.key) if isinstance(s, Variable) else ([x], 0)
+            found.append(Guard(Values(holder, key), None, True))
+    return found
+
+
+def _with_gradients(tracer: Tracer) -> list[Guard]:
+    """That leaves have gradients whose gradients the function looked at; the signature says it of arguments."""
+    leaves = [(leaf, tracer.surroundings.find(leaf)) for leaf in tracer.given_gradients.values()]
+    places = [(s.holder, s.key) if isinstance(s, Variable) else ([x], 0) for x, s in leaves if type(s) is not Argument]
+    return [Guard(Aspect(holder, key, has_gradient), None, True) for holder, key in places]
 
 
 def _draws_in_turn(instruction: Instruction) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...tensor import Tensor
 from ..consumed import Consumed
-from .assignments import PLAIN, same_plain
+from .assignments import PLAIN, same_contents, same_plain, snapshot
 
 
 class Cell:
@@ -100,6 +100,11 @@ def _kind(*kind: Any) -> Any:
     return kind
 
 
+def has_gradient(x: Any) -> bool:
+    """Whether what a variable holds is a tensor with a gradient."""
+    return getattr(x, "_grad", None) is not None
+
+
 def form_of(held: Any) -> str:
     """The type and length of a tuple, the same object for the same; nothing of anything else."""
     return _form(type(held), len(held)) if isinstance(held, tuple) else ""
@@ -129,16 +134,92 @@ class Guard:
         return found is self.expected or (isinstance(found, PLAIN) and same_plain(found, self.expected))
 
 
-class Absent:
-    """A mapping that holds None for what another one lacks, and the other's entries."""
+class Lacks:
+    """Whether a mapping has none of certain entries, as a mapping with one entry."""
 
-    __slots__ = ("mapping",)
+    __slots__ = ("mapping", "names")
+
+    def __init__(self, mapping: Any, names: frozenset[str]) -> None:
+        self.mapping = mapping
+        self.names = names
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.names.isdisjoint(self.mapping.keys())
+
+
+class Order:
+    """Whether a mapping has certain keys in this order, as a mapping with one entry."""
+
+    __slots__ = ("keys", "mapping")
 
     def __init__(self, mapping: Any) -> None:
         self.mapping = mapping
+        self.keys = list(mapping)
 
     def __getitem__(self, key: Any) -> Any:
-        return self.mapping.get(key)
+        return list(self.mapping) == self.keys
+
+
+class Others:
+    """Whether a mapping has the same keys, some aside, as a mapping with one entry."""
+
+    __slots__ = ("aside", "keys", "mapping")
+
+    def __init__(self, mapping: Any, aside: frozenset[str]) -> None:
+        self.mapping = mapping
+        self.aside = aside
+        self.keys = mapping.keys() - aside
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.mapping.keys() - self.aside == self.keys
+
+
+class Contents:
+    """Whether a container holds the very objects that it held, as a mapping with one entry."""
+
+    __slots__ = ("container", "held")
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self.held = snapshot(container)
+
+    def __getitem__(self, key: Any) -> Any:
+        return same_contents(self.container, self.held)
+
+
+FEW_BYTES = 4096
+"""Larger arrays that only NumPy reads are not compared with what was in them."""
+
+
+class Values:
+    """Whether the array that a variable holds has the values that it had, as a mapping with one entry."""
+
+    __slots__ = ("held", "holder", "key")
+
+    def __init__(self, holder: Any, key: Any) -> None:
+        self.holder = holder
+        self.key = key
+        self.held = holder[key].tobytes()
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self.holder[self.key]
+        return isinstance(found, np.ndarray) and found.tobytes() == self.held
+
+
+class Missing:
+    """Whether a mapping has no entry of a name, as a mapping with that entry."""
+
+    __slots__ = ("holder",)
+
+    def __init__(self, holder: Any) -> None:
+        self.holder = holder
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            self.holder[key]
+        except (KeyError, ValueError):
+            return True
+        return False
 
 
 def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
@@ -150,4 +231,22 @@ def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
     return id(holder.owner if isinstance(holder, Slots) else holder), key
 
 
-__all__ = ["Absent", "Aspect", "Cell", "Guard", "Size", "Slots", "Within", "form_of", "kind_of", "place_of"]
+__all__ = [
+    "FEW_BYTES",
+    "Aspect",
+    "Cell",
+    "Contents",
+    "Guard",
+    "Lacks",
+    "Missing",
+    "Order",
+    "Others",
+    "Size",
+    "Slots",
+    "Values",
+    "Within",
+    "form_of",
+    "has_gradient",
+    "kind_of",
+    "place_of",
+]

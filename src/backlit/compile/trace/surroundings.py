@@ -20,15 +20,31 @@ import numpy as np
 from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
-from .assignments import LONG, PLAIN, Before, foreign_generator
-from .guards import Absent, Aspect, Cell, Guard, Size, Slots, Within, form_of, kind_of, place_of
+from .assignments import LONG, LONGER, PLAIN, Before, foreign_generator
+from .guards import (
+    Aspect,
+    Cell,
+    Contents,
+    Guard,
+    Lacks,
+    Missing,
+    Order,
+    Others,
+    Size,
+    Slots,
+    Within,
+    form_of,
+    kind_of,
+    place_of,
+)
 from .libraries import FIXED, Libraries, own_attributes
 from .memory import memory_key
+from .names import names_of
 from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
 
 Array = np.ndarray
 
-_CONTAINERS = (list, tuple, dict, set, deque, UserDict, UserList, ChainMap, MappingProxyType)
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque, UserDict, UserList, ChainMap, MappingProxyType)
 _KEYED = (dict, UserDict, ChainMap, MappingProxyType)
 
 _OWN_BOOKS = ("_path", "_root_name")
@@ -57,11 +73,13 @@ class Surroundings:
         of variables that it is known to set: tensors and tuples there are read anew at each call."""
         self._moving = moving
         self._names: set[str] = set()
+        self._asked: set[str] = set()
+        self._made_up = False
         self._libraries = Libraries()
         while True:  # attributes are looked at where code names them, and may lead to more code
-            before = len(self._names)
+            before = len(self._names), len(self._asked), self._made_up
             self._look(function, arguments)
-            if len(self._names) == before:
+            if (len(self._names), len(self._asked), self._made_up) == before:
                 break
 
     def _look(self, function: Any, arguments: list[tuple[str, Any]]) -> None:
@@ -125,8 +143,11 @@ class Surroundings:
         yield from self.again
 
     def _add(self, x: Any, source: Source) -> None:
-        if isinstance(x, Tensor) and id(x) not in self._sources:
-            self.before.leaf(x)
+        if id(x) not in self._sources:
+            if isinstance(x, Tensor):
+                self.before.leaf(x)
+            else:
+                self.before.array(x)
         known = self._sources.setdefault(id(x), (x, source))[1]
         if known is not source and not (isinstance(known, ByReference) and isinstance(source, ByReference)):
             self.again.append((x, source))
@@ -143,9 +164,7 @@ class Surroundings:
         if isinstance(function, MethodType):
             self._object("self", function.__self__)
             function = function.__func__
-        wrapped = own_attributes(function).get("__wrapped__")
-        if wrapped is not None:
-            self._function(wrapped)
+        self._wrapped(own_attributes(function))
         if not isinstance(function, FunctionType):
             self._seen.discard(id(function))
             self._object(type(function).__name__, function)
@@ -153,6 +172,16 @@ class Surroundings:
         around, self._place = self._place, (function.__code__, 0)
         self._variables(function)
         self._place = around
+
+    def _wrapped(self, attributes: dict[str, Any]) -> None:
+        """The attributes of a function, and the function that it wraps."""
+        for key in sorted(self._names & attributes.keys() - _of_compiled()):
+            self._entry(attributes, key)
+        self.before.mapping(attributes, self._names - _of_compiled())
+        self._lacks(attributes, self._asked - _of_compiled())
+        wrapped = attributes.get("__wrapped__")
+        if wrapped is not None:
+            self._function(wrapped)
 
     def _variables(self, function: FunctionType) -> None:
         """What a function's code can name; of a library that does not use us, only what it was given."""
@@ -164,7 +193,10 @@ class Surroundings:
         if self._libraries.foreign(function.__globals__.get("__name__")):
             return
         for part in _codes(code):
-            self._names.update(part.co_names, (c for c in part.co_consts if isinstance(c, str)))
+            names = names_of(part)
+            self._names |= names.used
+            self._asked |= names.asked
+            self._made_up |= names.made_up
             for name in part.co_names:
                 if name in function.__globals__:
                     self._entry(function.__globals__, name)
@@ -178,9 +210,11 @@ class Surroundings:
             if self._libraries.foreign(base.__module__):
                 continue
             self._seen.add(id(base))
+            self._lacks(vars(base), self._names)
             for name, held in list(vars(base).items()):
                 special = name.startswith("__") and name != "__init__"
-                if name in self._names or name in _CALLED or (special and isinstance(held, FunctionType)):
+                whole = self._made_up and not special and not callable(held)
+                if whole or name in self._names or name in _CALLED or (special and isinstance(held, FunctionType)):
                     if isinstance(held, (staticmethod, classmethod)):
                         held = held.__func__
                     elif isinstance(held, property):
@@ -201,6 +235,7 @@ class Surroundings:
             held = holder[key]
         except (ValueError, KeyError):  # an empty cell or slot
             self.before.nothing(holder, key)
+            self.guards.append(Guard(Missing(holder), key, True))
             return
         if not isinstance(holder, Within):
             self.before.entry(holder, key, held)
@@ -232,10 +267,15 @@ class Surroundings:
         """The entries of a module that the program's code names; of a library that does not use us, only its data."""
         if name.partition(".")[0] in FIXED:
             return
-        foreign = self._libraries.foreign(name)
-        for key in sorted(self._names & module.__dict__.keys()):
-            if not (foreign and callable(module.__dict__[key])):
-                self._entry(module.__dict__, key)
+        foreign, entries = self._libraries.foreign(name), module.__dict__
+        named = self._names & entries.keys()
+        if not foreign:
+            self._lacks(entries, self._asked)
+            if self._made_up:
+                named |= {key for key, held in entries.items() if not (key.startswith("__") or callable(held))}
+        for key in sorted(named):
+            if not (foreign and callable(entries[key])):
+                self._entry(entries, key)
 
     def _object(self, name: str, held: Any) -> None:
         """Anything a variable may hold: modules and optimizers, functions of the program, containers, objects."""
@@ -274,47 +314,82 @@ class Surroundings:
             for part in (held.func, *held.args, *held.keywords.values()):
                 self._object(name, part)
         elif "__wrapped__" in (attributes := own_attributes(held)):
-            self._function(attributes["__wrapped__"])
+            self._wrapped(attributes)
         else:
             self._attributes(held, attributes)
 
     def _container(self, name: str, held: Any) -> None:
         """A tuple holds the same for ever; entries of lists and dictionaries are variables."""
-        if isinstance(held, tuple):
+        if not self._libraries.foreign(type(held).__module__):
+            self._attributes(held, own_attributes(held))
+        if isinstance(held, (tuple, frozenset)):
             for i, part in enumerate(held):
                 self._object(f"{name}.{i}", part)
             return
-        self.guards.append(Guard(Size(held), None, len(held)))
-        if isinstance(held, set):
-            self.before.long(held)
+        if isinstance(held, set) or len(held) > LONG:
+            self._long(name, held)
             return
-        if len(held) > LONG:
-            self.before.long(held)
+        if isinstance(held, MappingProxyType):
+            self.before.read_only(held)
+        self.before.mapping(held, None)
+        self._keys(held, isinstance(held, _KEYED))
+        for key in list(held) if isinstance(held, _KEYED) else range(len(held)):
+            self._entry(held, key)
+
+    def _keys(self, held: Any, in_order: bool) -> None:
+        """A container must have as many entries as it has, and maybe in this order."""
+        if in_order and len(held) > 1:
+            self.guards.append(Guard(Order(held), None, True))
         else:
-            self.before.mapping(held, None)
-            for key in list(held) if isinstance(held, _KEYED) else range(len(held)):
-                self._entry(held, key)
+            self.guards.append(Guard(Size(held), None, len(held)))
+
+    def _long(self, name: str, held: Any) -> None:
+        """A set, or a container that is too long for its entries to be variables: it must stay what it is."""
+        self.before.long(held)
+        if len(held) > LONGER:
+            self.guards.append(Guard(Size(held), None, len(held)))
+            return
+        self.guards.append(Guard(Contents(held), None, True))
+        if type(held).__module__ in FIXED or not self._libraries.foreign(type(held).__module__):
+            for part in held.values() if isinstance(held, _KEYED) else held:
+                self._object(name, part)
+
+    def _lacks(self, mapping: Any, names: set[str]) -> None:
+        """What the code may have found missing must be missing still."""
+        missing = frozenset(names - mapping.keys())
+        if missing:
+            self.guards.append(Guard(Lacks(mapping, missing), None, True))
 
     def _attributes(self, held: Any, attributes: dict[str, Any]) -> None:
         """The attributes of an object; of one whose class the program wrote, those that its code names."""
-        self._class(type(held))
-        own = not inside[getattr(sys.modules.get(type(held).__module__), "__file__", None) or "<string>"]
-        named = [key for key in attributes if not own or key in self._names]
-        for key in named:
+        kind = type(held)
+        self._class(kind)
+        own = not inside[getattr(sys.modules.get(kind.__module__), "__file__", None) or "<string>"]
+        ours = own and not self._libraries.foreign(kind.__module__)
+        whole = not own or (ours and self._made_up)
+        for key in [key for key in attributes if whole or key in self._names]:
             self._entry(attributes, key)
-        self.before.mapping(attributes, self._names)
-        slots = {key for base in type(held).__mro__ for key in vars(base) if _is_slot(base, key)} if own else set()
-        for key in sorted(self._names & slots):
+        self.before.mapping(attributes, None if whole else self._names)
+        slots = {key for base in kind.__mro__ for key in vars(base) if _is_slot(base, key)} if own else set()
+        for key in sorted(slots if whole else self._names & slots):
             self._entry(Slots(held), key)
-        for key in self._names & vars(type(held)).keys() - attributes.keys() - slots if own else ():
-            self.guards.append(Guard(Absent(attributes), key, None))
+        if whole and own:
+            self.guards.append(Guard(Size(attributes), None, len(attributes)))
+        else:
+            self._lacks(attributes, (self._names if ours else self._asked) - slots)
 
     def _module(self, name: str, module: Any) -> None:
+        from ...nn.containers import ModuleDict
+
         self.modules.append(module)
         if not module._hooks:
             module.__dict__["_hooks"] = None  # an entry that a hook would change, so that it can be guarded
         self._class(type(module))
         self.before.mapping(module.__dict__, self._names)
+        ours = not self._libraries.foreign(type(module).__module__)
+        self._lacks(module.__dict__, (self._names if ours else self._asked) - _librarys())
+        if ours and self._made_up:
+            self.guards.append(Guard(Others(module.__dict__, _librarys()), None, True))
         for key, held in module.__dict__.items():
             if isinstance(held, (Tensor, tuple)) and place_of(module.__dict__, key) in self._moving:
                 self._entry(module.__dict__, key)
@@ -330,7 +405,7 @@ class Surroundings:
                 self.guards.append(Guard(module.__dict__, key, held))
                 self._object(f"{name}.{key}", held)
             elif key in ("_parameter_names", "_buffer_names", "_module_names"):
-                self.guards.append(Guard(Size(held), None, len(held)))
+                self._keys(held, isinstance(module, ModuleDict))
 
 
 @cache
@@ -339,6 +414,14 @@ def _librarys() -> frozenset[str]:
     from ...nn.module import Module
 
     return frozenset({*vars(Module()), *_OWN_BOOKS} - {"training"})
+
+
+@cache
+def _of_compiled() -> frozenset[str]:
+    """The attributes of a compiled function that are its own."""
+    from ..function import Compiled
+
+    return frozenset(vars(Compiled(_of_compiled)))
 
 
 def _is_slot(kind: type, key: str) -> bool:

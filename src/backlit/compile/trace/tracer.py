@@ -74,6 +74,8 @@ class Tracer:
             self._watch_version(x)
         self.gradients: dict[int, Tensor] = {}
         self.entry_gradients: dict[int, Tensor] = {}
+        self.given_gradients: dict[int, Tensor] = {}
+        """Leaves whose gradients were there and were looked at."""
         self.updates: list[Any] = []
         self.used_gradients: dict[int, Value] = {}
         """The gradients that optimizers used, by the ids of their parameters."""
@@ -238,6 +240,15 @@ class Tracer:
         """The program is for a leaf that has no gradient: none when it starts, if nothing in it says so."""
         if id(leaf) not in self.gradients:
             self.entry_gradients[id(leaf)] = leaf
+
+    def asked_for_gradient(self, leaf: Tensor) -> None:
+        """Code looks at a gradient, and may go on in another way where there is none: that is as it is now."""
+        if id(leaf) in self.gradients or not self.outlives(leaf):
+            return
+        if leaf._grad is None:
+            self.entry_gradients[id(leaf)] = leaf
+        else:
+            self.given_gradients[id(leaf)] = leaf
 
     def outlives(self, leaf: Tensor) -> bool:
         """Whether a leaf was there before the function was called, so that its gradient is an effect."""

@@ -58,13 +58,14 @@ def watching(tracer: Any) -> Iterator[None]:
 
 
 def _watched(tracer: Any) -> Iterator[None]:
-    originals = {name: Tensor.__dict__[name] for name in (*_READS, "__init__")}
+    originals = {name: Tensor.__dict__[name] for name in (*_READS, "__init__", "grad")}
     outer = mode.tracer, mode.observers
     mode.tracer, mode.observers = tracer, (*mode.observers, tracer)
     try:
         for name, what in _READS.items():
             setattr(Tensor, name, _guarded(originals[name], what))
         Tensor.__init__ = _noting(originals["__init__"])  # type: ignore[method-assign]
+        Tensor.grad = _asking(originals["grad"])  # type: ignore[method-assign, assignment]
         yield
     finally:
         for name, method in originals.items():
@@ -98,6 +99,18 @@ def _noting(init: Any) -> Any:
             tracer.made_inside[id(self)] = (self, _origin(sys._getframe(1)))
 
     return noted
+
+
+def _asking(grad: Any) -> Any:
+    """The property ``grad``, by which code may find out whether there is one."""
+
+    def asked(self: Tensor) -> Any:
+        tracer = mode.tracer
+        if tracer is not None and tracer.error is None:
+            tracer.asked_for_gradient(self)
+        return self._grad
+
+    return property(asked, grad.fset, doc=grad.__doc__)
 
 
 def _origin(frame: Any) -> str:
