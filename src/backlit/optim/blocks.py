@@ -54,7 +54,8 @@ class Block:
     """Parameters that one run of the update rule covers, seen as one flat array of one dtype.
 
     ``moments`` are the rule's state arrays, flat as well; the tensors in ``optimizer.state[p]`` are views of them.
-    ``steps`` counts each parameter's updates, since a parameter without a gradient is skipped.
+    ``steps`` counts each parameter's updates, since a parameter without a gradient is skipped; it is a piece of the
+    plan's.
     """
 
     __slots__ = (
@@ -73,6 +74,8 @@ class Block:
         "storages",
     )
 
+    steps: Array
+
     def __init__(self, params: list[Tensor], scratch: Array, slots: Mapping[str, float], *, direct: bool) -> None:
         dtype = scratch.dtype
         self.params = params
@@ -81,7 +84,6 @@ class Block:
         self.storages = [p.storage() for p in params]
         self.ends = list(accumulate(a.size for a in self.arrays))
         total = self.ends[-1]
-        self.steps = np.zeros(len(params))
         self.moments = {name: np.full(total, start, dtype) for name, start in slots.items()}
         self.flat = self.arrays[0].reshape(-1) if direct else np.empty(total, dtype)
         self.grad = None if direct else np.empty(total, dtype)
@@ -179,7 +181,7 @@ class Block:
 class Plan:
     """The blocks of one parameter group, and the means to tell that they still describe it."""
 
-    __slots__ = ("arrays", "blocks", "entries", "group", "idle", "params", "slots", "states", "updated")
+    __slots__ = ("arrays", "blocks", "entries", "group", "idle", "params", "slots", "states", "steps", "updated")
 
     def __init__(self, rule: Rule, group: Group) -> None:
         self.group = group
@@ -189,6 +191,10 @@ class Plan:
         self.idle = [p for p in self.params if p._grad is None and p not in rule.state]
         idle = set(self.idle)
         self.blocks = list(_blocks([p for p in self.params if p not in idle], self.slots))
+        self.steps = np.zeros(sum(len(block.params) for block in self.blocks))
+        ends = accumulate(len(block.params) for block in self.blocks)
+        for block, end in zip(self.blocks, ends, strict=True):
+            block.steps = self.steps[end - len(block.params) : end]
         self.updated: list[Tensor] = []
         self.states: list[State] = []
         if self.slots or rule.counts_steps:

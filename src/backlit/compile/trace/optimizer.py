@@ -8,7 +8,6 @@ that it computes with come through ``constants`` and are worked out at each call
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -80,15 +79,6 @@ class _WhetherZero:
         return self._answer
 
 
-def still_answers(group: dict[str, Any], asked: dict[str, tuple[Any, bool]]) -> bool:
-    """Whether a group would give the same answers as when the update was traced."""
-    for name, (value, truth) in asked.items():
-        now = group[name]
-        if now is not value and (bool(now) if truth else now) != value:
-            return False
-    return True
-
-
 class GroupUpdate:
     """The update of parameters of one group that have made as many steps: what must hold, and the numbers to work out
     at each call."""
@@ -103,39 +93,43 @@ class GroupUpdate:
         self.plan = optimizer._plans[index]
         self.members = members
         self.count = count
-        self.asked: dict[str, tuple[Any, bool]] = {}
         self.params = list(self.group["params"])
-        self.counters: list[tuple[Any, Any]] = []
-        for block in self.plan.blocks:
-            at = [i for i, p in enumerate(block.params) if id(p) in members]
-            if at:
-                self.counters.append((block.steps, None if len(at) == len(block.params) else np.array(at)))
+        self.zero: list[tuple[str, bool]] = []
+        """Numbers of which the update asked whether they are zero, and the answers' opposites."""
+        updated = [id(p) in members for block in self.plan.blocks for p in block.params]
+        self.steps = self.plan.steps
+        self.at = None if all(updated) else np.flatnonzero(updated)
+
+    def guards(self, asked: dict[str, tuple[Any, bool]]) -> list[Guard]:
+        """What must be so for the program's update to be the one that the optimizer makes, where objects tell it; the
+        rest is :meth:`holds`. ``asked`` is what the update asked of its options."""
+        optimizer, group, params = vars(self.optimizer), self.group, self.group["params"]
+        groups, plans = optimizer["param_groups"], optimizer["_plans"]
+        self.zero = [(name, answer) for name, (answer, is_truth) in asked.items() if is_truth]
+        return [
+            *[Guard(optimizer, name, optimizer[name]) for name in ("param_groups", "_plans", "_before", "_after")],
+            *[Guard(Size(optimizer[name]), None, 0) for name in ("_before", "_after")],
+            Guard(groups, self.index, group),
+            Guard(plans, self.index, self.plan),
+            Guard(group, "params", params),
+            *[Guard(params, i, p) for i, p in enumerate(params)],
+            *[Guard(group, name, value) for name, (value, is_truth) in asked.items() if not is_truth],
+        ]
 
     def holds(self) -> bool:
-        """Whether the program's update is the one that the optimizer would make now."""
-        optimizer, group = self.optimizer, self.group
-        groups, plans, params = optimizer.param_groups, optimizer._plans, group["params"]
-        return (
-            len(groups) > self.index
-            and groups[self.index] is group
-            and len(plans) > self.index
-            and plans[self.index] is self.plan
-            and len(params) == len(self.params)
-            and all(map(is_, params, self.params))
-            and not optimizer._before
-            and not optimizer._after
-            and still_answers(group, self.asked)
-        )
+        """Whether the numbers among the options are zero where they were, so that the program's update is the one that
+        the optimizer would make now."""
+        group = self.group
+        for name, answer in self.zero:
+            if bool(group[name]) is not answer:
+                return False
+        return True
 
     def step(self) -> int | None:
         """The number of the coming update, or None where parameters have made different numbers of steps."""
-        first = None
-        for counter, at in self.counters:
-            steps = counter.tolist() if at is None else counter[at].tolist()
-            first = steps[0] if first is None else first
-            if steps.count(first) != len(steps):
-                return None
-        return int(first or 0) + 1 + self.ahead
+        steps = (self.steps if self.at is None else self.steps[self.at]).tolist()
+        first = steps[0]
+        return int(first) + 1 + self.ahead if steps.count(first) == len(steps) else None
 
     def constants(self, step: int) -> Any:
         """The numbers of an update."""
@@ -143,8 +137,7 @@ class GroupUpdate:
 
     def done(self, step: int) -> None:
         """Count an update that was made."""
-        for counter, at in self.counters:
-            counter[... if at is None else at] = step
+        self.steps[... if self.at is None else self.at] = step
         self.optimizer._stepped = True
 
 
@@ -180,6 +173,7 @@ def _by_steps(plan: Any, seen: dict[int, Tensor], before: list[GroupUpdate]) -> 
 def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> None:
     builder = tracer.builder
     tracer.updates.append(update)
+    options = Options(update.group)
     numbers: dict[Any, list[Value]] = {}
     for param, moments, dtype in _parameters(update.plan):
         if id(param) not in update.members:
@@ -190,14 +184,21 @@ def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> N
             feeds = [Number(update, i, f"k{i}") for i in range(update.count)]
             numbers[dtype] = [tracer.add_input(feed, np.zeros((), dtype)) for feed in feeds]
         tracer.used_gradients[id(param)] = tracer.value_of(seen[id(param)])
-        _trace_parameter(tracer, update, param, moments, numbers[dtype], seen[id(param)])
+        _trace_parameter(tracer, update, options, (param, seen[id(param)]), moments, numbers[dtype])
+    tracer.surroundings.guards += update.guards(options.asked)
     builder.mark = None
 
 
 def _trace_parameter(
-    tracer: Any, update: GroupUpdate, param: Tensor, moments: dict[str, Tensor], numbers: list[Value], gradient: Tensor
+    tracer: Any,
+    update: GroupUpdate,
+    options: Options,
+    pair: tuple[Tensor, Tensor],
+    moments: dict[str, Tensor],
+    numbers: list[Value],
 ) -> None:
-    builder = tracer.builder
+    """Write down the update of one parameter by its gradient."""
+    builder, (param, gradient) = tracer.builder, pair
     builder.mark, builder.scope = mark(), None
     source = tracer.surroundings.find(param)
     for name, moment in moments.items():
@@ -209,10 +210,8 @@ def _trace_parameter(
         for tensors in ((gradient, param), moments.values())
     )
     scratch = [SymbolicArray(builder, None, param.dtype) for _ in range(2)]
-    options = Options(update.group)
     k = [SymbolicArray(builder, number, number.dtype) for number in numbers]
     update.optimizer.update(options, k, *held, *scratch, *states)
-    update.asked.update(options.asked)
     tracer.optimized(param, held[1].value)
     for moment, state in zip(moments.values(), states, strict=True):
         tracer.memory.wrote(moment._data, state.value)
