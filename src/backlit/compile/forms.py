@@ -12,6 +12,7 @@ from .errors import Misfit, TraceError
 if TYPE_CHECKING:
     from .runtime.binding import Binding
     from .runtime.scratch import Scratch
+    from .signature import Likeness
     from .trace.capture import Capture
 
 FORMS = 64
@@ -28,10 +29,12 @@ the function runs eagerly: shapes that take turns would otherwise be compiled ag
 class Form:
     """One specialisation: what was traced, and from its first use on the native code for it."""
 
-    __slots__ = ("_binding", "_forms", "seen", "used")
+    __slots__ = ("_binding", "_forms", "likeness", "seen", "used")
 
-    def __init__(self, seen: Capture, forms: Forms) -> None:
+    def __init__(self, seen: Capture, forms: Forms, likeness: Likeness | None) -> None:
         self.seen = seen
+        self.likeness = likeness
+        """Where all arguments are tensors, what tells calls that are alike."""
         self.used = forms.calls
         self._forms = forms
         self._binding: Binding | None = None
@@ -99,9 +102,9 @@ class Forms(dict[Any, list[Form]]):
         """Every form."""
         return [form for alike in self.values() for form in alike]
 
-    def add(self, signature: Any, seen: Capture) -> None:
+    def add(self, signature: Any, seen: Capture, likeness: Likeness | None) -> None:
         """A new form, which is tried before others like it."""
-        self.setdefault(signature, []).insert(0, Form(seen, self))
+        self.setdefault(signature, []).insert(0, Form(seen, self, likeness))
 
     def in_vain(self, signature: Any) -> bool:
         """Whether nothing that was traced for these arguments could ever be used again."""
@@ -132,7 +135,7 @@ class Forms(dict[Any, list[Form]]):
                 f"backlit.compile: {self.name} is called with more than {FORMS} combinations of shapes and settings in "
                 f"turn, or {ALIKE} of settings; the others run eagerly. Pad to fewer "
                 "shapes, and pass numbers and objects that change as tensors.",
-                stacklevel=6,
+                stacklevel=7,
             )
 
 

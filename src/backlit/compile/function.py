@@ -17,7 +17,7 @@ from ..graph import mode
 from ..tensor import Tensor
 from .errors import Misfit, TraceError, Unforeseen
 from .forms import Forms
-from .signature import signature_of
+from .signature import Likeness, signature_of
 
 if TYPE_CHECKING:
     from .runtime.binding import Binding
@@ -44,13 +44,13 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.reason is not None or mode.tracer is not None or mode.observers or mode.walkers:
             return self.function(*args, **kwargs)
-        if self._thread == get_ident():  # called from inside itself: its memory is in use
+        thread = get_ident()
+        if self._thread == thread:  # called from inside itself: its memory is in use
             return self.function(*args, **kwargs)
-        arguments = args if not kwargs and all(map(_is_tensor, args)) else flatten((args, kwargs))[0]
         with self._lock:
-            self._thread = get_ident()
+            self._thread = thread
             try:
-                return self._run(args, kwargs, arguments)
+                return self._run(args, kwargs)
             finally:
                 self._thread = None
 
@@ -88,8 +88,20 @@ class Compiled:
             finally:
                 self._thread = None
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Any) -> Any:
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._forms.calls += 1
+        latest = self._forms.latest
+        if latest is not None and not kwargs and latest.likeness is not None and latest.likeness.holds(args):
+            try:
+                return latest.call(args)
+            except Unforeseen:
+                return self.function(*args)
+            except Misfit:
+                return self._search(args, kwargs)
+        return self._search(args, kwargs)
+
+    def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        arguments = args if not kwargs and all(map(_is_tensor, args)) else flatten((args, kwargs))[0]
         try:
             signature = signature_of(args, kwargs, arguments)
         except TraceError as error:
@@ -151,6 +163,7 @@ class Compiled:
         from .trace.capture import capture
         from .trace.guards import place_of
 
+        likeness = Likeness(args) if signature[0] is None else None
         if self._forms.in_vain(signature):
             self._give_up(quietly=natively)
         if self.reason is not None or not self._forms.make_room(signature):
@@ -165,7 +178,7 @@ class Compiled:
                 raise seen
             self.reason = seen
             return result
-        self._forms.add(signature, seen)
+        self._forms.add(signature, seen, likeness)
         self._forms.moving.update(place_of(change.holder, change.key) for change in seen.assigned)
         for change in reversed(seen.assigned):
             if natively:
@@ -181,7 +194,7 @@ class Compiled:
         )
         self._forms.clear()
         if not quietly:
-            warnings.warn(f"{self.reason} It runs eagerly from now on.", stacklevel=5)
+            warnings.warn(f"{self.reason} It runs eagerly from now on.", stacklevel=6)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: each object has compiled forms of its own, kept among its attributes."""

@@ -28,6 +28,32 @@ class _Itself:
         return isinstance(other, _Itself) and other.held is self.held
 
 
+class Likeness:
+    """What :func:`signature_of` says of calls with tensors only, in a form that takes less time to compare.
+
+    ``holds`` is asked at each call, where a step of a small network takes ten microseconds.
+    """
+
+    __slots__ = ("dtype", "recording", "tensors", "threads")
+
+    def __init__(self, arguments: Any) -> None:
+        self.recording, self.threads, self.dtype = mode.recording, chosen_threads(), get_default_dtype()
+        arrays = [x._data for x in arguments]
+        self.tensors = [(a.shape, a.dtype, a.strides, x._requires_grad) for a, x in zip(arrays, arguments, strict=True)]
+
+    def holds(self, args: Any) -> bool:
+        """Whether a call with these arguments is surely alike."""
+        if len(args) != len(self.tensors) or mode.recording is not self.recording:
+            return False
+        for x, (shape, dtype, strides, requires_grad) in zip(args, self.tensors, strict=False):
+            if x.__class__ is not Tensor or x._requires_grad is not requires_grad:
+                return False
+            array = x._data
+            if array.shape != shape or array.dtype is not dtype or array.strides != strides:
+                return False
+        return chosen_threads() == self.threads and get_default_dtype() is self.dtype
+
+
 def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
     """The structure and the plain values of the arguments; shapes, dtypes and layouts of the tensors among them; and
     settings of the library that decide what is computed.
@@ -74,4 +100,4 @@ def _is_hashable(x: Any) -> bool:
     return True
 
 
-__all__ = ["signature_of"]
+__all__ = ["Likeness", "signature_of"]

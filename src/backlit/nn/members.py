@@ -12,6 +12,15 @@ KINDS = {"parameter": "_parameter_names", "buffer": "_buffer_names", "module": "
 """The kinds of members, and the module's attribute that holds their names in order."""
 
 
+class _Changes:
+    """How often members were added or removed, in all modules together."""
+
+    count = 0
+
+
+changes = _Changes()
+
+
 class Members(MutableMapping[str, Any]):
     """The members of one kind that a module holds itself, by name. Writing here is assigning the attribute."""
 

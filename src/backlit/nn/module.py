@@ -18,7 +18,7 @@ from . import state as _state
 from .conversion import convert, dtype_of
 from .hooks import Hookable
 from .hooks import call as _call_with_hooks
-from .members import KINDS, Members
+from .members import KINDS, Members, changes
 from .naming import UnknownAttribute, variable_name
 from .parameter import Buffer, Parameter
 from .representation import module_repr
@@ -115,6 +115,7 @@ class Module(Hookable):
         kind = self._kind_of(name)
         if kind is not None:
             del self.__dict__[KINDS[kind]][name]
+            changes.count += 1
         object.__delattr__(self, name)
 
     def __getattr__(self, name: str) -> Any:
@@ -142,6 +143,8 @@ class Module(Hookable):
         attributes = self.__dict__
         if "_module_names" not in attributes:
             raise AttributeError(_not_initialised(self, f"given the {kind} {name!r}"))
+        if name not in attributes[KINDS[kind]]:
+            changes.count += 1
         for other, names in KINDS.items():
             if other != kind:
                 attributes[names].pop(name, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from bisect import bisect_right
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..errors import Misfit, Unforeseen
 from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
-from ..trace.guards import Cell, Lacks, Order, Size
+from ..trace.guards import Cell, Lacks, Names, Order, Size
 from ..trace.sharing import Extent, address, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
 from ..trace.streams import FIELDS, Drawn, Stream
@@ -136,13 +137,17 @@ class Binding:
             self._hold(i, next(p.array for p in self.streams if p.drawn.source is source))
 
     def _sort_guards(self) -> None:
-        """Guards by kind: what closure cells hold, how long containers are, and what entries of them hold."""
+        """Guards by kind: what closure cells hold, how long containers are, what modules' members are called, and what
+        entries of mappings hold."""
         guards = self.capture.guards
         self.cells = [(g.holder.cell, g.expected) for g in guards if isinstance(g.holder, Cell)]
         self.sizes = [(g.holder.container, g.expected) for g in guards if isinstance(g.holder, Size)]
         self.orders = [(g.holder.mapping, g.holder.keys) for g in guards if isinstance(g.holder, Order)]
         self.lacking = [[g.holder.mapping, -1, g.holder.names] for g in guards if isinstance(g.holder, Lacks)]
-        apart = (Cell, Size, Order, Lacks)
+        self.names = [g for g in guards if isinstance(g.holder, Names)]
+        self.changes = self.names[0].holder.changes if self.names else SimpleNamespace(count=0)
+        self.changed = -1
+        apart = (Cell, Size, Order, Lacks, Names)
         self.entries = [(g.holder, g.key, g.expected) for g in guards if not isinstance(g.holder, apart)]
         used_up = [(s, place) for s, place in self.capture.gradients if place == -1 and isinstance(s, ByReference)]
         self.left = [pair for pair in self.capture.gradients if pair not in used_up]
@@ -214,6 +219,8 @@ class Binding:
         for held in self.lacking:
             if len(held[0]) != held[1]:
                 self._look_for(held)
+        if self.changes.count != self.changed:
+            self._compare_names()
         if not self._same_entries() and not all(guard.holds() for guard in self.capture.guards):
             raise Misfit
         for tensor, flag in self.requiring:
@@ -235,6 +242,13 @@ class Binding:
         if not names.isdisjoint(mapping.keys()):
             raise Misfit
         held[1] = len(mapping)
+
+    def _compare_names(self) -> None:
+        """Members were added or removed somewhere: look whether it was here."""
+        now = self.changes.count
+        if not all(guard.holds() for guard in self.names):
+            raise Misfit
+        self.changed = now
 
     def _same_entries(self) -> bool:
         """Whether variables and entries hold the very objects that they held; equal numbers will do as well."""

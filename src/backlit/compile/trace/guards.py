@@ -40,6 +40,20 @@ class Size:
         return len(self.container)
 
 
+class Names:
+    """The names of a module's members in order, as a mapping with one entry; ``changes.count`` is another one whenever
+    any module's have changed."""
+
+    __slots__ = ("changes", "container")
+
+    def __init__(self, container: Any, changes: Any) -> None:
+        self.container = container
+        self.changes = changes
+
+    def __getitem__(self, key: Any) -> Any:
+        return names_in(self.container)
+
+
 class Slots:
     """The attributes that an object keeps in ``__slots__``, as a mapping."""
 
@@ -103,6 +117,16 @@ def _kind(*kind: Any) -> Any:
 def has_gradient(x: Any) -> bool:
     """Whether what a variable holds is a tensor with a gradient."""
     return getattr(x, "_grad", None) is not None
+
+
+def names_in(container: Any) -> tuple[str, ...]:
+    """A dictionary's keys, the same object for the same."""
+    return _names(tuple(container))
+
+
+@cache
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return names
 
 
 def form_of(held: Any) -> str:
@@ -239,6 +263,7 @@ __all__ = [
     "Guard",
     "Lacks",
     "Missing",
+    "Names",
     "Order",
     "Others",
     "Size",
@@ -248,5 +273,6 @@ __all__ = [
     "form_of",
     "has_gradient",
     "kind_of",
+    "names_in",
     "place_of",
 ]

@@ -28,6 +28,7 @@ from .guards import (
     Guard,
     Lacks,
     Missing,
+    Names,
     Order,
     Others,
     Size,
@@ -35,6 +36,7 @@ from .guards import (
     Within,
     form_of,
     kind_of,
+    names_in,
     place_of,
 )
 from .libraries import FIXED, Libraries, own_attributes
@@ -379,7 +381,7 @@ class Surroundings:
             self._lacks(attributes, (self._names if ours else self._asked) - slots)
 
     def _module(self, name: str, module: Any) -> None:
-        from ...nn.containers import ModuleDict
+        from ...nn.members import KINDS, changes
 
         self.modules.append(module)
         if not module._hooks:
@@ -404,8 +406,8 @@ class Surroundings:
             elif key not in _librarys():
                 self.guards.append(Guard(module.__dict__, key, held))
                 self._object(f"{name}.{key}", held)
-            elif key in ("_parameter_names", "_buffer_names", "_module_names"):
-                self._keys(held, isinstance(module, ModuleDict))
+            elif key in KINDS.values():
+                self.guards.append(Guard(Names(held, changes), None, names_in(held)))
 
 
 @cache
