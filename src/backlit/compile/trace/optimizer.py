@@ -15,7 +15,7 @@ import numpy as np
 from ...ops.numpy_protocol import _UFUNC_NAMES
 from ...source import mark
 from ...tensor import Tensor
-from ..errors import TraceError
+from ..errors import Misfit, TraceError
 from ..ir.build import Builder
 from ..ir.primitives import MEANING
 from ..ir.program import Value
@@ -102,7 +102,7 @@ class GroupUpdate:
 
     def guards(self, asked: dict[str, tuple[Any, bool]]) -> list[Guard]:
         """What must be so for the program's update to be the one that the optimizer makes, where objects tell it; the
-        rest is :meth:`holds`. ``asked`` is what the update asked of its options."""
+        rest is :meth:`check`. ``asked`` is what the update asked of its options."""
         optimizer, group, params = vars(self.optimizer), self.group, self.group["params"]
         groups, plans = optimizer["param_groups"], optimizer["_plans"]
         self.zero = [(name, answer) for name, (answer, is_truth) in asked.items() if is_truth]
@@ -116,14 +116,13 @@ class GroupUpdate:
             *[Guard(group, name, value) for name, (value, is_truth) in asked.items() if not is_truth],
         ]
 
-    def holds(self) -> bool:
-        """Whether the numbers among the options are zero where they were, so that the program's update is the one that
-        the optimizer would make now."""
+    def check(self) -> None:
+        """Raise ``Misfit`` where a number among the options is zero now and was not, or the other way round: the
+        optimizer would make another update than the program."""
         group = self.group
         for name, answer in self.zero:
             if bool(group[name]) is not answer:
-                return False
-        return True
+                raise Misfit
 
     def step(self) -> int | None:
         """The number of the coming update, or None where parameters have made different numbers of steps."""
