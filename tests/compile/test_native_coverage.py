@@ -15,12 +15,15 @@ from backlit.compile.trace.capture import Capture, capture
 from backlit.ops.definition import REGISTRY
 
 NATIVE = (
-    "amax", "amin", "argmax", "argmin", "batch_norm", "cat", "chunk", "clamp", "embedding", "flip", "gather", "gelu",
-    "getitem", "group_norm", "glu", "huber_loss", "index_add", "index_copy", "index_put", "index_select",
-    "instance_norm", "isfinite", "isinf", "layer_norm", "linear", "log_softmax", "logsumexp", "max_pool1d",
-    "max_pool2d", "mean", "mse_loss", "nll_loss", "pad", "pow", "relu", "rms_norm", "roll", "scatter", "scatter_add",
-    "select", "silu", "softmax", "split", "stack", "std", "sum", "take", "tril", "triu", "unbind", "var", "where",
-    "all", "any", "inner", "tensordot",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "all", "amax", "amin", "any", "argmax",
+    "argmin", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "cat", "chunk", "clamp", "conv1d", "conv2d",
+    "conv_transpose1d", "conv_transpose2d", "corrcoef", "cross_entropy", "cumprod", "cumsum", "diag", "diag_embed",
+    "einsum", "embedding", "flip", "gather", "gelu", "getitem", "glu", "group_norm", "huber_loss", "index_add",
+    "index_copy", "index_put", "index_select", "inner", "instance_norm", "isfinite", "isinf", "layer_norm",
+    "linear", "log_softmax", "logcumsumexp", "logsumexp", "max", "max_pool1d", "max_pool2d", "mean", "min",
+    "mse_loss", "nll_loss", "pad", "pow", "prod", "relu", "rms_norm", "roll", "scatter", "scatter_add", "select",
+    "silu", "softmax", "split", "stack", "std", "sum", "take", "tensordot", "trace", "tril", "triu", "unbind",
+    "var", "where",
 )  # fmt: skip
 """Operations that are native at all samples that have elements and name no masks as indices."""
 
@@ -81,3 +84,39 @@ def test_a_residual_network_with_batch_norm_and_pooling_is_native_and_equals_eag
         if compiled:
             assert not externs(run._latest().executable.built)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("length", "width"), [(1, 2), (1, 4), (2, 4), (5, 4)])
+def test_a_short_line_with_more_padding_behind_it_is_convolved_natively(length: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    x, w = (bl.tensor(rng.normal(size=s), requires_grad=True) for s in ((2, 3, length), (4, 3, width)))
+
+    def convolved(x: Any, w: Any) -> Any:
+        loss = (bl.conv1d(x, w, padding="same") ** 2).sum()
+        return loss, *bl.autograd.grad(loss, [x, w])
+
+    compiled = bl.compile(convolved)
+    for _ in range(2):
+        for a, b in zip(compiled(x, w), convolved(x, w), strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-10)
+    assert not externs(compiled._latest().executable.built)
+
+
+@pytest.mark.parametrize("kind", ["truth values", "numbers"])
+def test_attention_with_a_mask_of_its_own_is_native_and_equals_eager(kind: str) -> None:
+    """Also where a query may look at no key: its result and gradients are zero."""
+    rng = np.random.default_rng(0)
+    leaves = [bl.tensor(rng.normal(size=(2, 4, 5, 3)), requires_grad=True) for _ in range(3)]
+    seen = rng.random((5, 5)) < 0.6
+    seen[2] = False
+    mask = bl.tensor(seen if kind == "truth values" else np.where(seen, rng.normal(size=(5, 5)), -np.inf))
+
+    def attended(q: Any, k: Any, v: Any) -> Any:
+        out = bl.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return out, *bl.autograd.grad((out * out).sum(), [q, k, v])
+
+    compiled = bl.compile(attended)
+    for _ in range(2):
+        for a, b in zip(compiled(*leaves), attended(*leaves), strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12)
+    assert not externs(compiled._latest().executable.built)

@@ -6,6 +6,7 @@ from . import (  # noqa: F401  (they fill the table)
     contraction,
     convolution,
     cross_entropy,
+    diagonals,
     dropout,
     elementwise,
     extremes,
@@ -17,7 +18,10 @@ from . import (  # noqa: F401  (they fill the table)
     pooling,
     products,
     reductions,
+    scans,
+    selection,
     shape,
+    soft_cross_entropy,
     standardization,
     writes,
 )

@@ -10,6 +10,7 @@ from ...ops.padding import Pad
 from ..ir.build import Builder
 from ..ir.program import Value
 from .joining import joined, padded
+from .shape import along
 from .table import lowering
 
 Params = dict[str, Any]
@@ -31,9 +32,7 @@ def pad(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> 
     shape = tuple(n + min(a, 0) + min(c, 0) for n, (a, c) in zip(x.shape, widths, strict=True))
     if min(shape, default=1) < 1 or not like.size:
         return None
-    starts = tuple(max(-a, 0) for a, _ in widths)
-    x = x if shape == x.shape else b.slice(x, starts, (1,) * x.ndim, shape)
-    return padded(b, x, [(max(a, 0), max(c, 0)) for a, c in widths], params["value"])
+    return padded(b, x, widths, params["value"])
 
 
 @lowering(Repeat, rules="traced")
@@ -71,13 +70,8 @@ def roll(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) ->
         cut = -shift % size
         if cut:
             ends = ((cut, size - cut), (0, cut))
-            x = joined(b, [_run(b, x, dim, start, count) for start, count in ends], dim)
+            x = joined(b, [along(b, x, dim, start, 1, count) for start, count in ends], dim)
     return x
-
-
-def _run(b: Builder, x: Value, dim: int, start: int, count: int) -> Value:
-    starts = tuple(start if d == dim else 0 for d in range(x.ndim))
-    return b.slice(x, starts, (1,) * x.ndim, (*x.shape[:dim], count, *x.shape[dim + 1 :]))
 
 
 def _triangle(comparison: str) -> Any:

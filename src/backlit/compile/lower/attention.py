@@ -1,7 +1,11 @@
-"""Scaled dot-product attention without a mask of its own and without dropout, by the kernel for heads."""
+"""Scaled dot-product attention: by the kernel for heads where there is no mask of its own, else as products and loops.
+
+Dropout is left to NumPy.
+"""
 
 from __future__ import annotations
 
+import math
 from math import prod
 from typing import Any
 
@@ -13,6 +17,7 @@ from ..ir.build import Builder
 from ..ir.program import Value
 from ..leaves.attention import Attend, AttendBack
 from ..leaves.leaf import emit_leaf
+from .shape import unbroadcast
 from .table import lowering, pulls
 
 Array = np.ndarray
@@ -21,10 +26,7 @@ Array = np.ndarray
 def _spec(inputs: list[Any], params: dict[str, Any]) -> kernel.Attention | None:
     query, key, value, *mask = inputs
     lead = query.shape[:-2]
-    plain = not params["dropout_p"] and (not mask or mask[0] is None)
-    if not plain or key.shape[:-2] != lead or value.shape[:-2] != lead or value.shape[-1] != query.shape[-1]:
-        return None
-    if not (query.size and key.size):
+    if mask or key.shape[:-2] != lead or value.shape[:-2] != lead or value.shape[-1] != query.shape[-1]:
         return None
     length, context, width = query.shape[-2], key.shape[-2], query.shape[-1]
     long, short = (kernel.Heads(rows * width, rows * width, width) for rows in (length, context))
@@ -60,16 +62,62 @@ def _forward(b: Builder, inputs: list[Any], spec: kernel.Attention) -> tuple[Val
 @lowering(Attention)
 def attention(b: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value | None:
     """The weighted averages."""
+    if params["dropout_p"] or not (like.size and inputs[1].size):
+        return None
     spec = _spec(inputs, params)
-    return None if spec is None else _forward(b, inputs, spec)[0]
+    if spec is None:
+        return b.matmul(_weights(b, inputs, params), inputs[2])
+    return _forward(b, inputs, spec)[0]
+
+
+def _weights(b: Builder, inputs: list[Any], params: dict[str, Any]) -> Value:
+    """The softmax of the scores that the mask leaves; rows without any are zeros."""
+    query, key, _, *mask = inputs
+    scores = b.matmul(b.elementwise("mul", query, params["scale"]), _turned(b, key))
+    length, context = scores.shape[-2:]
+    if params["causal"]:
+        seen = b.elementwise("le", b.iota(context), b.reshape(b.iota(length), (length, 1)))
+        scores = b.elementwise("where", seen, scores, -math.inf)
+    elif mask and mask[0].kind == "b":
+        scores = b.elementwise("where", mask[0], scores, -math.inf)
+    elif mask:
+        scores = b.elementwise("add", scores, mask[0])
+    top = b.reduce("max", scores, -1, True)
+    top = b.elementwise("where", b.elementwise("eq", top, -math.inf), 0.0, top)
+    e = b.elementwise("exp", b.elementwise("sub", scores, top))
+    return b.elementwise("div", e, b.elementwise("maximum", b.reduce("sum", e, -1, True), 1.0))
+
+
+def _turned(b: Builder, x: Value) -> Value:
+    """Rows and columns exchanged."""
+    return b.permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def _composed_pull(b: Builder, pull: Any) -> list[Value | None]:
+    """The gradients of query, key, value and an additive mask."""
+    query, key, value = pull.inputs[:3]
+    weights, scale = _weights(b, pull.inputs, pull.params), pull.params["scale"]
+    dp = b.matmul(pull.g, _turned(b, value))
+    middle = b.reduce("sum", b.elementwise("mul", weights, dp), -1, True)
+    ds = b.elementwise("mul", weights, b.elementwise("sub", dp, middle))
+    parts = (
+        lambda: b.elementwise("mul", b.matmul(ds, key), scale),
+        lambda: b.elementwise("mul", b.matmul(_turned(b, ds), query), scale),
+        lambda: b.matmul(_turned(b, weights), pull.g),
+        lambda: ds,
+    )
+    given = zip(parts, pull.needs, pull.inputs, strict=False)
+    return [unbroadcast(b, part(), x.shape) if need else None for part, need, x in given]
 
 
 @pulls(Attention)
 def attention_pull(b: Builder, pull: Any) -> list[Value | None] | None:
     """The three gradients from the probabilities of the forward pass."""
+    if pull.params["dropout_p"] or not (pull.g.size and pull.inputs[1].size):
+        return None
     spec = _spec(pull.inputs, pull.params)
     if spec is None:
-        return None
+        return _composed_pull(b, pull)
     query, key, value = pull.inputs[:3]
     _, kept = _forward(b, pull.inputs, spec)
 

@@ -8,6 +8,8 @@ from ...ops.extremes import AMax, AMin, ArgMax, ArgMin
 from ...ops.reduction import All_, Any_, CountNonzero, Prod
 from ..ir.build import Builder
 from ..ir.program import Value
+from .joining import joined
+from .shape import along
 from .table import lowering, pulls
 
 Params = dict[str, Any]
@@ -31,8 +33,41 @@ def smallest(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value
 
 @lowering(Prod)
 def product(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
-    """The product; its gradient, right with any number of zeros, is left to NumPy."""
+    """The product."""
     return _folded(b, "prod", b.cast(inputs[0], like.dtype), params, like)
+
+
+@pulls(Prod)
+def product_pull(b: Builder, pull: Any) -> list[Value | None] | None:
+    """For each element the product of the others: by division where that is exact, else by a tree of products."""
+    (x,), axis, out = pull.inputs, pull.params["axis"], pull.out
+    if not x.size or x.dtype != out.dtype:
+        return None
+    shape = kept(x.shape, axis)
+    unsafe = b.elementwise(
+        "or", b.elementwise("eq", out, 0.0), b.elementwise("ne", b.elementwise("sub", out, out), 0.0)
+    )
+    exact = b.elementwise("eq", b.reduce("sum", b.cast(unsafe, x.dtype)), 0.0)
+    quotient = b.elementwise("div", b.reshape(out, shape), x)
+    if axis is None:
+        tree = b.reshape(_products_of_others(b, b.reshape(x, (x.size,)), 0), x.shape)
+    else:
+        tree = _products_of_others(b, x, axis % x.ndim)
+    others = b.elementwise("where", exact, quotient, tree)
+    return [b.elementwise("gated", b.reshape(pull.g, shape), others)]
+
+
+def _products_of_others(b: Builder, x: Value, axis: int) -> Value:
+    """Without division, in pairs: what remains without one of a pair is what remains without both, times the other."""
+    size = x.shape[axis]
+    if size < 2:
+        return b.expand(b.constant(1, x.dtype), x.shape)
+    half = size // 2
+    left, right = along(b, x, axis, 0, 1, half), along(b, x, axis, half, 1, half)
+    odd = along(b, x, axis, 2 * half, 1, size - 2 * half)
+    outside = _products_of_others(b, joined(b, [b.elementwise("mul", left, right), odd], axis), axis)
+    pairs, rest = along(b, outside, axis, 0, 1, half), along(b, outside, axis, half, 1, size - 2 * half)
+    return joined(b, [b.elementwise("mul", pairs, right), b.elementwise("mul", pairs, left), rest], axis)
 
 
 def kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from ...ops.slicing import Assemble
 from ..ir.build import Builder
 from ..ir.program import Value
 from .lookups import added
-from .shape import Cut, cut_by
+from .shape import Cut, along, cut_by, replaced
 from .table import lowering
 
 
@@ -51,25 +51,21 @@ def _side_by_side(b: Builder, parts: list[Value], cuts: list[Cut], like: Value) 
     for part, cut in sorted(zip(parts, cuts, strict=True), key=lambda pair: pair[1].starts[dim]):
         if cut.starts[dim] < end:
             return None
-        pieces += [_zeros(b, _resized(like.shape, dim, cut.starts[dim] - end), like.dtype), part]
+        pieces += [_zeros(b, replaced(like.shape, dim, cut.starts[dim] - end), like.dtype), part]
         end = cut.starts[dim] + cut.counts[dim]
-    pieces.append(_zeros(b, _resized(like.shape, dim, like.shape[dim] - end), like.dtype))
+    pieces.append(_zeros(b, replaced(like.shape, dim, like.shape[dim] - end), like.dtype))
     return joined(b, pieces, dim)
 
 
 def joined(b: Builder, parts: list[Value], dim: int) -> Value:
     """Parts one after the other; empty ones are left out."""
-    shape = _resized(parts[0].shape, dim, sum(x.shape[dim] for x in parts))
+    shape = replaced(parts[0].shape, dim, sum(x.shape[dim] for x in parts))
     parts = [x for x in parts if x.size]
     return parts[0] if len(parts) == 1 else b.emit("cat", parts, shape, parts[0].dtype, dim=dim)
 
 
 def _zeros(b: Builder, shape: tuple[int, ...], dtype: Any) -> Value:
     return b.expand(b.constant(0, dtype), shape)
-
-
-def _resized(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
-    return (*shape[:dim], size, *shape[dim + 1 :])
 
 
 def _placed(b: Builder, part: Value, cut: Cut, shape: tuple[int, ...]) -> Value:
@@ -83,10 +79,13 @@ def _placed(b: Builder, part: Value, cut: Cut, shape: tuple[int, ...]) -> Value:
 
 
 def padded(b: Builder, x: Value, edges: list[tuple[int, int]], fill: float = 0.0) -> Value:
-    """``x`` with so many entries of one number before and after it in each dimension."""
+    """``x`` with so many entries of one number before and after it in each dimension; negative ones are cut off."""
+    for dim, (before, after) in enumerate(edges):
+        cut = [max(-n, 0) for n in (before, after)]
+        x = along(b, x, dim, cut[0], 1, x.shape[dim] - sum(cut))
     number = b.constant(fill, x.dtype)
     for dim, (before, after) in enumerate(edges):
-        if before or after:
-            ends = [b.expand(number, _resized(x.shape, dim, n)) for n in (before, after)]
+        if before > 0 or after > 0:
+            ends = [b.expand(number, replaced(x.shape, dim, max(n, 0))) for n in (before, after)]
             x = joined(b, [ends[0], x, ends[1]], dim)
     return x

@@ -87,7 +87,7 @@ def _require_inside(b: Builder, index: Value, lowest: int, size: int) -> None:
     b.require(b.reduce("sum", b.cast(wrong, np.float32)))
 
 
-def _lower_able(*values: Any) -> bool:
+def lookups_take(*values: Any) -> bool:
     """Whether the kernels take these: a table's dtype is theirs, and nothing is empty."""
     return all(isinstance(v, Value) and v.size and v.dtype in _TABLES for v in values)
 
@@ -99,7 +99,7 @@ def _lower_able(*values: Any) -> bool:
 def embedding(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """Rows of a table."""
     index, weight = inputs
-    if not _lower_able(index, weight):
+    if not lookups_take(index, weight):
         return None
     return b.reshape(taken(b, weight, _numbers(b, index)), like.shape)
 
@@ -159,7 +159,7 @@ class _Indexed:
 def index(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """Elements or slices at index arrays; masks are left to NumPy."""
     x, *indices = inputs
-    if not _lower_able(x, *indices):
+    if not lookups_take(x, *indices):
         return None
     at = _Indexed(b, x.shape, indices, params["dims"])
     return at.result(taken(b, at.table(x), at.numbers))
@@ -169,7 +169,7 @@ def index(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -
 def index_sum(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """Zeros with values added at index arrays."""
     x, *indices = inputs
-    if not _lower_able(x, *indices):
+    if not lookups_take(x, *indices):
         return None
     at = _Indexed(b, like.shape, indices, params["dims"])
     return at.whole(added(b, at.rows(x), at.numbers, prod(at.sizes)))
@@ -178,14 +178,14 @@ def index_sum(b: Builder, inputs: list[Any], params: Params, op: Any, like: Valu
 # -- single elements ----------------------------------------------------------------------------------------------
 
 
-def _column(b: Builder, x: Value) -> Value:
+def column(b: Builder, x: Value) -> Value:
+    """Elements as rows of a table."""
     return b.reshape(x, (x.size, 1))
 
 
-def _along(b: Builder, index: Value, shape: tuple[int, ...], dim: int) -> Value:
+def positions_along(b: Builder, index: Value, shape: tuple[int, ...], dim: int) -> Value:
     """The position in ``shape`` of each entry of an index: its own place, but at ``index`` along ``dim``."""
     index = b.cast(index, _COUNTED)
-    _require_inside(b, index, 0, shape[dim])
     total = index
     for d, step in enumerate(row_major(shape)):
         if d == dim:
@@ -198,48 +198,54 @@ def _along(b: Builder, index: Value, shape: tuple[int, ...], dim: int) -> Value:
     return b.reshape(total, (index.size,))
 
 
+def _given_along(b: Builder, index: Value, shape: tuple[int, ...], dim: int) -> Value:
+    """The same for an index that the program was given."""
+    _require_inside(b, index, 0, shape[dim])
+    return positions_along(b, index, shape, dim)
+
+
 @lowering(Gather, rules="traced")
 def gather(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """Elements along a dimension."""
     x, index = inputs
-    if not _lower_able(x, index):
+    if not lookups_take(x, index):
         return None
-    return b.reshape(taken(b, _column(b, x), _along(b, index, x.shape, params["dim"])), like.shape)
+    return b.reshape(taken(b, column(b, x), _given_along(b, index, x.shape, params["dim"])), like.shape)
 
 
 @lowering(GatherSum, rules="traced")
 def gather_sum(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """Elements added up along a dimension."""
     x, index = inputs
-    if not _lower_able(x, index):
+    if not lookups_take(x, index):
         return None
-    numbers = _along(b, index, like.shape, params["dim"])
-    return b.reshape(added(b, _column(b, x), numbers, like.size), like.shape)
+    numbers = _given_along(b, index, like.shape, params["dim"])
+    return b.reshape(added(b, column(b, x), numbers, like.size), like.shape)
 
 
 @lowering(Scatter)
 def scatter(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """Elements replaced along a dimension."""
     x, source, index = inputs
-    if not _lower_able(x, index):
+    if not lookups_take(x, index):
         return None
-    return _replaced(b, x, source, index.shape, _along(b, index, x.shape, params["dim"]))
+    return _replaced(b, x, source, index.shape, _given_along(b, index, x.shape, params["dim"]))
 
 
 @pulls(Scatter)
 def scatter_pull(b: Builder, pull: Any) -> list[Value | None] | None:
     """Replaced elements pass their gradient to what replaced them last."""
     x, source, index = pull.inputs
-    if not _lower_able(pull.g, index):
+    if not lookups_take(pull.g, index):
         return None
-    return _put_gradients(b, pull, source, index.shape, _along(b, index, x.shape, pull.params["dim"]))
+    return _put_gradients(b, pull, source, index.shape, _given_along(b, index, x.shape, pull.params["dim"]))
 
 
 @lowering(IndexPut)
 def index_put(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """Values put at a key and index arrays."""
     x, values, *indices = inputs
-    if not _lower_able(x, *indices):
+    if not lookups_take(x, *indices):
         return None
     shape, numbers = _places(b, x.shape, params, indices)
     return _replaced(b, x, values, shape, numbers) if prod(shape) else x
@@ -249,7 +255,7 @@ def index_put(b: Builder, inputs: list[Any], params: Params, op: Any, like: Valu
 def index_put_pull(b: Builder, pull: Any) -> list[Value | None] | None:
     """As for scatter."""
     x, values, *indices = pull.inputs
-    if not _lower_able(pull.g, *indices):
+    if not lookups_take(pull.g, *indices):
         return None
     shape, numbers = _places(b, x.shape, pull.params, indices)
     return _put_gradients(b, pull, values, shape, numbers) if prod(shape) else None
@@ -269,7 +275,7 @@ def _replaced(b: Builder, x: Value, values: Any, shape: tuple[int, ...], numbers
     given = b.as_value(values, x.dtype)
     extra = max(0, given.ndim - len(shape))  # values may have leading dimensions of size 1 more
     given = b.reshape(b.expand(b.reshape(given, given.shape[extra:]), shape), (prod(shape), 1))
-    return b.reshape(put(b, _column(b, x), given, numbers), x.shape)
+    return b.reshape(put(b, column(b, x), given, numbers), x.shape)
 
 
 def _put_gradients(b: Builder, pull: Any, values: Any, shape: tuple[int, ...], numbers: Value) -> list[Value | None]:
@@ -283,7 +289,7 @@ def _put_gradients(b: Builder, pull: Any, values: Any, shape: tuple[int, ...], n
         nobody = b.expand(b.constant(-1, _COUNTED), (g.size, 1))
         slots = put(b, nobody, b.reshape(order, (prod(shape), 1)), numbers)
         stays = b.elementwise("eq", b.reshape(taken(b, slots, numbers), (prod(shape),)), order)
-        part = b.elementwise("where", stays, b.reshape(taken(b, _column(b, g), numbers), (prod(shape),)), 0.0)
+        part = b.elementwise("where", stays, b.reshape(taken(b, column(b, g), numbers), (prod(shape),)), 0.0)
         made[1] = unbroadcast(b, b.reshape(part, shape), values.shape)
     return made
 

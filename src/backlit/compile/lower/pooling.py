@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
+
+import numpy as np
 
 from ...ops.average_pooling import AvgPool, AvgSpread, pieces
 from ...ops.windows import Windows
 from ..ir.build import Builder
 from ..ir.program import Value
 from .joining import joined, padded
+from .shape import along
 from .table import lowering
 
 Params = dict[str, Any]
@@ -27,16 +31,14 @@ def _whole(windows: Any) -> bool:
 def _part(b: Builder, x: Value, axis: int, part: slice) -> Value:
     """A slice of one dimension."""
     start, stop, step = part.indices(x.shape[axis])
-    starts, steps = ([value if d == axis else other for d in range(x.ndim)] for value, other in ((start, 0), (step, 1)))
-    shape = (*x.shape[:axis], len(range(start, stop, step)), *x.shape[axis + 1 :])
-    return b.slice(x, tuple(starts), tuple(steps), shape)
+    return along(b, x, axis, start, step, len(range(start, stop, step)))
 
 
 @lowering(AvgPool, rules="traced")
 def average(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """The mean of each window."""
     (x,), (windows, divisor) = inputs, params.values()
-    if getattr(divisor, "ndim", 0) or not x.size or not like.size:
+    if not x.size or not like.size:
         return None
     dims = len(windows.output)
     lead = x.shape[: x.ndim - dims]
@@ -51,7 +53,7 @@ def average(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value)
         for i in reversed(range(dims)):
             x = _sums(b, x, len(lead) + i, pieces(windows, i), windows.output[i])
         total = x
-    return b.elementwise("div", total, float(divisor))
+    return b.elementwise("div", total, _number(b, divisor, like.dtype))
 
 
 def _sums(b: Builder, x: Value, axis: int, parts: Any, size: int) -> Value:
@@ -70,16 +72,62 @@ def _sums(b: Builder, x: Value, axis: int, parts: Any, size: int) -> Value:
 
 @lowering(AvgSpread, rules="traced")
 def spread(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
-    """Gradients shared out over the windows."""
+    """Gradients shared out over the windows, one dimension at a time."""
     (g,), (windows, divisor) = inputs, params.values()
-    if getattr(divisor, "ndim", 0) or not g.size or not (_beside(windows) and _whole(windows)):
+    if not g.size:
         return None
-    lead = g.shape[: g.ndim - len(windows.output)]
-    apart, full, near = list(lead), list(lead), list(lead)
-    for o, k in zip(windows.output, windows.kernel, strict=True):
-        apart += [o, 1]
-        full += [o, k]
-        near.append(o * k)
-    share = b.reshape(b.elementwise("div", g, float(divisor)), tuple(apart))
-    inside = b.reshape(b.expand(share, tuple(full)), tuple(near))
-    return padded(b, inside, [(0, n - m) for n, m in zip(like.shape, near, strict=True)])
+    dims = len(windows.output)
+    g = b.elementwise("div", g, _number(b, divisor, g.dtype))
+    for i in range(dims):
+        axis, size = g.ndim - dims + i, windows.input[i]
+        if isinstance(windows, Windows):
+            g = _spread(b, g, axis, (windows.kernel[i], windows.stride[i], windows.padding[i]), size)
+        else:
+            g = _spread_shares(b, g, axis, pieces(windows, i), size)
+    return g
+
+
+def _spread(b: Builder, g: Value, axis: int, window: tuple[int, int, int], size: int) -> Value:
+    """Each position's sum over the windows that hold it.
+
+    Padded positions are counted in blocks of one stride: windows that begin m blocks earlier hold the first
+    ``kernel − m · stride`` positions of a block.
+    """
+    kernel, stride, padding = window
+    blocks = -(-(padding + size) // stride)
+    front, outputs, behind = g.shape[:axis], g.shape[axis], g.shape[axis + 1 :]
+    total: Value | None = None
+    for m in range(-(-kernel // stride)):
+        width, count = min(kernel - m * stride, stride), min(outputs, blocks - m)
+        if count < 1:
+            break
+        each = b.reshape(_part(b, g, axis, slice(0, count)), (*front, count, 1, *behind))
+        block = b.expand(each, (*front, count, width, *behind))
+        edges = [(0, 0)] * len(front) + [(m, blocks - m - count), (0, stride - width)] + [(0, 0)] * len(behind)
+        part = padded(b, block, edges)
+        total = part if total is None else b.elementwise("add", total, part)
+    assert total is not None
+    inside = slice(padding, padding + size)
+    return _part(b, b.reshape(total, (*front, blocks * stride, *behind)), axis, inside)
+
+
+def _spread_shares(b: Builder, g: Value, axis: int, parts: Any, size: int) -> Value:
+    """The same where windows differ in size: neighbours that are held by the same windows receive the same sum."""
+    holders = [[i for i, (seen, _) in enumerate(parts) if seen.start <= q < seen.stop] for q in range(size)]
+    runs = [(held, len(list(run))) for held, run in groupby(holders)]
+    sums = [b.reduce("sum", _part(b, g, axis, slice(held[0], held[-1] + 1)), axis, True) for held, _ in runs]
+    shapes = [(*g.shape[:axis], count, *g.shape[axis + 1 :]) for _, count in runs]
+    return joined(b, [b.expand(x, shape) for x, shape in zip(sums, shapes, strict=True)], axis)
+
+
+def _number(b: Builder, divisor: Any, dtype: Any) -> Any:
+    """A number, or an array with one for each window, put together of what is the same in neighbouring windows."""
+    divisor = np.asarray(divisor, np.float64)
+    if not divisor.ndim or (divisor == divisor.flat[0]).all():
+        return b.expand(b.constant(divisor.flat[0], dtype), divisor.shape)
+    lines = [line.tobytes() for line in divisor]
+    starts = [i for i in range(len(lines)) if i == 0 or lines[i] != lines[i - 1]]
+    counts = np.diff([*starts, len(lines)])
+    shape = divisor.shape[1:]
+    rows = [b.reshape(_number(b, divisor[i], dtype), (1, *shape)) for i in starts]
+    return joined(b, [b.expand(row, (int(n), *shape)) for row, n in zip(rows, counts, strict=True)], 0)

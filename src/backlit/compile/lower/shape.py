@@ -75,6 +75,19 @@ def sliced(builder: Builder, x: Value, key: Any) -> Value:
     return builder.reshape(builder.slice(x, cut.starts, cut.steps, cut.counts), cut.shape)
 
 
+def along(b: Builder, x: Value, dim: int, start: int, step: int, count: int) -> Value:
+    """``count`` positions of one dimension."""
+    if (start, step, count) == (0, 1, x.shape[dim]):
+        return x
+    starts, steps = (replaced((n,) * x.ndim, dim, m) for n, m in ((0, start), (1, step)))
+    return b.slice(x, starts, steps, replaced(x.shape, dim, count))
+
+
+def replaced(numbers: tuple[int, ...], place: int, number: int) -> tuple[int, ...]:
+    """A tuple with another number in one place."""
+    return (*numbers[:place], number, *numbers[place + 1 :])
+
+
 def unbroadcast(builder: Builder, x: Value, shape: tuple[int, ...]) -> Value:
     """The sum over what was stretched from ``shape``, which may have more dimensions of size 1 in front."""
     lead = x.ndim - len(shape)

@@ -17,7 +17,7 @@ from ...ops.slicing import Slice
 from ..ir.build import Builder
 from ..ir.program import Value
 from .joining import joined
-from .shape import Cut, cut_by
+from .shape import Cut, along, cut_by, replaced
 from .table import lowering, lowering_of
 
 Chain = tuple[tuple[Any, dict[str, Any]], ...]
@@ -75,7 +75,9 @@ def around(b: Builder, base: Value, part: Value, cut: Cut) -> Value:
         if count == 0:
             return base
         if (start, step, count) != (0, 1, base.shape[dim]):
-            rest = cut._replace(starts=_with(cut.starts, dim, 0), steps=_with(cut.steps, dim, 1), counts=cut.counts)
+            rest = cut._replace(
+                starts=replaced(cut.starts, dim, 0), steps=replaced(cut.steps, dim, 1), counts=cut.counts
+            )
             chosen = along(b, base, dim, start, step, count)
             return _between(b, base, around(b, chosen, part, rest), dim, start, step)
     return part
@@ -100,16 +102,4 @@ def _between(b: Builder, base: Value, part: Value, dim: int, start: int, step: i
     return joined(b, [before, mixed, along(b, part, dim, count - 1, 1, 1), behind], dim)
 
 
-def along(b: Builder, x: Value, dim: int, start: int, step: int, count: int) -> Value:
-    """``count`` positions of one dimension."""
-    if (start, step, count) == (0, 1, x.shape[dim]):
-        return x
-    starts, steps, shape = _with((0,) * x.ndim, dim, start), _with((1,) * x.ndim, dim, step), _with(x.shape, dim, count)
-    return b.slice(x, starts, steps, shape)
-
-
-def _with(numbers: tuple[int, ...], place: int, number: int) -> tuple[int, ...]:
-    return (*numbers[:place], number, *numbers[place + 1 :])
-
-
-__all__ = ["along", "around"]
+__all__ = ["around"]
