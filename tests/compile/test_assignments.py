@@ -131,6 +131,50 @@ def state_in_a_tuple() -> Any:
     return step, lambda: box.state
 
 
+def list_made_anew() -> Any:
+    box = Box(history=[])
+
+    def step(x: Any) -> Any:
+        box.history = [*box.history[-2:], x * 2]
+        return sum(box.history)
+
+    return step, lambda: box.history
+
+
+def dictionary_made_anew() -> Any:
+    box = Box(state=None)
+
+    def step(x: Any) -> Any:
+        state = box.state or {"h": bl.zeros(2), "c": [bl.zeros(2), 0.5]}
+        h = bl.tanh(state["h"] * state["c"][1] + x)
+        box.state = {"h": h, "c": [state["c"][0] + h, 0.5]}
+        return box.state["c"][0]
+
+    return step, lambda: box.state
+
+
+def object_made_anew() -> Any:
+    box = Box(state=Box(h=bl.zeros(2), k=0.5))
+
+    def step(x: Any) -> Any:
+        box.state = Box(h=box.state.h * box.state.k + x, k=0.5)
+        return box.state.h * 2
+
+    return step, lambda: vars(box.state)
+
+
+def old_dictionary_changed_and_given_up() -> Any:
+    box = Box(state={"h": bl.zeros(2)}, old=None)
+
+    def step(x: Any) -> Any:
+        box.old = box.state
+        box.old["h"] = box.old["h"] + x
+        box.state = {"h": box.old["h"] * 2}
+        return box.state["h"]
+
+    return step, lambda: (box.state, box.old)
+
+
 def module() -> Any:
     net = Remembering()
     return net, lambda: (net.last, net.mean, net.size, dict(net.named_buffers()))
@@ -191,6 +235,10 @@ ASSIGNMENTS = [
     entries_of_a_list,
     full_deque,
     state_in_a_tuple,
+    list_made_anew,
+    dictionary_made_anew,
+    object_made_anew,
+    old_dictionary_changed_and_given_up,
     module,
     cache,
     loss_after_its_backward_pass,
@@ -223,7 +271,7 @@ def test_variables_hold_what_they_hold_in_eager_mode(make: Any) -> None:
     function = compiled._compiled if isinstance(compiled, nn.Module) else compiled
     forms = function._forms.all()
     assert function.reason is None
-    assert len(forms) <= 3
+    assert len(forms) <= 5
     assert any(form.built for form in forms)
 
 
@@ -288,7 +336,7 @@ def test_refusals() -> None:
     scheduler = bl.optim.lr_scheduler.StepLR(optimizer, 2)
 
     def make_object(x: Any) -> Any:
-        box.made = Box()
+        box.made = nn.ReLU()
         return x * 2
 
     def keep_the_graph(x: Any) -> Any:
@@ -319,7 +367,7 @@ def test_refusals() -> None:
         w.requires_grad_(not w.requires_grad)
         return x * 2
 
-    refused(make_object, r"sets 'made' to an object that it made \(Box\)")
+    refused(make_object, r"sets 'made' to an object that it made \(ReLU\)")
     refused(keep_the_graph, r"'made' to a tensor of shape \(2,\) that requires gradients.*detach")
     refused(change_a_long_list, "a list of 500 entries")
     Box.seen = None  # type: ignore[attr-defined]
@@ -369,6 +417,40 @@ def test_a_state_that_is_reset_outside_begins_anew() -> None:
     for reset in (None, [bl.zeros(2), bl.zeros(2)], (bl.zeros(2), bl.zeros(2))):
         box.state = reset
         np.testing.assert_allclose([compiled(x).tolist() for _ in range(6)], first, rtol=1e-6)
+
+
+def test_containers_that_are_exchanged_outside_are_followed() -> None:
+    """As ``reset()`` does at the beginning of each sequence."""
+    box = Box(cache={"n": bl.zeros(2)}, seen=[bl.zeros(2)])
+
+    @bl.compile
+    def step(x: Any) -> Any:
+        box.cache["n"] = box.cache["n"] + x
+        box.seen[0] = box.seen[0] * 0.5 + box.cache["n"]
+        return box.seen[0]
+
+    for i in range(12):
+        if i % 2 == 0:
+            box.cache, box.seen = {"n": bl.zeros(2)}, [bl.full((2,), 2.0)]
+        assert step(bl.ones(2)).tolist() == [2.0 if i % 2 == 0 else 3.0] * 2
+        assert box.cache["n"].tolist() == [1.0 + i % 2] * 2
+    assert len(step._forms.all()) <= 3
+    box.cache = box.seen = {"n": bl.zeros(2), 0: bl.zeros(2)}
+    assert step(bl.ones(2)).tolist() == [1.0, 1.0]
+
+
+def test_containers_that_become_one_are_one() -> None:
+    box = Box(a={"n": bl.zeros(2)}, b={"n": bl.zeros(2)})
+
+    @bl.compile
+    def step(x: Any) -> Any:
+        box.a["n"] = box.a["n"] + x
+        return box.b["n"] * 2
+
+    for i in range(9):
+        one = {"n": bl.zeros(2)}
+        box.a, box.b = one, one if i > 5 else {"n": bl.zeros(2)}
+        assert step(bl.ones(2)).tolist() == [2.0 if i > 5 else 0.0] * 2
 
 
 def in_step(function: Any, other: Any, states: Any, calls: int = 8) -> None:

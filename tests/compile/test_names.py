@@ -211,9 +211,11 @@ def test_what_code_asked_for_may_change(make: Callable[[], Case]) -> None:
     assert own.reason is None and len(own._forms.all()) <= 2
 
 
-def test_attributes_set_under_names_that_are_made_up() -> None:
+@pytest.mark.parametrize("kind", [Box, nn.Module])
+def test_attributes_set_under_names_that_are_made_up(kind: Any) -> None:
     def make() -> Any:
-        box = Box(h0=bl.zeros(2))
+        box = kind()
+        box.h0 = bl.zeros(2)
 
         def step(x: Any) -> Any:
             for i in range(2):
@@ -227,8 +229,8 @@ def test_attributes_set_under_names_that_are_made_up() -> None:
     for i in range(6):
         x = bl.full((2,), i + 1.0)
         assert compiled(x).tolist() == step(x).tolist()
-        assert [t.tolist() for t in vars(twin).values()] == [t.tolist() for t in vars(box).values()]
-    assert compiled._latest().capture.assigned and len(compiled._forms.all()) == 2
+        assert [getattr(twin, name).tolist() for name in ("h0", "h1")] == [box.h0.tolist(), box.h1.tolist()]
+    assert compiled._latest().capture.outcome.assigned and len(compiled._forms.all()) == 2
 
 
 def test_a_view_of_a_mapping_follows_the_mapping() -> None:

@@ -29,12 +29,14 @@ the function runs eagerly: shapes that take turns would otherwise be compiled ag
 class Form:
     """One specialisation: what was traced, and from its first use on the native code for it."""
 
-    __slots__ = ("_binding", "_forms", "likeness", "seen", "used")
+    __slots__ = ("_binding", "_forms", "likeness", "moving", "seen", "used")
 
     def __init__(self, seen: Capture, forms: Forms, likeness: Likeness | None) -> None:
         self.seen = seen
         self.likeness = likeness
         """Where all arguments are tensors, what tells calls that are alike."""
+        self.moving = {change.place for change in seen.outcome.assigned} | _exchanged(seen, forms.all())
+        """The places of variables that the function was seen to set, or that others gave another container."""
         self.used = forms.calls
         self._forms = forms
         self._binding: Binding | None = None
@@ -84,8 +86,6 @@ class Forms(dict[Any, list[Form]]):
         self.name = name
         self.calls = 0
         self.latest: Form | None = None
-        self.moving: set[tuple[Any, Any]] = set()
-        """The places of variables that the function was seen to set."""
         self._scratch: Scratch | None = None
         self._warned = False
 
@@ -101,6 +101,11 @@ class Forms(dict[Any, list[Form]]):
     def all(self) -> list[Form]:
         """Every form."""
         return [form for alike in self.values() for form in alike]
+
+    @property
+    def moving(self) -> set[Any]:
+        """The places whose containers and tensors may be others at each call."""
+        return {place for form in self.all() for place in form.moving}
 
     def add(self, signature: Any, seen: Capture, likeness: Likeness | None) -> None:
         """A new form, which is tried before others like it."""
@@ -137,6 +142,13 @@ class Forms(dict[Any, list[Form]]):
                 "shapes, and pass numbers and objects that change as tensors.",
                 stacklevel=7,
             )
+
+
+def _exchanged(seen: Capture, others: list[Form]) -> set[Any]:
+    """The places that hold another list, tuple or dictionary than when other forms were traced."""
+    now = seen.containers
+    before = [pair for form in others for pair in form.seen.containers.items()]
+    return {place for place, held in before if now.get(place, held) is not held}
 
 
 def bound(seen: Capture, clocked: bool = False, scratch: Scratch | None = None) -> Binding:

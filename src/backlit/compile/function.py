@@ -12,12 +12,11 @@ from threading import Lock, get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from ..containers import flatten
 from ..graph import mode
 from ..tensor import Tensor
 from .errors import Misfit, TraceError, Unforeseen
 from .forms import Forms
-from .signature import Likeness, signature_of
+from .signature import Arguments, Likeness, signature_of
 
 if TYPE_CHECKING:
     from .runtime.binding import Binding
@@ -68,7 +67,7 @@ class Compiled:
         """
         if mode.tracer is not None or mode.observers or mode.walkers or self._thread == get_ident():
             raise Unforeseen
-        arguments = args if all(map(_is_tensor, args)) else flatten((args, {}))[0]
+        arguments = args if all(map(_is_tensor, args)) else Arguments(args, {})
         signature = signature_of(args, {}, arguments)
         with self._lock:
             self._thread = get_ident()
@@ -101,7 +100,7 @@ class Compiled:
         return self._search(args, kwargs)
 
     def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        arguments = args if not kwargs and all(map(_is_tensor, args)) else flatten((args, kwargs))[0]
+        arguments = args if not kwargs and all(map(_is_tensor, args)) else Arguments(args, kwargs)
         try:
             signature = signature_of(args, kwargs, arguments)
         except TraceError as error:
@@ -151,7 +150,7 @@ class Compiled:
 
         for _ in range(2):
             self(*args, **kwargs)
-        return profiled(self._latest(), flatten((args, kwargs))[0], steps)
+        return profiled(self._latest(), Arguments(args, kwargs), steps)
 
     def _latest(self) -> Binding:
         forms = self._forms.all()
@@ -161,7 +160,6 @@ class Compiled:
 
     def _trace(self, signature: Any, args: tuple[Any, ...], kwargs: dict[str, Any], natively: bool = False) -> Any:
         from .trace.capture import capture
-        from .trace.guards import place_of
 
         likeness = Likeness(args) if signature[0] is None else None
         if self._forms.in_vain(signature):
@@ -179,11 +177,10 @@ class Compiled:
             self.reason = seen
             return result
         self._forms.add(signature, seen, likeness)
-        self._forms.moving.update(place_of(change.holder, change.key) for change in seen.assigned)
-        for change in reversed(seen.assigned):
+        for change in reversed(seen.outcome.assigned):
             if natively:
                 change.undo()
-            change.before = None  # not kept alive
+            change.release()
         return result
 
     def _give_up(self, quietly: bool = False) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..containers import flatten
 from ..dtypes import get_default_dtype
 from ..graph import mode
 from ..tensor import Tensor
@@ -39,19 +40,30 @@ class Likeness:
     def __init__(self, arguments: Any) -> None:
         self.recording, self.threads, self.dtype = mode.recording, chosen_threads(), get_default_dtype()
         arrays = [x._data for x in arguments]
-        self.tensors = [(a.shape, a.dtype, a.strides, x._requires_grad) for a, x in zip(arrays, arguments, strict=True)]
+        pairs = zip(arrays, arguments, strict=True)
+        self.tensors = [(a.shape, a.dtype, a.strides, x._requires_grad, x._grad is None) for a, x in pairs]
 
     def holds(self, args: Any) -> bool:
         """Whether a call with these arguments is surely alike."""
         if len(args) != len(self.tensors) or mode.recording is not self.recording:
             return False
-        for x, (shape, dtype, strides, requires_grad) in zip(args, self.tensors, strict=False):
+        for x, (shape, dtype, strides, requires_grad, without) in zip(args, self.tensors, strict=False):
             if x.__class__ is not Tensor or x._requires_grad is not requires_grad:
+                return False
+            if requires_grad and (x._grad is None) is not without:
                 return False
             array = x._data
             if array.shape != shape or array.dtype is not dtype or array.strides != strides:
                 return False
         return chosen_threads() == self.threads and get_default_dtype() is self.dtype
+
+
+class Arguments(list[Tensor]):
+    """The tensors among a call's arguments, in order, and ``given``: the arguments themselves."""
+
+    def __init__(self, args: Any, kwargs: Any) -> None:
+        self.given = args, kwargs
+        super().__init__(flatten(self.given)[0])
 
 
 def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
@@ -100,4 +112,4 @@ def _is_hashable(x: Any) -> bool:
     return True
 
 
-__all__ = ["Likeness", "signature_of"]
+__all__ = ["Arguments", "Likeness", "signature_of"]

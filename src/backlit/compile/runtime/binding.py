@@ -177,7 +177,7 @@ class Binding:
     def call(self, arguments: Sequence[Tensor]) -> Any:
         """Run the program on these arguments and give the function's result; raises as :meth:`run` does."""
         outputs = self.run(arguments)
-        return self.capture.result([Tensor(a) for a in outputs[: self.capture.results]], arguments)
+        return self.capture.outcome([Tensor(a) for a in outputs[: self.capture.results]], arguments)
 
     def run(self, arguments: Sequence[Tensor]) -> list[Array]:
         """Run the program on these arguments, and give its outputs.

@@ -33,7 +33,7 @@ class Differentiable(Binding):
         outputs = self.run(arguments)
         wanted = [tensor_at(source, arguments) for source in self.pullback.wanted]
         results = CompiledCall.apply(self, outputs, arguments, *wanted)
-        return self.capture.result(list(results), arguments)
+        return self.capture.outcome(list(results), arguments)
 
     def kept(self, outputs: list[Array], arguments: Sequence[Tensor]) -> list[Tensor]:
         """What the backward program reads, besides upstream gradients."""

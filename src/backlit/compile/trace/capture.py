@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,14 @@ from ..errors import TraceError
 from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
 from .arguments import named_leaves
-from .assignments import Assigned, assigned
-from .guards import FEW_BYTES, Aspect, Guard, Values, has_gradient, kind_of
+from .assignments import assigned
+from .guards import FEW_BYTES, Apart, Aspect, Bytes, Guard, has_gradient, kind_of, place_of
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Shared, shared_memory
 from .sources import Argument, ByReference, Source, Variable
 from .streams import Drawn
+from .structure import Makers, Outcome, Parts
 from .surroundings import Surroundings
 from .tracer import Tracer
 from .watch import watching
@@ -43,14 +44,11 @@ class Capture:
         gradients: each leaf whose gradient the function sets, by its source, with the position of the gradient among
             the program's outputs; None where it is cleared, −1 where it is not kept.
         updates: the optimizers' steps.
-        rebuild: makes the function's result from tensors in the places of the outputs.
-        results: how many of the outputs are tensors of the result.
+        results: how many of the outputs are tensors for the result or for variables.
         arrays: what each input was when the function was traced.
         streams: generators that the program draws from by position, with the number of words it uses up.
         pullback: how gradients are carried back through the function, where its results require them.
-        returned: results that are a tensor which was there before, by their positions: the caller gets that very one.
-        assigned: the variables that the function gives another value; tensors that it makes for them are outputs behind
-            those of the result.
+        outcome: makes the result of the outputs, and gives variables the values that the function gives them.
     """
 
     program: Program
@@ -61,24 +59,17 @@ class Capture:
     gradient_free: list[Source]
     gradients: list[tuple[Source, int | None]]
     updates: list[GroupUpdate]
-    rebuild: Callable[[list[Any]], Any]
     results: int
     arrays: dict[Value, Any]
     streams: list[Drawn]
+    outcome: Outcome
     pullback: Pullback | None = None
-    returned: list[tuple[int, Source]] = field(default_factory=list)
-    assigned: list[Assigned] = field(default_factory=list)
 
-    def result(self, made: list[Tensor], arguments: Sequence[Tensor]) -> Any:
-        """What the function gives, of the tensors that a call made, once variables hold what they are given."""
-        if self.assigned or self.returned:
-            values = [change.value(made, arguments) for change in self.assigned]
-            found = [(i, source.now(arguments)) for i, source in self.returned]
-            for change, value in zip(self.assigned, values, strict=True):
-                change.put(value)
-            for i, x in found:
-                made.insert(i, x)
-        return self.rebuild(made)
+    @property
+    def containers(self) -> dict[Any, Any]:
+        """The lists, tuples and dictionaries that variables must hold, by the places of these."""
+        held = [g for g in self.guards if type(g.expected) in (list, tuple, dict) and g.key is not None]
+        return {place_of(guard.holder, guard.key): guard.expected for guard in held}
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether the world still is as it was, as far as that can be told without building the program."""
@@ -107,7 +98,7 @@ def capture(
         TraceError: with ``strict``, where the function asks for a value.
     """
     arguments, _ = flatten((args, kwargs))
-    surroundings = Surroundings(function, named_leaves(function, args, kwargs), moving)
+    surroundings = Surroundings(function, named_leaves(function, args, kwargs), moving, (args, kwargs))
     if surroundings.watched():
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
@@ -149,42 +140,36 @@ def _finish(tracer: Tracer, result: Any, arguments: list[Tensor], keep_gradients
         raise unseen
     if tracer.streams.drawn and any(map(_draws_in_turn, tracer.builder.body)):
         tracer.draw_in_turn()
-    tensors, rebuild = flatten(result)
-    returned = _returned(tracer, tensors)
-    for i, _ in reversed(returned):
-        del tensors[i]
-    is_open = any(map(_is_open, tensors))
-    changes = assigned(tracer, tensors)
-    captured = (_finish_open if is_open else _finish_closed)(tracer, tensors, rebuild, arguments, keep_gradients)
-    captured.returned, captured.assigned = returned, changes
-    return captured
+    makers = Makers(tracer)
+    make = makers.maker(result, "gives back")
+    makers.constant = True
+    changes = assigned(tracer, makers)
+    makers.parts.settle()
+    outcome = Outcome(makers.parts, make, isinstance(result, Tensor), changes)
+    is_open = any(map(_is_open, makers.parts.made))
+    return (_finish_open if is_open else _finish_closed)(tracer, makers.parts, outcome, arguments, keep_gradients)
 
 
 def _finish_closed(
-    tracer: Tracer, tensors: list[Tensor], rebuild: Any, arguments: list[Tensor], keep_gradients: bool
+    tracer: Tracer, parts: Parts, outcome: Outcome, arguments: list[Tensor], keep_gradients: bool
 ) -> Capture:
     """A function whose results have no gradients that are still to be taken."""
-    outputs = [tracer.value_of(x) for x in tensors]
+    outputs = [tracer.value_of(x) for x in parts.made]
     gradients: list[tuple[Source, int | None]] = []
     updated = {id(p) for update in tracer.updates for p in update.params}
     for leaf in filter(tracer.outlives, tracer.gradients.values()):
-        kept = keep_gradients or id(leaf) not in updated or _written_since(tracer, leaf)
+        unused = id(leaf) not in updated or _written_since(tracer, leaf)
+        kept = keep_gradients or unused or id(leaf) in parts.used_gradients
         gradients.append((_source_of(tracer, leaf), None if leaf._grad is None else len(outputs) if kept else -1))
         if leaf._grad is not None and kept:
             outputs.append(tracer.value_of(leaf._grad))
     program = Program(tracer.inputs, tracer.builder.body, outputs, _writes(tracer))
-    return _captured(tracer, program, rebuild, arguments, len(tensors), gradients)
+    return _captured(tracer, program, outcome, arguments, len(parts.made), gradients)
 
 
 def _written_since(tracer: Tracer, leaf: Tensor) -> bool:
     """Whether a gradient holds something else than what an optimizer used: zeros, for instance."""
     return leaf._grad is not None and tracer.value_of(leaf._grad) is not tracer.used_gradients.get(id(leaf))
-
-
-def _returned(tracer: Tracer, tensors: list[Tensor]) -> list[tuple[int, Source]]:
-    """The results that are tensors which the function was given or found; gradients reach them without its help."""
-    found = [(i, tracer.surroundings.find(x)) for i, x in enumerate(tensors) if x._node not in tracer.applications]
-    return [(i, source) for i, source in found if isinstance(source, (Argument, ByReference, Variable))]
 
 
 def _source_of(tracer: Tracer, leaf: Tensor) -> Source:
@@ -194,7 +179,7 @@ def _source_of(tracer: Tracer, leaf: Tensor) -> Source:
 def _captured(
     tracer: Tracer,
     program: Program,
-    rebuild: Any,
+    outcome: Outcome,
     arguments: list[Tensor],
     results: int,
     gradients: list[tuple[Source, int | None]],
@@ -203,16 +188,16 @@ def _captured(
     return Capture(
         verify(program),
         sources,
-        [*tracer.surroundings.guards, *_unread(tracer, sources), *_with_gradients(tracer)],
+        [*tracer.surroundings.guards, *_unread(tracer, sources), *_with_gradients(tracer), *_apart(tracer, outcome)],
         shared_memory(tracer, [target for target, _ in program.writes]),
         [requires_gradient(source, arguments) for source in sources],
         [_source_of(tracer, leaf) for leaf in filter(tracer.outlives, tracer.entry_gradients.values())],
         gradients,
         tracer.updates,
-        rebuild,
         results,
         dict(tracer.targets),
         list(tracer.streams.drawn.values()),
+        outcome,
     )
 
 
@@ -228,8 +213,15 @@ def _unread(tracer: Tracer, sources: list[Source]) -> list[Guard]:
             found.append(Guard(Aspect(s.holder, s.key, kind_of), None, tracer.surroundings.kinds[id(s)]))
         if isinstance(x, np.ndarray) and x.nbytes <= FEW_BYTES:
             holder, key = (s.holder, s.key) if isinstance(s, Variable) else ([x], 0)
-            found.append(Guard(Values(holder, key), None, True))
+            found.append(Guard(Bytes(holder, key), None, True))
     return found
+
+
+def _apart(tracer: Tracer, outcome: Outcome) -> list[Guard]:
+    """That no two variables hold the same container, where they may hold others at each call and one is changed."""
+    places = tracer.surroundings.exchanged.places()
+    changed = any(change.where is not None for change in outcome.assigned)
+    return [Guard(Apart(places), None, True)] if changed and len(places) > 1 else []
 
 
 def _with_gradients(tracer: Tracer) -> list[Guard]:
@@ -256,21 +248,21 @@ def _is_open(x: Tensor) -> bool:
 
 
 def _finish_open(
-    tracer: Tracer, tensors: list[Tensor], rebuild: Any, arguments: list[Tensor], keep_gradients: bool
+    tracer: Tracer, parts: Parts, outcome: Outcome, arguments: list[Tensor], keep_gradients: bool
 ) -> Capture:
     """A function whose backward pass runs outside: a forward program, and one that carries gradients back."""
     if tracer.gradients or tracer.updates:
-        x = next(filter(_is_open, tensors))
+        x = next(filter(_is_open, parts.made))
         raise TraceError(
             f"compile: a result of shape {x.shape} requires gradients, and its backward pass would run outside the "
             "compiled function, which also runs one inside. Return x.detach(), or do all of it on one side."
         )
     writes = _writes(tracer)
-    pullback, forward, handed_on = trace_pullback(tracer, tensors, arguments, writes)
-    outputs = [*[tracer.value_of(x) for x in tensors], *handed_on]
+    pullback, forward, handed_on = trace_pullback(tracer, parts.made, arguments, writes)
+    outputs = [*[tracer.value_of(x) for x in parts.made], *handed_on]
     taken = {v for instruction in forward for v in instruction.operands} | {*outputs, *[t for t, _ in writes]}
     program = Program([v for v in tracer.inputs if v in taken], forward, outputs, writes)
-    captured = _captured(tracer, program, rebuild, arguments, len(tensors), [])
+    captured = _captured(tracer, program, outcome, arguments, len(parts.made), [])
     captured.pullback = pullback
     return captured
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...tensor import Tensor
 from ..consumed import Consumed
-from .assignments import PLAIN, same_contents, same_plain, snapshot
+from .before import PLAIN, same_contents, same_plain, snapshot
 
 
 class Cell:
@@ -73,7 +73,7 @@ class Slots:
 
 
 class Within:
-    """The tuple that a variable holds, whichever that is, as a mapping."""
+    """The tuple, list, dictionary or object that a variable holds, whichever that is, as a mapping."""
 
     __slots__ = ("holder", "key")
 
@@ -83,9 +83,10 @@ class Within:
 
     def __getitem__(self, key: Any) -> Any:
         held = self.holder[self.key]
-        if not isinstance(held, tuple):
-            raise KeyError(key)
-        return held[key]
+        try:
+            return held[key] if isinstance(held, (tuple, list, dict)) else held.__dict__[key]
+        except (TypeError, AttributeError):
+            raise KeyError(key) from None
 
 
 class Aspect:
@@ -129,14 +130,17 @@ def _names(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def form_of(held: Any) -> str:
-    """The type and length of a tuple, the same object for the same; nothing of anything else."""
-    return _form(type(held), len(held)) if isinstance(held, tuple) else ""
+def form_of(held: Any) -> Any:
+    """The type of a container or an object, and its length or the names in it; the same object for the same."""
+    if isinstance(held, (tuple, list)):
+        return _form(type(held), len(held))
+    names = held if isinstance(held, dict) else getattr(held, "__dict__", ())
+    return _form(type(held), tuple(names))
 
 
-@cache
-def _form(kind: type, length: int) -> str:
-    return f"{kind.__qualname__} {length}"
+@lru_cache(maxsize=4096)
+def _form(kind: Any, names: Any) -> Any:
+    return kind, names
 
 
 class Guard:
@@ -198,6 +202,18 @@ class Others:
         return self.mapping.keys() - self.aside == self.keys
 
 
+class Apart:
+    """Whether several variables hold objects of their own, as a mapping with one entry."""
+
+    __slots__ = ("places",)
+
+    def __init__(self, places: list[tuple[Any, Any]]) -> None:
+        self.places = places
+
+    def __getitem__(self, key: Any) -> Any:
+        return len({id(holder[key]) for holder, key in self.places}) == len(self.places)
+
+
 class Contents:
     """Whether a container holds the very objects that it held, as a mapping with one entry."""
 
@@ -215,7 +231,7 @@ FEW_BYTES = 4096
 """Larger arrays that only NumPy reads are not compared with what was in them."""
 
 
-class Values:
+class Bytes:
     """Whether the array that a variable holds has the values that it had, as a mapping with one entry."""
 
     __slots__ = ("held", "holder", "key")
@@ -257,7 +273,9 @@ def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
 
 __all__ = [
     "FEW_BYTES",
+    "Apart",
     "Aspect",
+    "Bytes",
     "Cell",
     "Contents",
     "Guard",
@@ -268,7 +286,6 @@ __all__ = [
     "Others",
     "Size",
     "Slots",
-    "Values",
     "Within",
     "form_of",
     "has_gradient",

@@ -19,7 +19,7 @@ from ..errors import Misfit, TraceError
 from ..ir.build import Builder
 from ..ir.primitives import MEANING
 from ..ir.program import Value
-from .assignments import PLAIN
+from .before import PLAIN
 from .guards import Guard, Size
 from .sources import ByReference, Number
 

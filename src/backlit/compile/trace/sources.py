@@ -77,6 +77,31 @@ class Variable(Source):
         return self.holder[self.key]
 
 
+class Attributes(Source):
+    """The attributes of the object at another source, as a mapping."""
+
+    def __init__(self, of: Source) -> None:
+        self.of = of
+        self.name = of.name
+
+    def now(self, arguments: Sequence[Tensor]) -> Any:
+        return self.of.now(arguments).__dict__
+
+
+class Given(Source):
+    """A container among a call's arguments, by the keys that lead to it from ``(args, kwargs)``."""
+
+    def __init__(self, path: tuple[Any, ...]) -> None:
+        self.path = path
+        self.name = "argument"
+
+    def now(self, arguments: Any) -> Any:
+        found = arguments.given
+        for key in self.path:
+            found = found[key]
+        return found
+
+
 class Gradient(Source):
     """What ``.grad`` of the tensor at another source holds when the function is called."""
 

@@ -9,10 +9,10 @@ use this one is not looked through (:mod:`.libraries`): of them counts what the 
 from __future__ import annotations
 
 import sys
-from collections import ChainMap, UserDict, UserList, deque
+from collections import ChainMap, UserDict
 from collections.abc import Container, Iterator
 from functools import cache, partial
-from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
+from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ import numpy as np
 from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
-from .assignments import LONG, LONGER, PLAIN, Before, foreign_generator
+from .before import LONG, LONGER, PLAIN, Before, foreign_generator
+from .exchanged import CONTAINERS, Exchanged, can_be_exchanged, file_of, is_slot, keys_of
 from .guards import (
     Aspect,
     Cell,
@@ -46,7 +47,6 @@ from .sources import Argument, ByReference, Fixed, Gradient, Source, Variable
 
 Array = np.ndarray
 
-_CONTAINERS = (list, tuple, dict, set, frozenset, deque, UserDict, UserList, ChainMap, MappingProxyType)
 _KEYED = (dict, UserDict, ChainMap, MappingProxyType)
 
 _OWN_BOOKS = ("_path", "_root_name")
@@ -69,11 +69,17 @@ class Surroundings:
     """What a function can see when it is traced: its arguments and everything its variables lead to."""
 
     def __init__(
-        self, function: Any, arguments: list[tuple[str, Any]], moving: Container[tuple[Any, Any]] = ()
+        self,
+        function: Any,
+        arguments: list[tuple[str, Any]],
+        moving: Container[tuple[Any, Any]] = (),
+        given: tuple[Any, Any] = ((), {}),
     ) -> None:
-        """``arguments`` are the tensors and objects that the function is given, with their names; ``moving`` the places
-        of variables that it is known to set: tensors and tuples there are read anew at each call."""
+        """``arguments`` are the tensors and objects that the function is given, with their names, and ``given`` is what
+        they come in; ``moving`` are the places of variables that the function is known to set: what tensors, containers
+        and objects there hold is read anew at each call."""
         self._moving = moving
+        self._given = given
         self._names: set[str] = set()
         self._asked: set[str] = set()
         self._made_up = False
@@ -99,6 +105,7 @@ class Surroundings:
         self._place: Mark | None = None
         self._seen: set[int] = set()
         self._entered: dict[tuple[int, Any], Any] = {}
+        self.exchanged = Exchanged(self.before, self._given)
         tensors = [(name, x) for name, x in arguments if isinstance(x, Tensor)]
         for i, (name, tensor) in enumerate(tensors):
             self._add(tensor, Argument(i, name))
@@ -249,10 +256,13 @@ class Surroundings:
         if isinstance(held, ModuleType):
             self._entries_named(held, held.__name__)
             return
-        if isinstance(held, tuple) and (place in self._moving or isinstance(holder, Within)):
+        if (place in self._moving or isinstance(holder, Within)) and self._is_exchanged(held):
             self.guards.append(Guard(Aspect(holder, key, form_of), None, form_of(held)))
-            for i in range(len(held)):
-                self._entry(Within(holder, key), i)
+            contents = self.exchanged.add(held, Variable(holder, key))
+            if contents is not held:
+                self._class(type(held))
+            for part in keys_of(contents):
+                self._entry(Within(holder, key), part)
             return
         if isinstance(held, type):
             self._class(held)
@@ -264,6 +274,12 @@ class Surroundings:
         if not (isinstance(held, FunctionType) and inside[held.__code__.co_filename]):
             self.guards.append(Guard(holder, key, held))
         self._object(str(key), held)
+
+    def _is_exchanged(self, held: Any) -> bool:
+        """Whether what a variable holds may be another object at each call; not so if it was found elsewhere too."""
+        if not can_be_exchanged(held, self._libraries):
+            return False
+        return isinstance(held, tuple) or (id(held) not in self._seen and self.exchanged.find(held) is None)
 
     def _entries_named(self, module: ModuleType, name: str) -> None:
         """The entries of a module that the program's code names; of a library that does not use us, only its data."""
@@ -310,7 +326,7 @@ class Surroundings:
                 for i, p in enumerate(group["params"]):
                     self._add(p, ByReference(p, f"{name}.params.{i}"))
             self.before.optimizer(held)
-        elif isinstance(held, _CONTAINERS):
+        elif isinstance(held, CONTAINERS):
             self._container(name, held)
         elif isinstance(held, partial):
             for part in (held.func, *held.args, *held.keywords.values()):
@@ -366,13 +382,13 @@ class Surroundings:
         """The attributes of an object; of one whose class the program wrote, those that its code names."""
         kind = type(held)
         self._class(kind)
-        own = not inside[getattr(sys.modules.get(kind.__module__), "__file__", None) or "<string>"]
+        own = not inside[file_of(kind)]
         ours = own and not self._libraries.foreign(kind.__module__)
         whole = not own or (ours and self._made_up)
         for key in [key for key in attributes if whole or key in self._names]:
             self._entry(attributes, key)
         self.before.mapping(attributes, None if whole else self._names)
-        slots = {key for base in kind.__mro__ for key in vars(base) if _is_slot(base, key)} if own else set()
+        slots = {key for base in kind.__mro__ for key in vars(base) if is_slot(base, key)} if own else set()
         for key in sorted(slots if whole else self._names & slots):
             self._entry(Slots(held), key)
         if whole and own:
@@ -387,13 +403,14 @@ class Surroundings:
         if not module._hooks:
             module.__dict__["_hooks"] = None  # an entry that a hook would change, so that it can be guarded
         self._class(type(module))
-        self.before.mapping(module.__dict__, self._names)
+        self.before.mapping(module.__dict__, None if self._made_up else self._names, _librarys())
         ours = not self._libraries.foreign(type(module).__module__)
         self._lacks(module.__dict__, (self._names if ours else self._asked) - _librarys())
         if ours and self._made_up:
             self.guards.append(Guard(Others(module.__dict__, _librarys()), None, True))
         for key, held in module.__dict__.items():
-            if isinstance(held, (Tensor, tuple)) and place_of(module.__dict__, key) in self._moving:
+            is_own = isinstance(held, Tensor) or key not in _librarys()
+            if is_own and place_of(module.__dict__, key) in self._moving:
                 self._entry(module.__dict__, key)
                 continue
             if key not in _librarys():
@@ -424,10 +441,6 @@ def _of_compiled() -> frozenset[str]:
     from ..function import Compiled
 
     return frozenset(vars(Compiled(_of_compiled)))
-
-
-def _is_slot(kind: type, key: str) -> bool:
-    return isinstance(vars(kind)[key], MemberDescriptorType)
 
 
 __all__ = ["Surroundings"]
