@@ -132,10 +132,10 @@ def _names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def form_of(held: Any) -> Any:
     """The type of a container or an object, and its length or the names in it; the same object for the same."""
+    kind: Any = type(held)
     if isinstance(held, (tuple, list)):
-        return _form(type(held), len(held))
-    names = held if isinstance(held, dict) else getattr(held, "__dict__", ())
-    return _form(type(held), tuple(names))
+        return _form(kind, len(held))
+    return _form(kind, tuple(held if isinstance(held, dict) else getattr(held, "__dict__", ())))
 
 
 @lru_cache(maxsize=4096)
