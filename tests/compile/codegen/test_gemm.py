@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from backlit.compile.codegen.engine import load
 from backlit.compile.codegen.gemm import Gemm, emit_gemm, emit_pack, packed_size, workspace_size
-from backlit.compile.codegen.gemm_plan import plan
+from backlit.compile.codegen.gemm_plan import dot_shape, plan
 from backlit.compile.codegen.target import host_target
 
 CANARY = 12345.0
@@ -121,6 +121,28 @@ def test_a_transposed_left_side_is_packed(target, m, k, dtype):
     assert plan(spec, target).pack_a
     check(spec, target)
     check(Gemm(m, 150, k, (1, m + 3), (150, 1), 160, dtype, accumulate=True), target)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(20, 10), (20, 12), (2, 10), (20, 3), (1, 7)])
+def test_tiles_of_scalar_products_waste_no_steps(target, rows, columns):
+    spec = Gemm.of(rows, columns, 256, transpose_b=True)
+    most, together = dot_shape(spec, target)
+    assert most <= rows and most * together + most + 1 <= target.registers
+    if target.registers == 16 and rows >= 2 and columns == 10:
+        assert (most, together) == (2, 5), "neither a thin last group of columns nor sums that wait for each other"
+    far = dataclasses.replace(spec, k=4096, a_strides=(4096, 1), b_strides=(1, 4096))
+    assert dot_shape(far, target)[0] == min(rows, target.registers // 4), "a large B is read by many rows together"
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(17, 75, 70), (260, 101, 90), (110, 64, 530), (9, 256, 700)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("transpose_a", [False, True])
+def test_the_first_row_of_tiles_packs_the_right_side(target, m, n, k, dtype, transpose_a):
+    spec = Gemm.of(m, n, k, transpose_a=transpose_a, dtype=dtype)
+    check(spec, target)
+    check(dataclasses.replace(spec, accumulate=True, b_strides=(n + 5, 1), c_stride=n + 1), target)
+    if target.registers == 16 and m == 260:
+        assert plan(spec, target).pack_early
 
 
 @pytest.mark.parametrize(("m", "n"), [(16, 200), (33, 301), (50, 1024)])

@@ -74,10 +74,14 @@ class BlockedProduct:
     def _block(self, first: Any, stop: int, panel: Panel, run: _Run) -> None:
         b, beyond = self.b, first + self.cut.panels_a_block
         end = min(beyond, stop) if isinstance(beyond, int) else b.minimum(beyond, stop)
-        if self.packs is not None:
+        done = 0
+        if self.cut.pack_early:
+            done = self.cut.row_groups(self.spec.m)[0][2]
+            self._row(0, done, first, end, panel, run, packing=True)
+        elif self.packs is not None:
             self._pack_block(first, end, panel, run)
         for top, bottom, rows in self.cut.row_groups(self.spec.m):
-            b.loop(top, bottom, rows, lambda i, rows=rows: self._row(i, rows, first, end, panel, run))
+            b.loop(max(top, done), bottom, rows, lambda i, rows=rows: self._row(i, rows, first, end, panel, run))
 
     def _pack_block(self, first: Any, end: Any, panel: Panel, run: _Run) -> None:
         """A block of panels; where columns are neighbours several at a time, for longer runs in memory."""
@@ -131,8 +135,8 @@ class BlockedProduct:
         """Where panel j is in the workspace, which holds the block that begins with ``first``."""
         return self.workspace + (j - first) * (self.cut.width * max(self.cut.depths))
 
-    def _row(self, i: Any, rows: int, first: Any, end: Any, panel: Panel, run: _Run) -> None:
-        """All tiles of some rows inside a block of panels."""
+    def _row(self, i: Any, rows: int, first: Any, end: Any, panel: Panel, run: _Run, packing: bool = False) -> None:
+        """All tiles of some rows inside a block of panels; the first row of tiles may be what packs them."""
         b, cut, spec = self.b, self.cut, self.spec
         given = self.a + run.begin * spec.a_strides[1]
         left = given + i * spec.a_strides[0]
@@ -145,14 +149,16 @@ class BlockedProduct:
 
         def tile(j: Any) -> None:
             column = j * cut.width
-            if self.packs is not None:
-                right = self._place(j, first)
-            elif cut.pack_b:
+            packed = self._place(j, first)
+            if self.packs is not None and not packing:
+                right = packed
+            elif cut.pack_b and not packing:
                 right = self.right + column * spec.k + run.begin * (panel.vectors * cut.lanes)
             else:
                 right = self.right + column + run.begin * spec.b_strides[0]
             out = self.c + i * spec.c_stride + column
-            self.tiles.call(rows, panel, [left, right, out, ahead], [i, column, run.depth], run.fresh, run.last)
+            addresses, numbers = [left, right, out, ahead, packed], [i, column, run.depth]
+            self.tiles.call(rows, panel, addresses, numbers, run.fresh, run.last, packing)
 
         b.loop(first, end, 1, tile)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .gemm_plan import Gemm, dot_columns, dot_rows, even_groups
+from .gemm_plan import Gemm, dot_shape, even_groups
 from .gemm_tile import Epilogue, Tile
 from .subroutines import Subroutines
 from .values import Pointer, Value
@@ -21,7 +21,8 @@ class DotProducts:
     def __init__(self, b: VectorBuilder, spec: Gemm, pointers: Sequence[Pointer], epilogue: Epilogue | None) -> None:
         self.b, self.spec, self.epilogue = b, spec, epilogue
         self.left, self.right, self.out, *self.extras = pointers
-        self.groups = even_groups(spec.m, dot_rows(b.target))
+        rows, self.columns = dot_shape(spec, b.target)
+        self.groups = even_groups(spec.m, rows)
         self.stride = -(-spec.n // b.lanes) * b.lanes
         self.sums = b.array(max(rows for _, _, rows in self.groups) * self.stride)
         self.tiles = Subroutines(b)
@@ -33,7 +34,7 @@ class DotProducts:
 
     def _rows(self, i: Any, rows: int) -> None:
         spec = self.spec
-        left, together = self.left + i * spec.a_strides[0], dot_columns(self.b.target, rows)
+        left, together = self.left + i * spec.a_strides[0], self.columns
         whole = spec.n - spec.n % together
 
         def columns(j: Any, count: int) -> None:

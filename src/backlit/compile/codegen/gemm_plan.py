@@ -21,9 +21,11 @@ _NEAR_BYTES = 256 * 1024  # of A that is surely at hand in a second-level cache
 _SOON = 8  # panels of B, after which the next rows of A are needed: too soon for a machine to fetch them by itself
 _SUMS_BYTES = 128 * 1024  # of scalar products that wait on the stack for the epilogue
 _ROWS_BYTES = 32 * 1024  # of A that scalar products go over again and again: a first-level cache
+_ADDITION = 5  # cycles from one addition to a sum to the next, and one to spare
 _AGAIN_BYTES = 128 * 1024  # of B that scalar products go over once for every few rows
 _WAYS = 8  # rows that a first-level cache holds although they alias
 _SPREAD, _FEW = 512, 64  # rows of B so many bytes apart, and so many, leave each other no room in such a cache
+_FEW_TILES = 4  # rows of tiles, for which packing such rows beforehand, several panels at a time, does not pay
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
 
@@ -102,6 +104,8 @@ class Plan:
     depths: tuple[int, ...]
     panels_a_block: int
     pack_b: bool
+    pack_early: bool = False
+    """The first row of tiles packs the panels of B while it multiplies by them, which hides most of the packing."""
     copy_a: bool = False
     """Rows of A are copied side by side before tiles read them again and again, since they would alias in a cache."""
     pack_a: bool = False
@@ -165,7 +169,7 @@ def plan(spec: Gemm, target: Target) -> Plan:
     tiled = _tiled(spec, target)
     if spec.b_strides[1] == 1 or spec.a_strides[1] != 1 or spec.b_packed:
         return tiled
-    plain = replace(tiled, depths=(spec.k,), pack_b=False, copy_a=False, prefetch_a=False)
+    plain = replace(tiled, depths=(spec.k,), pack_b=False, pack_early=False, copy_a=False, prefetch_a=False)
     if _dots_pay(spec, target):
         return replace(plain, dots=True)
     if _turning_pays(spec, tiled.lanes):
@@ -182,13 +186,16 @@ def _tiled(spec: Gemm, target: Target) -> Plan:
     again = spec.m > 1 and (len(panels) >= 3 or rows > _WAYS)
     evicted = tiles > 1 and spec.b_strides[0] * itemsize % _SPREAD == 0 and depths[0] >= _FEW
     along, across = spec.a_strides[1] == 1, spec.b_strides[1] != 1
+    pack_b = spec.b_packed or across or (len(panels) > 1 and (tiles >= 8 or evicted))
+    astray = spec.b_strides[0] * itemsize % _SPREAD == 0 and tiles > _FEW_TILES
     return Plan(
         lanes,
         panels,
         rows,
         depths,
         panels_a_block=max(1, _BLOCK_BYTES // (depths[0] * panels[0].vectors * lanes * itemsize)),
-        pack_b=spec.b_packed or across or (len(panels) > 1 and (tiles >= 8 or evicted)),
+        pack_b=pack_b,
+        pack_early=pack_b and not (spec.b_packed or across or astray),
         copy_a=along and again and spec.a_strides[0] * itemsize % _ALIASING == 0,
         pack_a=not along and again and spec.a_strides[0] == 1,
         prefetch_a=along and tiles > 1 and len(panels) <= _SOON and spec.m * spec.k * itemsize >= _NEAR_BYTES,
@@ -236,8 +243,25 @@ def dot_rows(target: Target) -> int:
 
 
 def dot_columns(target: Target, rows: int) -> int:
-    """Columns of such a tile."""
+    """Columns of such a tile at most."""
     return min((target.registers - 2 - rows) // rows, 8)
+
+
+def dot_shape(spec: Gemm, target: Target) -> tuple[int, int]:
+    """Rows and columns of such a tile, so that the product takes the fewest cycles, by estimate.
+
+    A step along k makes two products a cycle, loads two vectors a cycle, and cannot add to a sum before the last
+    addition to it is done. Where B does not stay in a first-level cache, as many rows as can be read it together.
+    """
+    near = spec.n * spec.k * np.dtype(spec.dtype).itemsize <= _ROWS_BYTES // 2
+    most = min(spec.m, dot_rows(target))
+
+    def cycles(rows: int, columns: int) -> float:
+        groups = [*[columns] * (spec.n // columns), *filter(None, [spec.n % columns])]
+        return sum(max(rows * c / 2, (rows + c) / 2, _ADDITION) for c in groups) / rows
+
+    shapes = [(r, c) for r in (range(1, most + 1) if near else [most]) for c in range(1, dot_columns(target, r) + 1)]
+    return min(shapes, key=lambda shape: (cycles(*shape), -shape[0], -shape[1]))
 
 
 def tile_shape(columns: int, lanes: int, registers: int) -> tuple[tuple[Panel, ...], int]:

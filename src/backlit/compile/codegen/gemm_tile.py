@@ -51,16 +51,25 @@ class TileFunctions:
         self.tiles = Subroutines(b)
 
     def call(
-        self, rows: int, panel: Panel, addresses: Sequence[Pointer], numbers: Sequence[Any], fresh: Any, last: bool
+        self,
+        rows: int,
+        panel: Panel,
+        addresses: Sequence[Pointer],
+        numbers: Sequence[Any],
+        fresh: Any,
+        last: bool,
+        packing: bool = False,
     ) -> None:
-        """Run the tile on ``[left, right, out, ahead]`` with ``[row, column, depth]``; ``fresh`` sums begin at 0.
+        """Run the tile on ``[left, right, out, ahead, packed]`` with ``[row, column, depth]``; ``fresh`` sums begin
+        at 0.
 
-        ``ahead`` is where the rows of A lie that come next."""
+        ``ahead`` is where the rows of A lie that come next. A tile that is ``packing`` reads B as it lies and puts the
+        panel down at ``packed`` for those that follow."""
         self.tiles.call(
-            (rows, panel.columns),
+            (rows, panel.columns, packing),
             [*addresses, *numbers, fresh, last, *self.extras],
-            lambda b, *arguments: _TileBody(b, self, rows, panel).emit(
-                arguments[:4], arguments[4:7], arguments[7:9], arguments[9:]
+            lambda b, *arguments: _TileBody(b, self, rows, panel, packing).emit(
+                arguments[:5], arguments[5:8], arguments[8:10], arguments[10:]
             ),
         )
 
@@ -68,9 +77,10 @@ class TileFunctions:
 class _TileBody:
     """What one tile function does."""
 
-    def __init__(self, b: VectorBuilder, functions: TileFunctions, rows: int, panel: Panel) -> None:
+    def __init__(self, b: VectorBuilder, functions: TileFunctions, rows: int, panel: Panel, packing: bool) -> None:
         self.b, self.spec, self.cut, self.epilogue = b, functions.spec, functions.cut, functions.epilogue
         self.rows, self.vectors, self.masks = rows, panel.vectors, panel.masks(b)
+        self.packing = packing
 
     def emit(
         self,
@@ -79,8 +89,8 @@ class _TileBody:
         flags: Sequence[Value],
         extras: Sequence[Pointer],
     ) -> None:
-        b, (left, right, out, ahead), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
-        sums = self._sum(left, right, ahead, depth, self._start(out, fresh))
+        b, (left, right, out, ahead, packed), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
+        sums = self._sum((left, right, ahead, packed), depth, self._start(out, fresh))
         grid = [sums[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
         if self.epilogue is None:
             self._store(out, grid)
@@ -110,19 +120,24 @@ class _TileBody:
             return held()
         return zeros() if len(self.cut.depths) == 1 else b.either(fresh, zeros, held)
 
-    def _sum(self, left: Pointer, right: Pointer, ahead: Pointer, depth: Value, sums: list[Value]) -> list[Value]:
+    def _sum(self, addresses: Sequence[Pointer], depth: Value, sums: list[Value]) -> list[Value]:
         """Add ``depth`` products to the accumulators."""
-        b, spec = self.b, self.spec
+        b, spec, (left, right, ahead, packed) = self.b, self.spec, addresses
         row_step, k_step = spec.a_strides
         if self.cut.copy_a:
             row_step, k_step = self.cut.kept_stride, 1
         elif self.cut.pack_a:
             row_step, k_step = 1, self.rows
-        step = self.vectors * b.lanes if self.cut.pack_b else spec.b_strides[0]
-        masks = [None] * self.vectors if self.cut.pack_b else self.masks
+        from_panel = self.cut.pack_b and not self.packing
+        step = self.vectors * b.lanes if from_panel else spec.b_strides[0]
+        masks = [None] * self.vectors if from_panel else self.masks
         coming = [r * spec.a_strides[0] for r in range(self.rows)]
         tile = TileSum(
-            b, [r * row_step for r in range(self.rows)], masks, (ahead, coming) if self.cut.prefetch_a else None
+            b,
+            [r * row_step for r in range(self.rows)],
+            masks,
+            (ahead, coming) if self.cut.prefetch_a else None,
+            packed if self.packing else None,
         )
         return tile.run(left, right, [Level(depth, k_step, step, even=spec.k % 2 == 0)], sums)
 

@@ -14,6 +14,7 @@ from .vector import VectorBuilder
 
 _UNROLL = 2
 _SHORT = 4  # loops of so few steps are written out
+_FAR = 16  # steps from which a row of the right is asked for that goes into a panel
 _LINE = 64  # bytes that a prefetch brings
 
 
@@ -32,7 +33,7 @@ class TileSum:
 
     ``offsets`` are the rows' distances on the left, ``masks`` the masks of the vectors on the right (None: whole).
     ``ahead`` is where rows that come next lie, with contiguous steps and the distances beside it: they are asked for
-    from memory on the way.
+    from memory on the way. ``panel`` is where the vectors of the right are put down, side by side, step after step.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class TileSum:
         offsets: Sequence[int],
         masks: Sequence[Value | None],
         ahead: tuple[Pointer, Sequence[int]] | None = None,
+        panel: Pointer | None = None,
     ) -> None:
-        self.b, self.offsets, self.masks, self.ahead = b, offsets, masks, ahead
+        self.b, self.offsets, self.masks, self.ahead, self.panel = b, offsets, masks, ahead, panel
 
     def run(self, left: Pointer, right: Pointer, levels: Sequence[Level], sums: Sequence[Value]) -> list[Value]:
         """The sums, row by row, with all products added."""
@@ -60,7 +62,10 @@ class TileSum:
         known = isinstance(count, int)
 
         def step(k: Any, *sums: Value) -> list[Value]:
-            return self._step(left + k * level.left, right + k * level.right, sums)
+            vectors = self._vectors(right + k * level.right, k)
+            if self.panel is not None:
+                self.b.prefetch(right + k * level.right + _FAR * level.right)
+            return self._step(left + k * level.left, vectors, sums)
 
         def several(k: Any, *sums: Value) -> list[Value]:
             for u in range(_UNROLL):
@@ -92,9 +97,17 @@ class TileSum:
         for offset in offsets:
             self.b.prefetch(pointer + k + offset)
 
-    def _step(self, left: Pointer, right: Pointer, sums: Sequence[Value]) -> list[Value]:
+    def _vectors(self, right: Pointer, k: Any) -> list[Value]:
+        """Those of one step, put into the panel where there is one."""
         b, width = self.b, len(self.masks)
         vectors = [right.load(v * b.lanes, mask=mask) for v, mask in enumerate(self.masks)]
+        if self.panel is not None:
+            for v, vector in enumerate(vectors):
+                (self.panel + k * (width * b.lanes)).store(vector, v * b.lanes)
+        return vectors
+
+    def _step(self, left: Pointer, vectors: Sequence[Value], sums: Sequence[Value]) -> list[Value]:
+        b, width = self.b, len(self.masks)
         following = []
         for r, offset in enumerate(self.offsets):
             factor = left.splat(offset)
