@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, memory
 from .breadcrumbs import copied
 from .errors import OperationError
 from .source import describe, mark
@@ -75,7 +75,7 @@ def _array(data: Any, dtype: Any, copy: bool) -> np.ndarray:
         data = data._data
     if isinstance(data, (np.ndarray, np.generic)):
         kept = dtypes.as_dtype(data.dtype if dtype is None else dtype)
-        return np.array(data, dtype=kept) if copy else np.asarray(data, dtype=kept)
+        return memory.copied(np.asarray(data), kept) if copy else np.asarray(data, dtype=kept)
     if isinstance(data, (list, tuple)):
         data = _plain(data)
     try:
@@ -123,26 +123,26 @@ def _floating(dtype: Any) -> np.dtype[Any]:
 def zeros(*size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
     check_device(device)
-    return _finish(np.zeros(_shape(size), _floating(dtype)), requires_grad)
+    return _finish(memory.zeros(_shape(size), _floating(dtype)), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
     check_device(device)
-    return _finish(np.ones(_shape(size), _floating(dtype)), requires_grad)
+    return _finish(memory.full(_shape(size), 1, _floating(dtype)), requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor whose contents are whatever was in memory; write before you read."""
     check_device(device)
-    return _finish(np.empty(_shape(size), _floating(dtype)), requires_grad)
+    return _finish(memory.empty(_shape(size), _floating(dtype)), requires_grad)
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor of one repeated value."""
     check_device(device)
     size = size if isinstance(size, (tuple, list)) else (size,)
-    return _finish(np.full(_shape(size), fill_value, _array(fill_value, dtype, copy=True).dtype), requires_grad)
+    return _finish(memory.full(_shape(size), fill_value, _array(fill_value, dtype, copy=True).dtype), requires_grad)
 
 
 def zeros_like(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from .. import memory
 from ..dtypes import as_dtype, get_default_dtype
 from ..ops import linear
 from ..tensor import Tensor
@@ -29,7 +28,7 @@ def empty_parameter(*shape: int, device: Any = None, dtype: Any = None) -> Param
     """A parameter for ``reset_parameters`` to fill."""
     if device is not None:
         check_device(device)
-    return Parameter(Tensor(np.empty(shape, get_default_dtype() if dtype is None else as_dtype(dtype))))
+    return Parameter(Tensor(memory.empty(shape, get_default_dtype() if dtype is None else as_dtype(dtype))))
 
 
 class Identity(Module):

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import memory
 from ..errors import OperationError
 from ..source import Mark, describe, mark
 from ..storage import wrote_all
@@ -84,9 +85,9 @@ class Block:
         self.storages = [p.storage() for p in params]
         self.ends = list(accumulate(a.size for a in self.arrays))
         total = self.ends[-1]
-        self.moments = {name: np.full(total, start, dtype) for name, start in slots.items()}
-        self.flat = self.arrays[0].reshape(-1) if direct else np.empty(total, dtype)
-        self.grad = None if direct else np.empty(total, dtype)
+        self.moments = {name: memory.full(total, start, dtype) for name, start in slots.items()}
+        self.flat = self.arrays[0].reshape(-1) if direct else memory.empty(total, dtype)
+        self.grad = None if direct else memory.empty(total, dtype)
         self.copies: list[tuple[Tensor, Array, Array, Array]] = []
         if self.grad is not None:
             self.copies += zip(params, self.arrays, self.split(self.flat), self.split(self.grad), strict=True)

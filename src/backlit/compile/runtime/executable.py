@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...memory import empty
 from ...numerics import quiet
 from ...source import describe
 from ..assemble.build import Built
@@ -46,7 +47,7 @@ class Executable:
         self._find_arena()
         self.clock = np.zeros(len(built.regions) + 1, np.int64)
         self.table[built.clock_slot] = address(self.clock)
-        self.outputs = [(v.shape, v.dtype) for v in program.outputs]
+        self.outputs: list[tuple[tuple[int, ...], Any]] = [(v.shape, v.dtype) for v in program.outputs]
         self.arrays: list[Any] = [None] * (built.clock_slot + 1)
         sizes = [v.size * v.dtype.itemsize if v.dtype is not None else 0 for v in program.outputs]
         self._small = [i for i, size in enumerate(sizes) if size <= SMALL]
@@ -80,7 +81,7 @@ class Executable:
         """Take new memory for large outputs; small ones are copied out of a place of their own."""
         for i in self._large:
             shape, dtype = self.outputs[i]
-            self._place_output(i, np.empty(shape, dtype))
+            self._place_output(i, empty(shape, dtype))
 
     def take_outputs(self) -> list[Array]:
         """The outputs of the last run, as arrays that no later run touches."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ... import memory
 from ...creation import as_tensor
 from ...errors import OperationError
 from ...tensor import Tensor
@@ -80,7 +81,7 @@ class TensorDataset(Dataset):
 
     def take(self, indices: Any, rng: Rng | None = None) -> list[Tensor]:
         """The samples at ``indices`` as one batch, a copy made by one index operation a tensor."""
-        return [Tensor(t._data.take(indices, 0)) for t in self.tensors]
+        return [Tensor(memory.rows_of(t._data, np.asarray(indices))) for t in self.tensors]
 
 
 class Subset(Dataset):
