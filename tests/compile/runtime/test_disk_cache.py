@@ -85,13 +85,25 @@ def test_the_oldest_entries_go_first(folder, monkeypatch):
 
 
 def test_what_a_killed_process_left_is_cleared(folder):
-    disk_cache.cached("text", lambda: b"code")
+    folder.mkdir(mode=0o700)
     left, at_work = folder / "left.new", folder / "at_work.new"
     left.write_bytes(b"half")
     at_work.write_bytes(b"half")
     os.utime(left, (1, 1))
     disk_cache.cached("other text", lambda: b"code")
     assert (left.exists(), at_work.exists()) == (False, True)
+
+
+def test_the_folder_is_not_looked_through_at_each_entry(folder, monkeypatch):
+    """Which took longer than compiling a small step, where a few thousand entries lay."""
+    looks = []
+    look = disk_cache._shrink
+    monkeypatch.setattr(disk_cache, "_shrink", lambda folder: looks.append(folder) or look(folder))
+    monkeypatch.setattr(disk_cache, "LIMIT", 16_000)
+    for i in range(40):
+        disk_cache.cached(f"text {i}", lambda: b"c" * 100)
+    assert len(looks) == 1 + 3  # after the first entry, and after a thousand bytes each time
+    assert len(list(folder.iterdir())) == 40
 
 
 def test_many_processes_at_once(folder):

@@ -30,6 +30,13 @@ from ..codegen.target import Target, host_target
 LIMIT = 256 << 20
 """Bytes of entries that are kept; the ones not used for longest go first."""
 
+_LOOK_EVERY = 16
+"""A process looks through the folder whenever it has written this part of the limit, not at each entry: looking takes
+longer the more entries there are."""
+
+_written: dict[Path, int] = {}
+"""Bytes that this process has written to each folder since it last looked through it."""
+
 _MAGIC = b"backlit code 1\n"
 _SUFFIX, _UNFINISHED = ".code", ".new"
 
@@ -143,7 +150,16 @@ def write(folder: Path, key: str, code: bytes) -> None:
         with suppress(OSError):
             os.unlink(name)
         return
-    _shrink(folder)
+    if _is_due(folder, len(code)):
+        _shrink(folder)
+
+
+def _is_due(folder: Path, size: int) -> bool:
+    """Whether to look through the folder after another entry: after a process's first, then at times."""
+    written = _written.get(folder, LIMIT) + size
+    due = written * _LOOK_EVERY >= LIMIT
+    _written[folder] = 0 if due else written
+    return due
 
 
 def _checksum(key: str, code: bytes) -> bytes:
@@ -153,18 +169,18 @@ def _checksum(key: str, code: bytes) -> bytes:
 def _shrink(folder: Path) -> None:
     """Remove the entries not used for longest until what is left is within the limit."""
     entries = []
-    for path in folder.glob("*" + _SUFFIX):
-        with suppress(OSError):
-            about = path.stat()
-            entries.append((about.st_mtime, about.st_size, path))
+    with suppress(OSError), os.scandir(folder) as found:
+        for entry in found:
+            with suppress(OSError):
+                about = entry.stat()
+                if entry.name.endswith(_SUFFIX):
+                    entries.append((about.st_mtime, about.st_size, entry.path))
+                elif entry.name.endswith(_UNFINISHED) and time.time() - about.st_mtime > 3600:
+                    os.unlink(entry.path)  # left by a process that was killed
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
         if total <= LIMIT:
             break
         with suppress(OSError):
-            path.unlink()
+            os.unlink(path)
         total -= size
-    for path in folder.glob("*" + _UNFINISHED):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > 3600:  # left by a process that was killed
-                path.unlink()
