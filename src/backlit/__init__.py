@@ -61,7 +61,7 @@ def __getattr__(name: str) -> Any:
     from .spelling import did_you_mean
 
     refuse(name)
-    hint = did_you_mean(name, [*globals(), *_ON_DEMAND])
+    hint = "" if name.startswith("_") else did_you_mean(name, [*globals(), *_ON_DEMAND])
     raise AttributeError(f"module 'backlit' has no attribute {name!r}{hint}", name=name, obj=None)
 
 

@@ -96,11 +96,12 @@ def refuse(name: str, place: str = "backlit", table: Mapping[str, str] = MISSING
 
 
 def attributes_of(place: str, table: Mapping[str, str], names: Mapping[str, Any]) -> Callable[[str], Any]:
-    """A module's ``__getattr__``: advice for what is in the table, the nearest of its own names for the rest."""
+    """A module's ``__getattr__``: advice for what is in the table, the nearest of its own names for the rest. Private
+    names, which tools ask every object for (``__wrapped__``, say), get none: finding it takes milliseconds."""
 
     def getattr_(name: str) -> Any:
         refuse(name, place, table)
-        hint = did_you_mean(name, [own for own in names if not own.startswith("_")])
+        hint = "" if name.startswith("_") else did_you_mean(name, [n for n in names if not n.startswith("_")])
         raise AttributeError(f"module {place!r} has no attribute {name!r}{hint}", name=name, obj=None)
 
     return getattr_

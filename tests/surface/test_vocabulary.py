@@ -55,6 +55,13 @@ def test_a_misspelt_name_is_no_missing_feature():
     assert not isinstance(caught.value, UnsupportedError)
 
 
+@pytest.mark.parametrize("place", [bl, bl.nn, bl.nn.functional, bl.optim])
+def test_no_near_name_is_sought_for_a_private_one(place, monkeypatch):
+    """Tools ask every module for these, and a search takes milliseconds."""
+    monkeypatch.setattr("difflib.get_close_matches", lambda *args, **settings: pytest.fail("sought"))
+    assert not hasattr(place, "__wrapped__")
+
+
 def test_questions_about_a_gpu():
     assert not bl.cuda.is_available()
     assert bl.cuda.device_count() == 0
