@@ -16,14 +16,16 @@ from backlit.ops.definition import REGISTRY
 
 NATIVE = (
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "all", "amax", "amin", "any", "argmax",
-    "argmin", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "cat", "chunk", "clamp", "conv1d", "conv2d",
-    "conv_transpose1d", "conv_transpose2d", "corrcoef", "cross_entropy", "cumprod", "cumsum", "diag", "diag_embed",
-    "einsum", "embedding", "flip", "gather", "gelu", "getitem", "glu", "group_norm", "huber_loss", "index_add",
+    "argmin", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "cat", "cdist", "chunk", "clamp", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "corrcoef", "cross_entropy",
+    "cumprod", "cumsum", "diag", "diag_embed", "diagonal", "dist", "einsum", "embedding", "flip", "floor_divide",
+    "fmod", "gather", "gelu", "getitem", "glu", "group_norm", "hinge_embedding_loss", "huber_loss", "index_add",
     "index_copy", "index_put", "index_select", "inner", "instance_norm", "isfinite", "isinf", "layer_norm",
     "linear", "log_softmax", "logcumsumexp", "logsumexp", "max", "max_pool1d", "max_pool2d", "mean", "min",
-    "mse_loss", "nll_loss", "pad", "pow", "prod", "relu", "rms_norm", "roll", "scatter", "scatter_add", "select",
-    "silu", "softmax", "split", "stack", "std", "sum", "take", "tensordot", "trace", "tril", "triu", "unbind",
-    "var", "where",
+    "mse_loss", "nan_to_num", "nll_loss", "norm", "pad", "pow", "prod", "relu", "remainder", "repeat", "rms_norm",
+    "roll", "scaled_dot_product_attention", "scatter", "scatter_add", "select", "silu", "softmax", "split", "stack",
+    "std", "sum", "take", "tensordot", "trace", "tril", "triplet_margin_loss", "triu", "unbind", "var",
+    "vector_norm", "where",
 )  # fmt: skip
 """Operations that are native at all samples that have elements and name no masks as indices."""
 
@@ -119,4 +121,20 @@ def test_attention_with_a_mask_of_its_own_is_native_and_equals_eager(kind: str) 
     for _ in range(2):
         for a, b in zip(compiled(*leaves), attended(*leaves), strict=True):
             np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12)
+    assert not externs(compiled._latest().executable.built)
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+def test_whole_numbers_are_divided_as_eagerly_also_by_zero_and_where_the_quotient_is_too_large(
+    name: str, dtype: Any
+) -> None:
+    limits = np.iinfo(dtype)
+    numbers = np.array([0, 1, -1, 7, -7, 5, -5, limits.max, limits.min], dtype)
+    x, y = (bl.tensor(a.ravel()) for a in np.meshgrid(numbers, numbers))
+    divide = getattr(bl, name)
+    compiled = bl.compile(lambda x, y: divide(x, y))
+    with np.errstate(all="ignore"):
+        for _ in range(2):
+            np.testing.assert_array_equal(compiled(x, y).numpy(), divide(x, y).numpy())
     assert not externs(compiled._latest().executable.built)

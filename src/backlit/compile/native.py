@@ -14,14 +14,15 @@ _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 OPERATORS = frozenset({"add", "sub", "mul", "div", "neg", *_COMPARISONS})
 """Elementwise opcodes for floats that are not functions."""
 
-WHOLE_NUMBERS = frozenset({"add", "sub", "mul", "neg", "maximum", "minimum", "square", "where", *_COMPARISONS})
+_DIVISIONS = {"floor_divide", "remainder", "fmod"}
+
+WHOLE_NUMBERS = frozenset(
+    {"add", "sub", "mul", "neg", "maximum", "minimum", "square", "where", *_COMPARISONS, *_DIVISIONS}
+)
 """Elementwise opcodes for integers."""
 
 TRUTH_VALUES = frozenset({"and", "or", "xor", "not", "logical_and", "logical_or", "where", "eq", "ne"})
 """Elementwise opcodes for booleans."""
-
-NUMPY_ONLY = frozenset({"remainder", "fmod", "nan_to_num"})
-"""What has a native form that is not NumPy's to the last case."""
 
 
 def supports(instruction: Instruction) -> bool:
@@ -43,5 +44,5 @@ def supports(instruction: Instruction) -> bool:
     if opcode == "where":
         kinds = {instruction.result.kind}
     if kinds == {"f"}:
-        return opcode in OPERATORS or (ScalarFunctions.supports(opcode) and opcode not in NUMPY_ONLY)
+        return opcode in OPERATORS or ScalarFunctions.supports(opcode)
     return opcode in (TRUTH_VALUES if kinds == {"b"} else WHOLE_NUMBERS) and len(kinds) == 1

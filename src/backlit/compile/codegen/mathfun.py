@@ -27,7 +27,7 @@ sample of all bit patterns, float64 over random samples):
 
 Denormal results count in gaps between denormals. NaN and infinities are NumPy's. pow is within 1.0 in float32
 (`tests/compile/test_powers.py`); in float64 it calls the C library lane by lane, as do tan, the inverse and hyperbolic
-functions and fmod. There is no erfinv.
+functions. There is no erfinv. fmod, remainder and floor_divide are exact.
 """
 
 from __future__ import annotations
@@ -36,11 +36,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from . import error_function, exponential, logarithm, power, trigonometry
+from . import division, error_function, exponential, logarithm, power, trigonometry
 from .libm import per_lane
-from .values import FLOAT, Value
+from .values import Value
 from .vector import VectorBuilder
 
 _VECTORISED: dict[str, Callable[..., Value]] = {
@@ -60,8 +58,9 @@ _VECTORISED: dict[str, Callable[..., Value]] = {
     "erf": error_function.erf,
     "erfc": error_function.erfc,
     "pow": power.pow,
-    "fmod": power.fmod,
-    "remainder": power.remainder,
+    "fmod": division.fmod,
+    "remainder": division.remainder,
+    "floor_divide": division.floor_divide,
     "maximum": VectorBuilder.maximum,
     "minimum": VectorBuilder.minimum,
     "where": VectorBuilder.where,
@@ -118,14 +117,6 @@ class ScalarFunctions:
     def isnan(self, x: Value) -> Value:
         """Where x is NaN."""
         return x != x
-
-    def nan_to_num(self, x: Value, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Value:
-        """NaN and infinities replaced by numbers, by default 0 and the largest finite ones."""
-        largest = float(np.finfo(np.float32 if x.element == FLOAT else np.float64).max)
-        b = self.builder
-        x = b.where(x != x, nan, x)
-        x = b.where(x == math.inf, largest if posinf is None else posinf, x)
-        return b.where(x == -math.inf, -largest if neginf is None else neginf, x)
 
     def logical_and(self, x: Value, y: Value) -> Value:
         """Where both are not zero."""

@@ -1,4 +1,4 @@
-"""Powers with real exponents, and the remainders of divisions, with NumPy's special cases."""
+"""Powers with real exponents, with NumPy's special cases."""
 
 from __future__ import annotations
 
@@ -34,16 +34,4 @@ def _signed(b: VectorBuilder, x: Value, y: Value, size: Value, power: Value) -> 
     return b.where(one, 1.0, signed)
 
 
-def fmod(b: VectorBuilder, x: Value, y: Value) -> Value:
-    """The remainder with the sign of the dividend."""
-    return per_lane(b, "fmod", x, y)
-
-
-def remainder(b: VectorBuilder, x: Value, y: Value) -> Value:
-    """The remainder with the sign of the divisor, as Python's ``%``."""
-    rest = fmod(b, x, y)
-    across = (rest != 0) & ((rest < 0) ^ (y < 0))
-    return b.where(rest == 0, b.intrinsic("copysign", rest, y), b.where(across, rest + y, rest))
-
-
-__all__ = ["fmod", "pow", "remainder"]
+__all__ = ["pow"]

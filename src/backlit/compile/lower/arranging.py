@@ -40,7 +40,7 @@ def repeat(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) 
     """Like tiles."""
     (x,), repeats = inputs, params["repeats"]
     if not like.size:
-        return None
+        return b.expand(b.constant(0, x.dtype), like.shape)
     own = (1,) * (len(repeats) - x.ndim) + x.shape
     apart = tuple(n for size in own for n in (1, size))
     full = tuple(n for pair in zip(repeats, own, strict=True) for n in pair)

@@ -1,6 +1,6 @@
 """Scaled dot-product attention: by the kernel for heads where there is no mask of its own, else as products and loops.
 
-Dropout is left to NumPy.
+Dropout of the weights is drawn as any other (:mod:`.dropout`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from ..ir.build import Builder
 from ..ir.program import Value
 from ..leaves.attention import Attend, AttendBack
 from ..leaves.leaf import emit_leaf
+from .dropout import drawn, masked
 from .shape import unbroadcast
-from .table import lowering, pulls
+from .table import drawing, lowering, pulls
 
 Array = np.ndarray
 
@@ -70,6 +71,14 @@ def attention(b: Builder, inputs: list[Any], params: dict[str, Any], op: Any, li
     return _forward(b, inputs, spec)[0]
 
 
+@drawing(Attention)
+def thinned_attention(b: Builder, inputs: list[Any], params: dict[str, Any], streams: Any) -> tuple[Value, Value]:
+    """The averages with weights of which some are dropped."""
+    weights = _weights(b, inputs, params)
+    kept = drawn(b, streams, params["generator"], params["dropout_p"], weights.shape)
+    return b.matmul(masked(b, weights, kept, params["dropout_p"]), inputs[2]), kept
+
+
 def _weights(b: Builder, inputs: list[Any], params: dict[str, Any]) -> Value:
     """The softmax of the scores that the mask leaves; rows without any are zeros."""
     query, key, _, *mask = inputs
@@ -97,13 +106,15 @@ def _composed_pull(b: Builder, pull: Any) -> list[Value | None]:
     """The gradients of query, key, value and an additive mask."""
     query, key, value = pull.inputs[:3]
     weights, scale = _weights(b, pull.inputs, pull.params), pull.params["scale"]
-    dp = b.matmul(pull.g, _turned(b, value))
+    used, dp = weights, b.matmul(pull.g, _turned(b, value))
+    if pull.kept is not None:
+        used, dp = (masked(b, x, pull.kept, pull.params["dropout_p"]) for x in (weights, dp))
     middle = b.reduce("sum", b.elementwise("mul", weights, dp), -1, True)
     ds = b.elementwise("mul", weights, b.elementwise("sub", dp, middle))
     parts = (
         lambda: b.elementwise("mul", b.matmul(ds, key), scale),
         lambda: b.elementwise("mul", b.matmul(_turned(b, ds), query), scale),
-        lambda: b.matmul(_turned(b, weights), pull.g),
+        lambda: b.matmul(_turned(b, used), pull.g),
         lambda: ds,
     )
     given = zip(parts, pull.needs, pull.inputs, strict=False)
@@ -113,9 +124,10 @@ def _composed_pull(b: Builder, pull: Any) -> list[Value | None]:
 @pulls(Attention)
 def attention_pull(b: Builder, pull: Any) -> list[Value | None] | None:
     """The three gradients from the probabilities of the forward pass."""
-    if pull.params["dropout_p"] or not (pull.g.size and pull.inputs[1].size):
+    thinned = bool(pull.params["dropout_p"])
+    if thinned != (pull.kept is not None) or not (pull.g.size and pull.inputs[1].size):
         return None
-    spec = _spec(pull.inputs, pull.params)
+    spec = None if thinned else _spec(pull.inputs, pull.params)
     if spec is None:
         return _composed_pull(b, pull)
     query, key, value = pull.inputs[:3]

@@ -2,6 +2,7 @@
 
 One dimension is two of which the first has one position. Where the padding is more on one side, or the input longer
 than the windows reach, the kernel is given an input that is padded and cut to what they cover.
+Three dimensions are in :mod:`.volumes`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..ir.build import Builder
 from ..ir.program import Value
 from ..leaves.convolution import Convolve, InputGradient, WeightGradient
 from ..leaves.leaf import emit_leaf
+from . import volumes
 from .joining import padded
 from .table import lowering
 
@@ -62,21 +64,21 @@ def _kernel(x: Shape, weight: Shape, params: Params, dtype: Any) -> _Kernel | No
     if len(params["windows"].input) > 2 or 0 in (*x, *weight, *params["windows"].output):
         return None
     windows, edges = _image_windows(params["windows"]), [(0, 0)] * 4
-    sizes = zip(
-        windows.input, windows.kernel, windows.stride, windows.padding, windows.padding, windows.dilation, strict=True
-    )
-    if windows.output != tuple(output_size(*size) for size in sizes):
-        reach = zip(windows.padding, windows.span, windows.input, strict=True)
-        edges = [(0, 0), (0, 0), *[(before, span - before - size) for before, span, size in reach]]
+    every = (windows.input, windows.kernel, windows.stride, windows.padding, windows.padding, windows.dilation)
+    if windows.output != tuple(output_size(*of_one) for of_one in zip(*every, strict=True)):
+        edges = [(0, 0), (0, 0), *volumes.reach(windows)]
         windows = windows._replace(padding=(0, 0), input=windows.span)
-    settings: Any = windows.kernel, windows.stride, windows.padding, windows.dilation, params["groups"], dtype.name
-    return _Kernel(DenseConvolution(x[0], x[1], *windows.input, weight[0], *settings), windows, edges)
+    (height, width), settings = windows.input, (windows.kernel, windows.stride, windows.padding, windows.dilation)
+    sizes: Any = (x[0], x[1], height, width, weight[0], *settings, params["groups"], dtype.name)
+    return _Kernel(DenseConvolution(*sizes), windows, edges)
 
 
 @lowering(Convolution, rules="traced")
 def convolution(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """The forward map with its bias."""
     x, weight, *bias = [v for v in inputs if v is not None]
+    if x.ndim == 5:
+        return volumes.convolution(b, convolution, inputs, params, op, like)
     kernel = _kernel(x.shape, weight.shape, params, like.dtype)
     if kernel is None:
         return None
@@ -90,6 +92,8 @@ def convolution(b: Builder, inputs: list[Any], params: Params, op: Any, like: Va
 def input_gradient(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """The gradient to the input."""
     g, weight = inputs
+    if g.ndim == 5:
+        return volumes.input_gradient(b, input_gradient, inputs, params, op, like)
     kernel = _kernel(like.shape, weight.shape, params, like.dtype)
     if kernel is None:
         return None
@@ -102,6 +106,8 @@ def input_gradient(b: Builder, inputs: list[Any], params: Params, op: Any, like:
 def weight_gradient(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
     """The gradient to the weight."""
     x, g = inputs
+    if x.ndim == 5:
+        return volumes.weight_gradient(b, weight_gradient, inputs, params, op, like)
     kernel = _kernel(x.shape, like.shape, params, like.dtype)
     if kernel is None:
         return None

@@ -18,7 +18,7 @@ def diagonal(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value
     """Of a matrix as a row, every so many elements: a view."""
     (x,), (offset, *dims) = inputs, params.values()
     if not like.size:
-        return None
+        return b.expand(b.constant(0, x.dtype), like.shape)
     others = [d for d in range(x.ndim) if d not in dims]
     x = b.permute(x, (*others, *dims))
     (*front, rows, columns), count = x.shape, like.shape[-1]
@@ -32,7 +32,7 @@ def diagonal_matrix(b: Builder, inputs: list[Any], params: Params, op: Any, like
     """Row by row the element of the diagonal where row and column say so, else 0."""
     (x,), (_, offset, *dims) = inputs, params.values()
     if not x.size:
-        return None
+        return b.expand(b.constant(0, x.dtype), like.shape)
     rows, columns = (like.shape[d] for d in dims)
     above = max(-offset, 0)
     edges = [(0, 0)] * (x.ndim - 1) + [(above, rows - above - x.shape[-1])]

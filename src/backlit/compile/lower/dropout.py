@@ -20,18 +20,23 @@ from .table import drawing, pulls
 @drawing(Dropout)
 def dropout(b: Builder, inputs: list[Any], params: dict[str, Any], streams: Any) -> tuple[Value, Value]:
     """Entries times what was drawn for them."""
-    shape, probability = params["mask_shape"], 1.0 - params["p"]
-    count = math.prod(shape)
+    kept = drawn(b, streams, params["generator"], params["p"], params["mask_shape"])
+    return masked(b, inputs[0], kept, params["p"]), kept
+
+
+def drawn(b: Builder, streams: Any, generator: Any, p: float, shape: tuple[int, ...]) -> Value:
+    """Which entries are kept."""
+    count, probability = math.prod(shape), 1.0 - p
     spec = Chances(count, threshold(probability))
-    stream, skip = streams.take(params["generator"], (count + 1) // 2)
+    stream, skip = streams.take(generator, (count + 1) // 2)
     operands = [stream, b.constant(skip, np.int64)]
 
     def meaning(stream: Any, skip: Any) -> tuple[Any]:
         return (chances(stream, skip, spec).reshape(shape),)
 
     (kept,) = emit_leaf(b, DrawChances(spec), operands, [(shape, np.dtype(np.bool_))], meaning)
-    b.body[-1].params["draw"] = params["generator"], probability, shape
-    return masked(b, inputs[0], kept, params["p"]), kept
+    b.body[-1].params["draw"] = generator, probability, shape
+    return kept
 
 
 @pulls(Dropout)

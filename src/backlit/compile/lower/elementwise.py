@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from ...numerics import quiet
 from ...ops.cast import Cast
 from ...ops.elementwise import Elementwise
 from ...ops.losses import L1Loss
+from ...ops.margin_losses import HingeEmbedding
 from ...ops.pointwise import Pointwise
 from ...ops.registry import REGISTRY
+from ...ops.special import NanToNum
 from ..ir.build import Builder
 from ..ir.program import Value
 from ..trace.scalars import write_expression
@@ -28,6 +33,27 @@ def elementwise(builder: Builder, inputs: Inputs, params: Params, op: Any, like:
         return None
 
 
+@lowering(NanToNum, rules="traced")
+def nan_to_num(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value:
+    """Numbers in the place of NaN and infinities."""
+    (x,) = inputs
+    if x.kind != "f":
+        return x  # type: ignore[no-any-return]
+    nan, above, below = params["nan"], params["posinf"], params["neginf"]
+    largest = np.finfo(x.dtype).max
+    made = builder.elementwise("where", builder.elementwise("ne", x, x), _number(builder, nan, x), x)
+    for infinity, given, default in ((math.inf, above, largest), (-math.inf, below, -largest)):
+        number = _number(builder, default if given is None else given, x)
+        made = builder.elementwise("where", builder.elementwise("eq", x, infinity), number, made)
+    return made
+
+
+def _number(builder: Builder, number: float, like: Value) -> Value:
+    """A number in the dtype of a value; one that is too large for it is infinite."""
+    with quiet():
+        return builder.constant(number, like.dtype)
+
+
 @lowering(Pointwise, rules="traced")
 def pointwise(builder: Builder, inputs: Inputs, params: Params, op: Any, like: Value) -> Value:
     """``op.value`` reduced as the loss asks."""
@@ -44,13 +70,31 @@ def reduced(builder: Builder, values: Value, reduction: str) -> Value:
     return total if reduction == "sum" else builder.elementwise("div", total, float(values.size or math.nan))
 
 
+@pulls(HingeEmbedding)
+def hinge_embedding_pull(builder: Builder, pull: Any) -> list[Value | None]:
+    """As the rule: passes to near pairs, with the other sign to far ones inside the margin, nothing to the target."""
+    x, target = pull.inputs
+    g = _share(builder, pull)
+    near = builder.elementwise("ne", target, -1)
+    inside = builder.elementwise("le", x, pull.params["margin"])
+    far = builder.elementwise("and", builder.elementwise("ne", target, 1), inside)
+    parts = (builder.elementwise("where", *choice, 0.0) for choice in ((near, g), (far, builder.elementwise("neg", g))))
+    zeros = builder.expand(builder.constant(0, pull.g.dtype), target.shape) if pull.needs[1] else None
+    return [builder.elementwise("add", *parts) if pull.needs[0] else None, zeros]
+
+
+def _share(builder: Builder, pull: Any) -> Value:
+    """What each entry of a pointwise loss receives of the upstream gradient."""
+    if pull.params["reduction"] != "mean":
+        return pull.g  # type: ignore[no-any-return]
+    return builder.elementwise("mul", pull.g, 1.0 / (pull.inputs[0].size or math.nan))
+
+
 @pulls(L1Loss)
 def l1_loss_pull(builder: Builder, pull: Any) -> list[Value | None]:
     """The sign of the difference, shared out: as the rule, but from the inputs and not from a stored sign."""
     x, target = pull.inputs
-    g = pull.g
-    if pull.params["reduction"] == "mean":
-        g = builder.elementwise("mul", g, 1.0 / (x.size or math.nan))
+    g = _share(builder, pull)
     sign = builder.elementwise("sign", builder.elementwise("sub", x, target))
     part = builder.elementwise("gated", g, sign)
     other = builder.elementwise("neg", part) if pull.needs[1] else None

@@ -39,7 +39,7 @@ def deviation(b: Builder, inputs: list[Any], params: Params, op: Any, like: Valu
 
 @lowering(Norm, rules="traced")
 def norm(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
-    """The sum, the largest or the root of the sum of squares of sizes; other powers are left to NumPy."""
+    """The sum, the largest or the root of the sum of squares of sizes, or of any power of them."""
     (x,), (p, axis, _) = inputs, params.values()
     if not x.size or x.kind != "f":
         return None
@@ -48,8 +48,11 @@ def norm(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) ->
         return b.reshape(b.reduce("sum", size, axis, True), like.shape)
     if math.isinf(p):
         return b.reshape(b.reduce("max" if p > 0 else "min", size, axis, True), like.shape)
+    if p == 0:
+        return b.reshape(b.reduce("sum", b.cast(b.elementwise("ne", x, 0.0), x.dtype), axis, True), like.shape)
     if p != 2:
-        return None
+        total = b.reduce("sum", b.elementwise("pow", size, p), axis, True)
+        return b.reshape(b.elementwise("pow", total, 1.0 / p), like.shape)
     # Sizes beside the largest one cannot overflow, nor vanish, when they are squared.
     top = b.reduce("max", size, axis, True)
     usable = b.elementwise("and", b.elementwise("gt", top, 0.0), b.elementwise("lt", top, math.inf))
