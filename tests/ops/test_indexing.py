@@ -262,3 +262,29 @@ def test_positions_of_what_is_not_zero():
     assert x[x.nonzero(as_tuple=True)].tolist() == [2.0, 3.0]
     assert [p.tolist() for p in bl.where(x > 2)] == [[1], [0]]
     assert bl.one_hot(bl.tensor([2, 0])).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_are_added_in_the_same_order_with_and_without_scipy(monkeypatch, dtype):
+    from backlit.ops import scatter_sum
+
+    rng = np.random.default_rng(3)
+    index = rng.integers(0, 40, 500)
+    rows = rng.normal(size=(500, 24)).astype(dtype)
+    rows[7, 3], rows[9, 4] = np.inf, np.nan
+    sums = []
+    for worth in (False, True):
+        monkeypatch.setattr(scatter_sum._sparse, "worth", lambda count, worth=worth: worth)
+        sums.append(scatter_sum.scatter_sum(rows, (index,), (40, 24), (0,)))
+    expected = np.zeros((40, 24), dtype)
+    np.add.at(expected, index, rows)
+    for found in sums:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_scipy_is_imported_once_much_was_added():
+    from backlit.ops.scatter_sum import _Sparse
+
+    sparse = _Sparse()
+    asked = [sparse.worth(_Sparse.WORTH // 4) for _ in range(6)]
+    assert asked == [False] * 4 + [True] * 2

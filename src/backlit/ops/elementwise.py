@@ -27,6 +27,7 @@ from ..creation import as_tensor
 from ..errors import OperationError
 from ..numerics import surely_finite
 from ..source import describe, mark
+from . import error_function
 from .definition import NOTHING, REGISTRY, Array, Op, Sample, Tensor, apply, operation
 from .powers import written_power
 
@@ -50,18 +51,6 @@ def _select(condition: Any, x: Any, y: Any) -> Any:
     chosen = x ^ y
     chosen = np.bitwise_and(chosen, mask, out=chosen if chosen.shape == mask.shape else None)
     return np.bitwise_xor(chosen, y, out=chosen).view(dtype)
-
-
-def _from_scipy(name: str) -> Callable[[Any], Any]:
-    """A function of ``scipy.special``, which is imported only when it is first needed (0.2 s), keeping float16."""
-
-    def function(x: Any) -> Any:
-        from scipy import special
-
-        value = getattr(special, name)(x)
-        return value if x.dtype != np.float16 else value.astype(np.float16)
-
-    return function
 
 
 class _NumPy:
@@ -114,9 +103,9 @@ class _NumPy:
             return np.where(condition, x, y)
         return _select(condition, x, y)
 
-    erf = staticmethod(_from_scipy("erf"))
-    erfc = staticmethod(_from_scipy("erfc"))
-    erfinv = staticmethod(_from_scipy("erfinv"))
+    erf = staticmethod(error_function.erf)
+    erfc = staticmethod(error_function.erfc)
+    erfinv = staticmethod(error_function.erfinv)
 
     @staticmethod
     def pow(x: Any, exponent: Any) -> Any:

@@ -6,6 +6,7 @@ from minimax import largest_error, rounded_fit
 
 from backlit.compile.codegen import polynomials
 from backlit.compile.codegen.values import DOUBLE, FLOAT
+from backlit.ops import error_function
 
 TINY = mpmath.mpf(10) ** -20
 
@@ -44,6 +45,17 @@ def log_erfc(x):
     return mpmath.log(mpmath.erfc(x), 2) / x
 
 
+def bend(z):
+    x = mpmath.sqrt(z)
+    return 2 / mpmath.sqrt(mpmath.pi) - 1 if z < TINY else mpmath.atanh(mpmath.erf(x)) / x - 1
+
+
+def falls_by_bend(z):
+    """What an error of ``bend`` does to erf, relative to it."""
+    x = mpmath.sqrt(z)
+    return mpmath.sqrt(mpmath.pi) / 2 if z < TINY else x * (1 / mpmath.erf(x) - mpmath.erf(x))
+
+
 def at(x):
     return (x - 3) / (x + 3)
 
@@ -61,6 +73,7 @@ CASES = [
     (polynomials.ERF, DOUBLE, erf_rest, 0.0, 1.0, lambda z: 1, 2e-17),
     (polynomials.ERFC, FLOAT, erfc_scaled, at(0.5), at(10.1), lambda t: 1 / erfc_scaled(t), 9e-9),
     (polynomials.LOG_ERFC, FLOAT, log_erfc, 1.0, 4.0, lambda x: x * mpmath.erfc(x) * mpmath.log(2), 3e-9),
+    ({FLOAT: error_function.BEND}, FLOAT, bend, 0.0, 15.4, falls_by_bend, 1.3e-8),
     (polynomials.ERFC, DOUBLE, erfc_scaled, at(0.5), at(27.3), lambda t: 1 / erfc_scaled(t), 5e-17),
 ]
 

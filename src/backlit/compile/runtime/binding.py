@@ -23,7 +23,7 @@ from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
 from ..trace.guards import Cell, Lacks, Names, Order, Size
-from ..trace.sharing import Extent, address, extent
+from ..trace.memory import Extent, address, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
 from ..trace.streams import FIELDS, Drawn, Stream
 from .executable import Executable

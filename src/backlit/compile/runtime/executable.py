@@ -15,7 +15,7 @@ from ..assemble.build import Built
 from ..assemble.module import CONTROL_SLOT, FIRST_INPUT, STATUS_SLOT
 from ..assemble.schedule import ALIGNMENT
 from ..ir.program import Instruction, Value
-from ..trace.sharing import address
+from ..trace.memory import address
 from .pool import threads
 from .scratch import Scratch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..assemble.schedule import ALIGNMENT
-from ..trace.sharing import address
+from ..trace.memory import address
 
 Array = np.ndarray
 

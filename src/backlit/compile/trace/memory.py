@@ -1,13 +1,15 @@
 """Which value of the program each array holds, while a function runs.
 
 Arrays are known by the memory they show: address, shape, strides and dtype. A detached tensor or a saved output is
-another object that shows the same memory, and so the same value. Every array is kept alive until the trace is over, so
-that no address is used twice.
+another object that shows the same memory, and so the same value. What is known of memory ends with the array that owns
+it, since its address may be used again: a watched run needs no more memory than one that nobody watches.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,43 +17,109 @@ from ..ir.program import Value
 
 Array = np.ndarray
 Key = tuple[Any, ...]
+Extent = tuple[int, int]
 
 
 def memory_key(array: Array) -> Key:
     """What tells one view of one block of memory from all others."""
-    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype
+    return address(array), array.shape, array.strides, array.dtype
+
+
+def address(array: Array) -> int:
+    """Where an array's first element lies."""
+    return int(array.__array_interface__["data"][0])
+
+
+def extent(array: Array) -> Extent:
+    """The bytes from the lowest to past the highest that an array's elements take, counted from its first element."""
+    if not array.size:
+        return 0, 0
+    moved = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    return sum(m for m in moved if m < 0), sum(m for m in moved if m > 0) + array.itemsize
+
+
+def bounds(array: Array) -> Extent:
+    """The same as addresses."""
+    low, high = extent(array)
+    start = address(array)
+    return start + low, start + high
+
+
+class _Block:
+    """Memory that one array owns, and the views of it that were seen: their bounds, by their keys."""
+
+    __slots__ = ("owner", "views")
+
+    def __init__(self, owner: Callable[[], Any]) -> None:
+        self.owner = owner
+        self.views: dict[Key, Extent] = {}
+
+
+class _Shown(NamedTuple):
+    """What a view shows: a value, or None where its memory was written to through another view."""
+
+    value: Value | None
+    block: _Block
 
 
 class Memory:
-    """The values of all arrays seen so far."""
+    """The values of all arrays that are still there."""
 
     def __init__(self) -> None:
-        self._values: dict[Key, Value] = {}
-        self._arrays: dict[Key, Array] = {}
-        self._kept: list[Any] = []
-        self.stale: set[Key] = set()
+        self._shown: dict[Key, _Shown] = {}
+        self._blocks: dict[int, _Block] = {}
+        self._foreign = _Block(lambda: True)
+        self._kept: list[Array] = []
 
     def get(self, array: Array) -> Value | None:
         """The value an array holds, or None for an array that is not known, or no longer."""
-        return self._values.get(memory_key(array))
+        shown = self._look(array)
+        return None if shown is None else shown.value
 
     def is_stale(self, array: Array) -> bool:
         """Whether the array shows memory that was written to through another view since it was last looked at."""
-        return memory_key(array) in self.stale
+        shown = self._look(array)
+        return shown is not None and shown.value is None
 
     def put(self, array: Array, value: Value) -> None:
         """An array holds a value from now on."""
-        key = memory_key(array)
-        self._values[key] = value
-        self._arrays[key] = array
-        self._kept.append(array)
-        self.stale.discard(key)
+        block, key = self._block(array), memory_key(array)
+        if key not in block.views:
+            block.views[key] = bounds(array)
+        self._shown[key] = _Shown(value, block)
 
     def wrote(self, array: Array, value: Value) -> None:
         """An array was overwritten: what other views of its memory show is not known any more."""
-        key = memory_key(array)
-        for other, shown in list(self._arrays.items()):
-            if other != key and other in self._values and np.may_share_memory(shown, array):
-                del self._values[other]
-                self.stale.add(other)
         self.put(array, value)
+        key = memory_key(array)
+        low, high = bounds(array)
+        for block in self._near(self._block(array)):
+            for other, (start, end) in block.views.items():
+                if max(low, start) < min(high, end) and other != key and self._shown[other].block is block:
+                    self._shown[other] = _Shown(None, block)
+
+    def _look(self, array: Array) -> _Shown | None:
+        shown = self._shown.get(memory_key(array))
+        return shown if shown is not None and shown.block.owner() is not None else None
+
+    def _block(self, array: Array) -> _Block:
+        """The block that an array is in. Memory that no array owns is kept alive, and all one block."""
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        if owner.base is not None or not owner.flags.owndata:
+            self._kept.append(array)
+            return self._foreign
+        block = self._blocks.get(id(owner))
+        if block is None or block.owner() is not owner:
+            block = self._blocks[id(owner)] = _Block(weakref.ref(owner))
+        return block
+
+    def _near(self, block: _Block) -> Iterable[_Block]:
+        """The blocks that memory in this one may be shared with: what others own is theirs alone."""
+        if block is not self._foreign:
+            return (block, self._foreign)
+        return (self._foreign, *(other for other in self._blocks.values() if other.owner() is not None))
+
+
+__all__ = ["Extent", "Memory", "address", "bounds", "extent", "memory_key"]

@@ -11,24 +11,10 @@ from ...source import describe, mark
 from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Value
-from .memory import memory_key
+from .memory import address, bounds, memory_key
 from .sources import Source
 
 Array = np.ndarray
-Extent = tuple[int, int]
-
-
-def address(array: Array) -> int:
-    """Where an array's first element lies."""
-    return int(array.__array_interface__["data"][0])
-
-
-def extent(array: Array) -> Extent:
-    """The bytes from the lowest to past the highest that an array's elements take, counted from its first element."""
-    if not array.size:
-        return 0, 0
-    moved = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
-    return sum(m for m in moved if m < 0), sum(m for m in moved if m > 0) + array.itemsize
 
 
 def array_of(x: Any) -> Array:
@@ -64,8 +50,8 @@ def shared_memory(tracer: Any, written: list[Value]) -> list[Shared]:
         TraceError: an input is written to that shares memory with another one.
     """
     inputs = [(value, source, tracer.targets[value]) for value, source in tracer.inputs.items()]
-    bounds = [_bounds(array) for _, _, array in inputs]
-    low, high = (np.array([b[i] for b in bounds], np.int64) for i in (0, 1))
+    extents = [bounds(array) for _, _, array in inputs]
+    low, high = (np.array([e[i] for e in extents], np.int64) for i in (0, 1))
     _refuse_shared_writes(inputs, written, low, high)
     sources = {id(source) for _, source, _ in inputs}
     found = []
@@ -73,17 +59,11 @@ def shared_memory(tracer: Any, written: list[Value]) -> list[Shared]:
         if id(source) in sources:
             continue
         array = array_of(x)
-        start, end = _bounds(array)
+        start, end = bounds(array)
         for i in np.flatnonzero((low < end) & (start < high)):
             distance = address(array) - address(inputs[i][2])
             found.append(Shared(inputs[i][1], source, distance, memory_key(array)[1:]))
     return found
-
-
-def _bounds(array: Array) -> Extent:
-    low, high = extent(array)
-    start = address(array)
-    return start + low, start + high
 
 
 def _refuse_shared_writes(inputs: list[Any], written: list[Value], low: Array, high: Array) -> None:

@@ -8,6 +8,7 @@ function's own result is eager mode's, and its effects happen once. Where someth
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -66,7 +67,8 @@ class Tracer:
         self.memory = Memory()
         self.surroundings = surroundings
         self.inputs: dict[Value, Source] = {}
-        self.made_inside: dict[int, tuple[Tensor, str]] = {}
+        self._made_inside: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+        self._origins: dict[int, str] = {}
         self.applications: dict[Any, Application] = {}
         self.targets: dict[Value, Array] = {}
         self.versions: dict[int, list[Any]] = {}
@@ -85,6 +87,16 @@ class Tracer:
         self.in_rule = 0
         self.drawn = False
         self.rule_mark: Any = None
+
+    def made(self, x: Tensor, origin: str) -> None:
+        """A tensor was made; ``origin`` is the library's function that made it, where its values may depend on more
+        than numbers and shapes. It is not kept alive."""
+        self._made_inside[id(x)] = x
+        self._origins[id(x)] = origin
+
+    def was_made_inside(self, x: Tensor) -> bool:
+        """Whether a tensor was made while the function ran."""
+        return id(x) in self._made_inside
 
     # -- what is seen -----------------------------------------------------------------------------------------------
 
@@ -252,7 +264,7 @@ class Tracer:
 
     def outlives(self, leaf: Tensor) -> bool:
         """Whether a leaf was there before the function was called, so that its gradient is an effect."""
-        return id(leaf) not in self.made_inside or self.surroundings.find(leaf) is not None
+        return not self.was_made_inside(leaf) or self.surroundings.find(leaf) is not None
 
     def cleared(self, leaf: Tensor) -> None:
         """A leaf's gradient was set to None."""
@@ -288,7 +300,7 @@ class Tracer:
     def _source(self, x: Any) -> Source:
         """Where an array that was never seen before is to be read from when the program runs."""
         known = self.surroundings.find(x)
-        if known is None and isinstance(x, Tensor) and id(x) not in self.made_inside and not self.in_rule:
+        if known is None and isinstance(x, Tensor) and not self.was_made_inside(x) and not self.in_rule:
             known = self.surroundings.add(x, ByReference(x))
         if known is not None:
             if isinstance(x, Tensor):
@@ -305,7 +317,7 @@ class Tracer:
                 f"compile: the NumPy array of shape {x.shape} used at {describe(mark())} is neither an argument nor a "
                 "variable around the function, so it may be new each time. Pass it as an argument."
             )
-        return self._source_of_new(x, self.made_inside[id(x)][1])
+        return self._source_of_new(x, self._origins[id(x)])
 
     def _source_of_new(self, x: Tensor, origin: str) -> Source:
         """The same for a tensor that was made while tracing; ``origin`` is the function that made it."""

@@ -96,7 +96,7 @@ def _noting(init: Any) -> Any:
         init(self, data)
         tracer = mode.tracer
         if tracer is not None and tracer.error is None:
-            tracer.made_inside[id(self)] = (self, _origin(sys._getframe(1)))
+            tracer.made(self, _origin(sys._getframe(1)))
 
     return noted
 
