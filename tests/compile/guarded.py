@@ -85,7 +85,7 @@ class Guarded(Executable):
         super().__init__(built, None)
         self.free = np.ones(self.arena.size, bool)
         for value, (slot, offset) in built.places.items():
-            if slot == built.arena_slot and value.dtype is not None:
+            if slot == built.frame.arena_slot and value.dtype is not None:
                 self.free[offset : offset + value.size * value.dtype.itemsize] = False
 
     def _place_output(self, i: int, array: np.ndarray) -> None:

@@ -44,7 +44,7 @@ ASKS_FOR_VALUES = {"branch", "masked"}
 INSTRUCTIONS = [kind for kind in programs.INSTRUCTIONS if kind.name not in ASKS_FOR_VALUES]
 MANY, PARTS = 1200, 8
 quickly = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("planned_anew")]
 Array = np.ndarray
 
 

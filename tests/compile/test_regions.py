@@ -16,6 +16,8 @@ from backlit.compile.assemble import regions
 from backlit.compile.assemble.cuts import cut_of, shares
 from backlit.compile.ir.layout import row_major
 
+pytestmark = pytest.mark.usefixtures("planned_anew")
+
 
 @given(st.integers(1, 200), st.integers(1, 9), st.sampled_from([1, 4, 16]))
 def test_shares_cover_everything_once(size: int, parts: int, grain: int) -> None:

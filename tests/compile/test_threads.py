@@ -19,6 +19,8 @@ from backlit import threads
 from backlit.compile.assemble import regions
 from backlit.compile.runtime import pool
 
+pytestmark = pytest.mark.usefixtures("planned_anew")
+
 COMPILED = [name for name in NAMES if name not in READS_VALUES]
 
 
@@ -126,4 +128,4 @@ def test_small_steps_use_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for x, y in batches(3, 100, 2, 1):
         step(x, y)
     assert max(shared(step)) == 1
-    assert not step._latest().executable.shared
+    assert not step._latest().executable.frame.shared

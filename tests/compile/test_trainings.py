@@ -24,6 +24,8 @@ from backlit import threads
 from backlit.compile.assemble import regions
 from backlit.compile.runtime import pool
 
+pytestmark = pytest.mark.usefixtures("planned_anew")
+
 STEPS = 100
 HERE = Path(__file__).parent
 PAIRS = list(zip(NETWORKS, OPTIMIZERS, strict=True))

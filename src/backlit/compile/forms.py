@@ -154,7 +154,7 @@ def _exchanged(seen: Capture, others: list[Form]) -> set[Any]:
 def bound(seen: Capture, clocked: bool = False, scratch: Scratch | None = None) -> Binding:
     """Build a program and tie it to what it reads and writes; ``clocked`` code measures its regions. Programs with the
     same ``scratch`` share their arena, and must not run at the same time."""
-    from .assemble.build import build
+    from .assemble.stored import found_or_built
     from .runtime.binding import Binding, element_strides
     from .runtime.differentiable import Differentiable
     from .runtime.executable import Executable
@@ -162,5 +162,5 @@ def bound(seen: Capture, clocked: bool = False, scratch: Scratch | None = None) 
 
     strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
     kind = Binding if seen.pullback is None else Differentiable
-    built = build(seen.program, strides, clocked=clocked, threads=pool_size())
-    return kind(seen, Executable(built, scratch), seen.arrays)
+    program = found_or_built(seen.program, strides, threads=pool_size(), clocked=clocked)
+    return kind(seen, Executable(program, scratch), seen.arrays)

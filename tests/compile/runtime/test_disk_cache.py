@@ -30,8 +30,8 @@ def test_made_once_and_found_again(folder):
 
 def test_other_processors_have_other_code(folder):
     narrow = host_target().narrowed(16)
-    assert disk_cache.code_key("text") != disk_cache.code_key("text", narrow)
-    assert disk_cache.code_key("ab") != disk_cache.code_key("a")
+    assert disk_cache.key_of("text") != disk_cache.key_of("text", narrow)
+    assert disk_cache.key_of("ab") != disk_cache.key_of("a")
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"", lambda c: c[:-1] + b"X", lambda c: b"X" + c[1:]])
@@ -46,7 +46,7 @@ def test_damaged_entries_are_made_again(folder, damage):
 def test_an_entry_under_another_name_is_not_taken(folder):
     disk_cache.cached("text", lambda: b"code")
     (path,) = folder.iterdir()
-    path.rename(folder / (disk_cache.code_key("other") + ".code"))
+    path.rename(folder / (disk_cache.key_of("other") + ".code"))
     assert disk_cache.cached("other", lambda: b"mine") == b"mine"
 
 
@@ -77,11 +77,11 @@ def test_the_oldest_entries_go_first(folder, monkeypatch):
     monkeypatch.setattr(disk_cache, "LIMIT", 400)
     for i, text in enumerate(("first", "second", "third")):
         disk_cache.cached(text, lambda: b"c" * 100)
-        path = folder / (disk_cache.code_key(text) + ".code")
+        path = folder / (disk_cache.key_of(text) + ".code")
         if path.exists():
             os.utime(path, (i, i))
-    assert disk_cache.read(folder, disk_cache.code_key("first")) is None
-    assert disk_cache.read(folder, disk_cache.code_key("third")) is not None
+    assert disk_cache.read(folder, disk_cache.key_of("first")) is None
+    assert disk_cache.read(folder, disk_cache.key_of("third")) is not None
 
 
 def test_what_a_killed_process_left_is_cleared(folder):
@@ -138,11 +138,11 @@ def test_code_on_disk_is_found_without_writing_llvm(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("module", ["backlit", "llvmlite"])
 def test_other_versions_have_other_code(folder, module, monkeypatch):
-    before = disk_cache.code_key("text")
+    before = disk_cache.key_of("text")
     monkeypatch.setattr(f"{module}.__version__", "0.0.0")
-    assert disk_cache.code_key("text") != before
+    assert disk_cache.key_of("text") != before
     monkeypatch.setattr(disk_cache, "compiler_hash", lambda: "of another source")
-    assert len({disk_cache.code_key("text"), before}) == 2
+    assert len({disk_cache.key_of("text"), before}) == 2
 
 
 def test_a_changed_compiler_has_other_code(folder, monkeypatch):

@@ -14,7 +14,8 @@ from ..passes.operands import with_operands_in_memory
 from ..passes.pipeline import optimised
 from ..passes.results import with_moves, with_own_results
 from ..runtime.disk_cache import cached
-from .module import FIRST_INPUT, emit_module
+from .frame import FIRST_INPUT, Frame
+from .module import emit_module
 from .natives import Place
 from .products import unreadable
 from .recipe import Recipe, recipe_of
@@ -48,19 +49,16 @@ class Built(NamedTuple):
     code: NativeCode
 
     @property
-    def clock_slot(self) -> int:
-        """The table entry of the clock's readings."""
-        return self.arena_slot + 1
+    def frame(self) -> Frame:
+        """What a call needs to know of it."""
+        outputs = [(v.shape, v.dtype) for v in self.program.outputs]
+        shared = any(region.ways for region in self.regions)
+        sequence = self.recipe.sequence
+        return Frame(len(self.program.inputs), outputs, self.arena.size, len(self.regions), shared, sequence, self.code)
 
-    @property
-    def arena_slot(self) -> int:
-        """The table entry of the arena."""
-        return FIRST_INPUT + len(self.program.inputs) + len(self.program.outputs)
-
-    @property
-    def shared(self) -> bool:
-        """Whether any region is shared out among threads."""
-        return any(region.ways for region in self.regions)
+    def whole(self) -> Built:
+        """Itself; a :class:`~.stored.Stored` one has to be built first."""
+        return self
 
 
 def build(

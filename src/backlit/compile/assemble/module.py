@@ -15,20 +15,12 @@ from llvmlite import ir
 from ..codegen.target import Target
 from ..codegen.values import DOUBLE, FLOAT
 from ..runtime.pool_code import BODY_TYPE, I64, emit_parallel
+from .frame import CONTROL_SLOT, STATUS_SLOT
 from .natives import Native, Place, Task
 from .recipe import Calls, Check, Piece, Reading, Recipe, Shared
 
 POINTER = ir.PointerType()
 BYTE = ir.IntType(8)
-
-STATUS_SLOT = 0
-"""The first entry of the table: the address of a number that is 0 unless an assumption of the program failed."""
-
-CONTROL_SLOT = 1
-"""The second: the address of the thread pool's control block."""
-
-FIRST_INPUT = 2
-"""Then inputs, outputs and the arena."""
 
 _CLOCK = "llvm.readcyclecounter"
 
@@ -145,4 +137,4 @@ class _Module:
         return function
 
 
-__all__ = ["CONTROL_SLOT", "FIRST_INPUT", "STATUS_SLOT", "emit_module"]
+__all__ = ["emit_module"]

@@ -67,11 +67,11 @@ class Backward:
         return executable.take_outputs()
 
     def _built(self) -> Executable:
-        from ..assemble.build import build
+        from ..assemble.stored import found_or_built
 
         program = self.pullback.program
         strides = dict(zip(self.inputs, self.strides, strict=True))
-        self._executable = Executable(build(program, strides))
+        self._executable = Executable(found_or_built(program, strides))
         return self._executable
 
     def _fitting(self, i: int, array: Array) -> Array:

@@ -1,7 +1,7 @@
-"""Compiled code kept on disk, so that the second run of a program starts at once.
+"""Compiled code, and what steps need to know of theirs, kept on disk: the second run of a program starts at once.
 
-An entry is named by a hash of everything that its code follows from, written to a temporary file and moved into place,
-and carries a checksum; what is damaged, foreign or cut short is ignored and written again. Because the entries are
+An entry is named by a hash of everything that it follows from, written to a temporary file and moved into place, and
+carries a checksum; what is damaged, foreign or cut short is ignored and written again. Because the entries are
 *executed*, the folder must belong to the user and be writable by nobody else. Trouble with the disk is never an error:
 without the cache the code is made anew.
 
@@ -37,12 +37,15 @@ longer the more entries there are."""
 _written: dict[Path, int] = {}
 """Bytes that this process has written to each folder since it last looked through it."""
 
+CODE, STEP = ".code", ".step"
+"""Kinds of entries, by the ends of their names: machine code; what a call of a step needs to know of its code."""
+
 _MAGIC = b"backlit code 1\n"
-_SUFFIX, _UNFINISHED = ".code", ".new"
+_UNFINISHED = ".new"
 
 
-def code_key(text: str, target: Target | None = None) -> str:
-    """The name of the code for what a text describes: a hash of the text, of the library's own code that turns it into
+def key_of(text: str, target: Target | None = None) -> str:
+    """The name of the entry for what a text describes: a hash of the text, of the library's own code that turns it into
     machine code, the versions and the processor that it is made for."""
     from ... import __version__
 
@@ -68,25 +71,41 @@ def code_key(text: str, target: Target | None = None) -> str:
 
 @cache
 def compiler_hash() -> str:
-    """A hash of the compiler's source files: what a text becomes depends on them, also between two versions."""
+    """A hash of the compiler's source files, and of what constants are worked out by: what a text becomes depends on
+    them, also between two versions."""
     root = Path(__file__).parents[1]
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+    paths.append(str(root.with_name("ops") / "elementwise.py"))
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    for path in sorted(path for path in paths if path.endswith(".py")):
+        with open(path, "rb", buffering=0) as file:
+            digest.update(os.path.relpath(path, root).encode() + b"\n" + file.read())
     return digest.hexdigest()
 
 
 def cached(text: str, make: Callable[[], bytes], target: Target | None = None) -> bytes:
     """The object code for what a text describes, from the disk or made by ``make`` and kept."""
-    folder = cache_folder()
-    if folder is None:
+    if cache_folder() is None:
         return make()
-    key = code_key(text, target)
-    code = read(folder, key)
+    key = key_of(text, target)
+    code = kept(key, CODE)
     if code is None:
         code = make()
-        write(folder, key, code)
+        keep(key, CODE, code)
     return code
+
+
+def kept(key: str, kind: str) -> bytes | None:
+    """The content of an entry; None where there is none, it is not whole or there is no cache."""
+    folder = cache_folder()
+    return None if folder is None else read(folder, key, kind)
+
+
+def keep(key: str, kind: str, content: bytes) -> None:
+    """Keep an entry, if there is a cache."""
+    folder = cache_folder()
+    if folder is not None:
+        write(folder, key, content, kind)
 
 
 def cache_folder() -> Path | None:
@@ -120,23 +139,23 @@ def _is_safe(folder: Path) -> bool:
     return about.st_uid == os.getuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def read(folder: Path, key: str) -> bytes | None:
-    """The code of an entry; None where there is none or it is not whole."""
-    path = folder / (key + _SUFFIX)
+def read(folder: Path, key: str, kind: str = CODE) -> bytes | None:
+    """The content of an entry; None where there is none or it is not whole."""
+    path = folder / (key + kind)
     try:
-        content = path.read_bytes()
+        whole = path.read_bytes()
     except OSError:
         return None
     head = len(_MAGIC) + 32
-    code = content[head:]
-    if not content.startswith(_MAGIC) or content[len(_MAGIC) : head] != _checksum(key, code):
+    content = whole[head:]
+    if not whole.startswith(_MAGIC) or whole[len(_MAGIC) : head] != _checksum(key + kind, content):
         return None
     with suppress(OSError):
         os.utime(path)  # used now
-    return code
+    return content
 
 
-def write(folder: Path, key: str, code: bytes) -> None:
+def write(folder: Path, key: str, content: bytes, kind: str = CODE) -> None:
     """Keep an entry; others see it whole or not at all."""
     try:
         handle, name = tempfile.mkstemp(dir=folder, suffix=_UNFINISHED)
@@ -144,13 +163,13 @@ def write(folder: Path, key: str, code: bytes) -> None:
         return
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(_MAGIC + _checksum(key, code) + code)
-        os.replace(name, folder / (key + _SUFFIX))
+            file.write(_MAGIC + _checksum(key + kind, content) + content)
+        os.replace(name, folder / (key + kind))
     except OSError:
         with suppress(OSError):
             os.unlink(name)
         return
-    if _is_due(folder, len(code)):
+    if _is_due(folder, len(content)):
         _shrink(folder)
 
 
@@ -162,8 +181,8 @@ def _is_due(folder: Path, size: int) -> bool:
     return due
 
 
-def _checksum(key: str, code: bytes) -> bytes:
-    return hashlib.sha256(key.encode() + code).digest()
+def _checksum(name: str, content: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + content).digest()
 
 
 def _shrink(folder: Path) -> None:
@@ -173,7 +192,7 @@ def _shrink(folder: Path) -> None:
         for entry in found:
             with suppress(OSError):
                 about = entry.stat()
-                if entry.name.endswith(_SUFFIX):
+                if entry.name.endswith((CODE, STEP)):
                     entries.append((about.st_mtime, about.st_size, entry.path))
                 elif entry.name.endswith(_UNFINISHED) and time.time() - about.st_mtime > 3600:
                     os.unlink(entry.path)  # left by a process that was killed

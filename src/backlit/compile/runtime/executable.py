@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...memory import empty
 from ...numerics import quiet
 from ...source import describe
-from ..assemble.build import Built
-from ..assemble.module import CONTROL_SLOT, FIRST_INPUT, STATUS_SLOT
+from ..assemble.frame import CONTROL_SLOT, FIRST_INPUT, STATUS_SLOT
 from ..assemble.schedule import ALIGNMENT
 from ..ir.program import Instruction, Value
 from ..trace.memory import address
 from .pool import threads
 from .scratch import Scratch
+
+if TYPE_CHECKING:
+    from ..assemble.build import Built
+    from ..assemble.stored import Stored
 
 Array = np.ndarray
 
@@ -32,36 +36,39 @@ class Executable:
     then calls :meth:`prepare_outputs`, :meth:`run` and :meth:`take_outputs`.
     """
 
-    def __init__(self, built: Built, scratch: Scratch | None = None) -> None:
+    def __init__(self, program: Built | Stored, scratch: Scratch | None = None) -> None:
         """``scratch``: where the arena lies, shared with others; without it the program has its own."""
-        self.built = built
-        self.shared = built.shared
-        program = built.program
+        self._program = program
+        self.frame = frame = program.frame
         self.first_input = FIRST_INPUT
-        self.first_output = self.first_input + len(program.inputs)
-        self.table = (ctypes.c_void_p * (built.clock_slot + 1))()
+        self.first_output = frame.first_output
+        self.table = (ctypes.c_void_p * (frame.clock_slot + 1))()
         self.status = ctypes.c_int64(0)
         self.table[STATUS_SLOT] = ctypes.addressof(self.status)
         self.scratch = scratch or Scratch()
-        self.scratch.reserve(built.arena.size)
+        self.scratch.reserve(frame.arena)
         self._find_arena()
-        self.clock = np.zeros(len(built.regions) + 1, np.int64)
-        self.table[built.clock_slot] = address(self.clock)
-        self.outputs: list[tuple[tuple[int, ...], Any]] = [(v.shape, v.dtype) for v in program.outputs]
-        self.arrays: list[Any] = [None] * (built.clock_slot + 1)
-        sizes = [v.size * v.dtype.itemsize if v.dtype is not None else 0 for v in program.outputs]
+        self.clock = np.zeros(frame.regions + 1, np.int64)
+        self.table[frame.clock_slot] = address(self.clock)
+        self.arrays: list[Any] = [None] * (frame.clock_slot + 1)
+        sizes = [prod(shape) * dtype.itemsize if dtype is not None else 0 for shape, dtype in frame.outputs]
         self._small = [i for i, size in enumerate(sizes) if size <= SMALL]
         self._large = [i for i, size in enumerate(sizes) if size > SMALL]
         for i in self._small:
-            self._place_output(i, np.empty(*self.outputs[i]))
+            self._place_output(i, np.empty(*frame.outputs[i]))
         self._objects: dict[Value, Any] = {}
         pointer = ctypes.cast(self.table, ctypes.c_void_p)
-        self._parts = [self._part(part, pointer) for part in built.recipe.sequence]
+        self._parts = [self._part(part, pointer) for part in frame.sequence]
+
+    @property
+    def built(self) -> Built:
+        """Everything there is to know about the program."""
+        return self._program.whole()
 
     def _find_arena(self) -> None:
         """Others may have asked for more memory, and the arena is somewhere else since."""
         self.arena = self.scratch.block
-        self.table[self.built.arena_slot] = address(self.arena)
+        self.table[self.frame.arena_slot] = address(self.arena)
 
     def bind(self, i: int, array: Array) -> None:
         """Input ``i`` is read from (and written to) this array from now on."""
@@ -80,12 +87,12 @@ class Executable:
     def prepare_outputs(self) -> None:
         """Take new memory for large outputs; small ones are copied out of a place of their own."""
         for i in self._large:
-            shape, dtype = self.outputs[i]
+            shape, dtype = self.frame.outputs[i]
             self._place_output(i, empty(shape, dtype))
 
     def take_outputs(self) -> list[Array]:
         """The outputs of the last run, as arrays that no later run touches."""
-        found = self.arrays[self.first_output : self.first_output + len(self.outputs)]
+        found = self.arrays[self.first_output : self.first_output + len(self.frame.outputs)]
         for i in self._small:
             found[i] = found[i].copy()
         return found
@@ -99,7 +106,7 @@ class Executable:
         """Compute; false where an assumption of the program failed, and nothing was written."""
         if self.arena is not self.scratch.block:
             self._find_arena()
-        if not self.shared:
+        if not self.frame.shared:
             return self._run()
         with threads() as control:
             self.table[CONTROL_SLOT] = control
@@ -115,7 +122,7 @@ class Executable:
 
     def _part(self, part: str | Instruction, table: Any) -> tuple[Callable[[Any], Any], Any]:
         if isinstance(part, str):
-            return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.built.code[part]), table
+            return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.frame.code[part]), table
         return self._call, part
 
     def _call(self, instruction: Instruction) -> None:
@@ -134,7 +141,7 @@ class Executable:
         slot, offset = self.built.places[layout.base]
         size = value.dtype.itemsize
         strides = tuple(s * size for s in layout.strides)
-        if slot == self.built.arena_slot:
+        if slot == self.frame.arena_slot:
             memory = self.arena
             return np.ndarray(value.shape, value.dtype, memory, offset + layout.offset * size, strides)
         held = self.arrays[slot]
