@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..tensor import Tensor
+from .collection import no_collection
 from .errors import Misfit, TraceError
 
 if TYPE_CHECKING:
@@ -162,5 +163,6 @@ def bound(seen: Capture, clocked: bool = False, scratch: Scratch | None = None) 
 
     strides = {value: element_strides(seen.arrays[value]) for value in seen.program.inputs}
     kind = Binding if seen.pullback is None else Differentiable
-    program = found_or_built(seen.program, strides, threads=pool_size(), clocked=clocked)
-    return kind(seen, Executable(program, scratch), seen.arrays)
+    with no_collection():
+        program = found_or_built(seen.program, strides, threads=pool_size(), clocked=clocked)
+        return kind(seen, Executable(program, scratch), seen.arrays)

@@ -13,6 +13,7 @@ from ...containers import flatten
 from ...graph import mode
 from ...source import Mark, describe
 from ...tensor import Tensor
+from ..collection import no_collection
 from ..errors import TraceError
 from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
@@ -105,7 +106,7 @@ def capture(
     tracer.strict = strict
     if surroundings.iterators:
         tracer.read(_repeats(*surroundings.iterators[0]))
-    with watching(tracer):
+    with watching(tracer), no_collection():
         before = _global_randomness()
         result = function(*args, **kwargs)
         if _global_randomness() != before:

@@ -1,0 +1,52 @@
+"""Garbage is not looked for while a function is traced and compiled, and is afterwards."""
+
+import gc
+
+import pytest
+
+import backlit as bl
+from backlit.compile.collection import no_collection
+
+X = bl.tensor([1.0, 2.0])
+
+
+def test_the_collector_rests_while_a_function_is_traced():
+    seen = []
+
+    @bl.compile
+    def f(x):
+        seen.append(gc.isenabled())
+        return x * 2.0
+
+    assert gc.isenabled()
+    assert f(X).tolist() == f(X).tolist() == [2.0, 4.0]
+    assert set(seen) == {False}
+    assert gc.isenabled()
+
+
+def test_it_works_again_after_an_error():
+    @bl.compile
+    def f(x):
+        raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        f(X)
+    assert gc.isenabled()
+
+
+def test_who_turned_it_off_keeps_it_off():
+    gc.disable()
+    try:
+        with no_collection():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_blocks_inside_each_other():
+    with no_collection():
+        with no_collection():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
