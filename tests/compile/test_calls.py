@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +39,54 @@ def test_attributes_of_arguments_may_change(make: Any) -> None:
     other.x = bl.full((3,), 2.0)
     assert float(compiled(other)) == 6.0
     assert float(compiled(held)) == 15.0
+
+
+def test_dataclasses_are_taken_apart() -> None:
+    """Another batch at each call, as data sets make them, and a state that goes round."""
+
+    @dataclass
+    class State:
+        h: Any
+        steps: int = 0
+
+        @property
+        def doubled(self) -> Any:
+            return self.h * 2
+
+    @bl.compile
+    def step(state: State, batch: Batch) -> Any:
+        batch.x = batch.x + 1
+        return State(state.doubled + batch.x * batch.factor, state.steps), batch
+
+    state, h = State(bl.zeros(2)), 0.0
+    for i in range(6):
+        batch = Batch(bl.full((2,), float(i)))
+        state, given = step(state, batch)
+        h = 2 * h + i + 1
+        assert state.h.tolist() == [h] * 2
+        assert given is batch and batch.x.tolist() == [i + 1.0] * 2
+    assert len(step._forms.all()) == 1
+
+
+def test_arguments_are_not_kept_alive() -> None:
+    compiled = bl.compile(lambda held, x: x * held.factor)
+    held = [Held() for _ in range(3)]
+    for one in held:
+        compiled(one, bl.ones(2))
+    gone = [weakref.ref(one) for one in held]
+    del one, held[:2]
+    gc.collect()
+    assert [x() is None for x in gone] == [True, True, False]
+    compiled(held[0], bl.zeros(3))
+    assert len(compiled._forms.all()) == 2
+
+
+def test_objects_that_are_other_ones_at_each_call_run_eagerly_in_the_end() -> None:
+    compiled = bl.compile(lambda held, x: x * held.factor)
+    with pytest.warns(UserWarning, match="different at each call"):
+        for _ in range(80):
+            assert compiled(Held(), bl.ones(2)).tolist() == [1.0, 1.0]
+    assert compiled.reason is not None
 
 
 def test_numpy_arrays_are_refused_by_name() -> None:

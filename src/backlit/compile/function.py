@@ -73,14 +73,16 @@ class Compiled:
             self._thread = get_ident()
             try:
                 self._forms.calls += 1
-                for attempt in range(2):
+                hidden = -1
+                for _ in range(3):
                     for form in self._forms.get(signature, ()):
                         try:
                             form.make(arguments)
                             return form.call(arguments)
                         except Misfit:
                             continue
-                    if not attempt:
+                    if hidden != len(self._forms.hidden):  # the first time, and where the run showed more to look at
+                        hidden = len(self._forms.hidden)
                         with undone():
                             self._trace(signature, args, {}, natively=True)
                 raise Unforeseen
@@ -168,7 +170,10 @@ class Compiled:
             if natively:
                 raise self.reason or Unforeseen
             return self.function(*args, **kwargs)
-        result, seen = capture(self.function, args, kwargs, not self.fallback, self.gradients, self._forms.moving)
+        forms = self._forms
+        result, seen = capture(
+            self.function, args, kwargs, not self.fallback, self.gradients, forms.moving, forms.hidden
+        )
         if seen is None:
             return result
         if isinstance(seen, TraceError):
@@ -176,7 +181,9 @@ class Compiled:
                 raise seen
             self.reason = seen
             return result
-        self._forms.add(signature, seen, likeness)
+        forms.hidden += seen.hidden
+        if not seen.hidden:
+            forms.add(signature, seen, likeness)
         for change in reversed(seen.outcome.assigned):
             if natively:
                 change.undo()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ..containers import flatten
 from ..dtypes import get_default_dtype
 from ..graph import mode
 from ..tensor import Tensor
@@ -15,18 +16,33 @@ from .errors import TraceError
 
 
 class _Itself:
-    """An object that only it is equal to; kept, so that its id stays its own."""
+    """An object that only it is equal to. It is not kept alive, where it allows that; once it is gone nothing is equal
+    to this."""
 
-    __slots__ = ("held",)
+    __slots__ = ("_held", "_number", "_reference")
 
     def __init__(self, held: Any) -> None:
-        self.held = held
+        self._number = id(held)
+        self._reference: weakref.ref[Any] | None = None
+        self._held: Any = None
+        try:
+            self._reference = weakref.ref(held)
+        except TypeError:
+            self._held = held
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the object is no more."""
+        return self._reference is not None and self._reference() is None
+
+    def _object(self) -> Any:
+        return self._held if self._reference is None else self._reference()
 
     def __hash__(self) -> int:
-        return id(self.held)
+        return self._number
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and other.held is self.held
+        return self is other or (isinstance(other, _Itself) and not self.is_gone and other._object() is self._object())
 
 
 class Likeness:
@@ -63,7 +79,37 @@ class Arguments(list[Tensor]):
 
     def __init__(self, args: Any, kwargs: Any) -> None:
         self.given = args, kwargs
-        super().__init__(flatten(self.given)[0])
+        super().__init__(_tensors(self.given))
+
+
+def contents_of(x: Any) -> Any:
+    """What is in an argument that is taken for its parts: a container itself, or the fields of a dataclass, as a
+    dictionary; None of anything else."""
+    if isinstance(x, (dict, list, tuple)):
+        return x
+    return vars(x) if hasattr(type(x), "__dataclass_fields__") and type(x).__dictoffset__ else None
+
+
+def keys_of(contents: Any) -> Any:
+    """The keys or positions of what a container holds."""
+    return list(contents) if isinstance(contents, dict) else range(len(contents))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+        return
+    contents = contents_of(tree)
+    if contents is not None:
+        for part in contents.values() if isinstance(contents, dict) else contents:
+            yield from _tensors(part)
+
+
+def is_outdated(signature: Any) -> bool:
+    """Whether no call can have this signature any more, because an object in it is gone."""
+    if isinstance(signature, tuple):
+        return any(map(is_outdated, signature))
+    return isinstance(signature, _Itself) and signature.is_gone
 
 
 def signature_of(args: Any, kwargs: Any, arguments: Any) -> Any:
@@ -101,10 +147,16 @@ def _plain(tree: Any) -> Any:
         )
     if isinstance(tree, slice):
         return slice, _plain((tree.start, tree.stop, tree.step))
-    return type(tree), tree if _is_hashable(tree) else _Itself(tree)
+    fields = contents_of(tree)
+    if fields is not None:
+        return type(tree), _plain(fields)
+    return type(tree), tree if _has_a_value(tree) else _Itself(tree)
 
 
-def _is_hashable(x: Any) -> bool:
+def _has_a_value(x: Any) -> bool:
+    """Whether equal objects of this kind do the same: they compare by something else than who they are."""
+    if type(x).__hash__ is object.__hash__:
+        return False
     try:
         hash(x)
     except TypeError:
@@ -112,4 +164,4 @@ def _is_hashable(x: Any) -> bool:
     return True
 
 
-__all__ = ["Arguments", "Likeness", "signature_of"]
+__all__ = ["Arguments", "Likeness", "contents_of", "is_outdated", "keys_of", "signature_of"]

@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..signature import contents_of, keys_of
+
 
 def named_leaves(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
     """The arguments, and the parts of containers among them, with a name for each; tensors are in the order of
-    ``flatten((args, kwargs))``.
+    :class:`~..signature.Arguments`.
 
     >>> named_leaves(lambda x, pair, scale: x, (1.0, (2, ["text"])), {"scale": 3})
     [('x', 1.0), ('pair.0', 2), ('pair.1.0', 'text'), ('scale', 3)]
@@ -30,11 +32,9 @@ def _positional(function: Callable[..., Any], count: int) -> list[str]:
 
 
 def _leaves(name: str, part: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(part, dict):
-        for key, held in part.items():
-            yield from _leaves(f"{name}.{key}", held)
-    elif isinstance(part, (list, tuple)):
-        for i, held in enumerate(part):
-            yield from _leaves(f"{name}.{i}", held)
-    else:
+    contents = contents_of(part)
+    if contents is None:
         yield name, part
+        return
+    for key in keys_of(contents):
+        yield from _leaves(f"{name}.{key}", contents[key])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ...containers import flatten
 from ...graph import mode
 from ...source import Mark, describe
 from ...tensor import Tensor
@@ -17,8 +16,10 @@ from ..collection import no_collection
 from ..errors import TraceError
 from ..ir.program import Instruction, Program, Value, verify
 from ..passes.dead_code import has_effect
+from ..signature import Arguments
 from .arguments import named_leaves
 from .assignments import assigned
+from .calls import hidden_functions, noticing_calls
 from .guards import FEW_BYTES, Apart, Aspect, Bytes, Guard, has_gradient, kind_of, place_of
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
@@ -49,6 +50,8 @@ class Capture:
         arrays: what each input was when the function was traced.
         streams: generators that the program draws from by position, with the number of words it uses up.
         pullback: how gradients are carried back through the function, where its results require them.
+        hidden: functions that ran and whose code nothing in sight names. What they name is not guarded, so that the
+            program must not be used before they are looked at.
         outcome: makes the result of the outputs, and gives variables the values that the function gives them.
     """
 
@@ -65,6 +68,7 @@ class Capture:
     streams: list[Drawn]
     outcome: Outcome
     pullback: Pullback | None = None
+    hidden: list[Any] = field(default_factory=list)
 
     @property
     def containers(self) -> dict[Any, Any]:
@@ -88,6 +92,7 @@ def capture(
     strict: bool,
     keep_gradients: bool,
     moving: Container[tuple[Any, Any]] = (),
+    hidden: Sequence[Any] = (),
 ) -> tuple[Any, Capture | TraceError | None]:
     """Run a function once, watched.
 
@@ -98,8 +103,8 @@ def capture(
     Raises:
         TraceError: with ``strict``, where the function asks for a value.
     """
-    arguments, _ = flatten((args, kwargs))
-    surroundings = Surroundings(function, named_leaves(function, args, kwargs), moving, (args, kwargs))
+    arguments = Arguments(args, kwargs)
+    surroundings = Surroundings(function, named_leaves(function, args, kwargs), moving, arguments.given, hidden)
     if surroundings.watched():
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
@@ -108,12 +113,14 @@ def capture(
         tracer.read(_repeats(*surroundings.iterators[0]))
     with watching(tracer), no_collection():
         before = _global_randomness()
-        result = function(*args, **kwargs)
+        with noticing_calls() as calls:
+            result = function(*args, **kwargs)
         if _global_randomness() != before:
             tracer.fail(tracer.randomness())
         if tracer.error is None:
             try:
                 seen = _finish(tracer, result, arguments, keep_gradients)
+                seen.hidden = hidden_functions(calls, surroundings.codes, surroundings.libraries)
             except TraceError as error:
                 tracer.fail(error)
     return result, seen if tracer.error is None else tracer.error

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+from argparse import Namespace
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterator
 from functools import partial
-from types import FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
+from types import FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from ...source import inside
 from ...tensor import Tensor
+from ..signature import contents_of, keys_of
 from .before import Before
 from .libraries import Libraries, own_attributes
 from .sources import Attributes, Given, Source, Variable
@@ -31,6 +31,8 @@ class Exchanged:
     def __init__(self, before: Before, given: tuple[Any, Any]) -> None:
         """``before`` compares what is in them; ``given`` are a call's arguments."""
         self._before = before
+        self.kinds: set[type] = set()
+        """The types of containers and dataclasses among the arguments."""
         self._sources: dict[int, tuple[Any, Source]] = {}
         self._take_arguments(given, ())
 
@@ -58,17 +60,14 @@ class Exchanged:
         return contents
 
     def _take_arguments(self, held: Any, path: tuple[Any, ...]) -> None:
-        if not isinstance(held, (tuple, list, dict)):
+        contents = contents_of(held)
+        if contents is None:
             return
         if path and id(held) not in self._sources:
             self.add(held, Given(path))
-        for key in keys_of(held):
-            self._take_arguments(held[key], (*path, key))
-
-
-def keys_of(held: Any) -> list[Any]:
-    """The keys or positions of what a container holds."""
-    return list(held) if isinstance(held, dict) else list(range(len(held)))
+            self.kinds.add(type(held))
+        for key in keys_of(contents):
+            self._take_arguments(contents[key], (*path, key))
 
 
 def can_be_exchanged(held: Any, libraries: Libraries) -> bool:
@@ -79,14 +78,14 @@ def can_be_exchanged(held: Any, libraries: Libraries) -> bool:
     if type(held) in (list, dict):
         return len(held) <= SHORT
     kind = type(held)
-    if isinstance(held, _OTHERS) or inside[file_of(kind)] or libraries.foreign(kind.__module__):
+    if isinstance(held, _OTHERS) or not (holds_data(kind) or libraries.programs(kind.__module__)):
         return False
     return len(own_attributes(held)) <= SHORT and not any(map(_has_slots, kind.__mro__))
 
 
-def file_of(kind: type) -> str:
-    """The file that a class was written in."""
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or "<string>"
+def holds_data(kind: type) -> bool:
+    """Whether objects of a class of Python's are nothing but their attributes."""
+    return kind in (SimpleNamespace, Namespace)
 
 
 def is_slot(kind: type, key: str) -> bool:
@@ -98,4 +97,4 @@ def _has_slots(kind: type) -> bool:
     return any(is_slot(kind, key) for key in vars(kind))
 
 
-__all__ = ["CONTAINERS", "Exchanged", "can_be_exchanged", "file_of", "is_slot", "keys_of"]
+__all__ = ["CONTAINERS", "Exchanged", "can_be_exchanged", "holds_data", "is_slot"]

@@ -34,6 +34,10 @@ class Libraries:
             known = self._known[top] = top in FIXED or (_installed(top) and not _uses_us(top))
         return known
 
+    def programs(self, module: Any) -> bool:
+        """Whether a module of this name is the program's, or a library's that uses us."""
+        return isinstance(module, str) and module.partition(".")[0] not in FIXED and not self.foreign(module)
+
 
 def own_attributes(x: Any) -> dict[str, Any]:
     """The ``__dict__`` of an object, without asking methods that may answer anything (``__getattr__``)."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...tensor import Tensor
+from ..signature import contents_of
 
 Array = np.ndarray
 
@@ -98,7 +99,7 @@ class Given(Source):
     def now(self, arguments: Any) -> Any:
         found = arguments.given
         for key in self.path:
-            found = found[key]
+            found = contents_of(found)[key]
         return found
 
 

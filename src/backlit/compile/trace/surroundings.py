@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap, UserDict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from functools import cache, partial
 from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
@@ -20,8 +20,10 @@ import numpy as np
 from ...source import Mark, inside
 from ...tensor import Tensor
 from ..consumed import Consumed
+from ..signature import keys_of
 from .before import LONG, LONGER, PLAIN, Before, foreign_generator
-from .exchanged import CONTAINERS, Exchanged, can_be_exchanged, file_of, is_slot, keys_of
+from .calls import is_librarys
+from .exchanged import CONTAINERS, Exchanged, can_be_exchanged, holds_data, is_slot
 from .guards import (
     Aspect,
     Cell,
@@ -74,16 +76,18 @@ class Surroundings:
         arguments: list[tuple[str, Any]],
         moving: Container[tuple[Any, Any]] = (),
         given: tuple[Any, Any] = ((), {}),
+        hidden: Sequence[Any] = (),
     ) -> None:
         """``arguments`` are the tensors and objects that the function is given, with their names, and ``given`` is what
-        they come in; ``moving`` are the places of variables that the function is known to set: what tensors, containers
-        and objects there hold is read anew at each call."""
+        they come in; ``hidden`` are functions that it calls and nothing names; ``moving`` are the places of variables
+        that it is known to set: what tensors, containers and objects there hold is read anew at each call."""
         self._moving = moving
         self._given = given
+        self._hidden = hidden
         self._names: set[str] = set()
         self._asked: set[str] = set()
         self._made_up = False
-        self._libraries = Libraries()
+        self.libraries = Libraries()
         while True:  # attributes are looked at where code names them, and may lead to more code
             before = len(self._names), len(self._asked), self._made_up
             self._look(function, arguments)
@@ -106,10 +110,15 @@ class Surroundings:
         self._seen: set[int] = set()
         self._entered: dict[tuple[int, Any], Any] = {}
         self.exchanged = Exchanged(self.before, self._given)
+        self.codes: set[CodeType] = set()
+        """Code that was looked at."""
         tensors = [(name, x) for name, x in arguments if isinstance(x, Tensor)]
         for i, (name, tensor) in enumerate(tensors):
             self._add(tensor, Argument(i, name))
-        self._function(function)
+        for held in (function, *self._hidden):
+            self._function(held)
+        for kind in self.exchanged.kinds:
+            self._class(kind)
         for name, held in arguments:
             if not isinstance(held, Tensor):
                 self._object(name, held)
@@ -199,9 +208,10 @@ class Surroundings:
             self._entry(Cell(cell), name)
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._object("default", value)
-        if self._libraries.foreign(function.__globals__.get("__name__")):
+        if self.libraries.foreign(function.__globals__.get("__name__")):
             return
         for part in _codes(code):
+            self.codes.add(part)
             names = names_of(part)
             self._names |= names.used
             self._asked |= names.asked
@@ -216,7 +226,7 @@ class Surroundings:
         for base in kind.__mro__:
             if id(base) in self._seen or sys.modules.get(base.__module__) is None:
                 continue
-            if self._libraries.foreign(base.__module__):
+            if self.libraries.foreign(base.__module__):
                 continue
             self._seen.add(id(base))
             self._lacks(vars(base), self._names)
@@ -254,6 +264,8 @@ class Surroundings:
             self._add(held, variable)
             return
         if isinstance(held, ModuleType):
+            if not (isinstance(holder, dict) and "__builtins__" in holder):  # import binds a name once
+                self.guards.append(Guard(holder, key, held))
             self._entries_named(held, held.__name__)
             return
         if (place in self._moving or isinstance(holder, Within)) and self._is_exchanged(held):
@@ -264,20 +276,16 @@ class Surroundings:
             for part in keys_of(contents):
                 self._entry(Within(holder, key), part)
             return
-        if isinstance(held, type):
-            self._class(held)
-            return
         if isinstance(held, Iterator) and type(held).__module__ in ("builtins", "itertools"):
             if key in self._names or isinstance(holder, Cell):
                 self.iterators.append((str(key), type(held).__name__, self._place))
             return
-        if not (isinstance(held, FunctionType) and inside[held.__code__.co_filename]):
-            self.guards.append(Guard(holder, key, held))
+        self.guards.append(Guard(holder, key, held))
         self._object(str(key), held)
 
     def _is_exchanged(self, held: Any) -> bool:
         """Whether what a variable holds may be another object at each call; not so if it was found elsewhere too."""
-        if not can_be_exchanged(held, self._libraries):
+        if not can_be_exchanged(held, self.libraries):
             return False
         return isinstance(held, tuple) or (id(held) not in self._seen and self.exchanged.find(held) is None)
 
@@ -285,7 +293,7 @@ class Surroundings:
         """The entries of a module that the program's code names; of a library that does not use us, only its data."""
         if name.partition(".")[0] in FIXED:
             return
-        foreign, entries = self._libraries.foreign(name), module.__dict__
+        foreign, entries = self.libraries.foreign(name), module.__dict__
         named = self._names & entries.keys()
         if not foreign:
             self._lacks(entries, self._asked)
@@ -304,8 +312,9 @@ class Surroundings:
         if isinstance(held, PLAIN) or id(held) in self._seen:
             return
         if isinstance(held, (FunctionType, MethodType)):
-            code = getattr(held, "__code__", None)
-            if code is None or not inside[code.co_filename]:
+            function: Any = getattr(held, "__func__", held)
+            code = getattr(function, "__code__", None)
+            if code is None or not is_librarys(code, function.__globals__.get("__name__")):
                 self._function(held)
             return
         if isinstance(held, type):
@@ -338,7 +347,7 @@ class Surroundings:
 
     def _container(self, name: str, held: Any) -> None:
         """A tuple holds the same for ever; entries of lists and dictionaries are variables."""
-        if not self._libraries.foreign(type(held).__module__):
+        if not self.libraries.foreign(type(held).__module__):
             self._attributes(held, own_attributes(held))
         if isinstance(held, (tuple, frozenset)):
             for i, part in enumerate(held):
@@ -368,7 +377,7 @@ class Surroundings:
             self.guards.append(Guard(Size(held), None, len(held)))
             return
         self.guards.append(Guard(Contents(held), None, True))
-        if type(held).__module__ in FIXED or not self._libraries.foreign(type(held).__module__):
+        if type(held).__module__ in FIXED or not self.libraries.foreign(type(held).__module__):
             for part in held.values() if isinstance(held, _KEYED) else held:
                 self._object(name, part)
 
@@ -382,16 +391,16 @@ class Surroundings:
         """The attributes of an object; of one whose class the program wrote, those that its code names."""
         kind = type(held)
         self._class(kind)
-        own = not inside[file_of(kind)]
-        ours = own and not self._libraries.foreign(kind.__module__)
-        whole = not own or (ours and self._made_up)
+        own = not inside[getattr(sys.modules.get(kind.__module__), "__file__", None) or "<string>"]
+        ours = self.libraries.programs(kind.__module__)
+        whole = not (own or ours) or (self._made_up and (ours or holds_data(kind)))
         for key in [key for key in attributes if whole or key in self._names]:
             self._entry(attributes, key)
         self.before.mapping(attributes, None if whole else self._names)
-        slots = {key for base in kind.__mro__ for key in vars(base) if is_slot(base, key)} if own else set()
+        slots = {key for base in kind.__mro__ for key in vars(base) if is_slot(base, key)} if own or ours else set()
         for key in sorted(slots if whole else self._names & slots):
             self._entry(Slots(held), key)
-        if whole and own:
+        if whole and (own or ours):
             self.guards.append(Guard(Size(attributes), None, len(attributes)))
         else:
             self._lacks(attributes, (self._names if ours else self._asked) - slots)
@@ -404,7 +413,7 @@ class Surroundings:
             module.__dict__["_hooks"] = None  # an entry that a hook would change, so that it can be guarded
         self._class(type(module))
         self.before.mapping(module.__dict__, None if self._made_up else self._names, _librarys())
-        ours = not self._libraries.foreign(type(module).__module__)
+        ours = not self.libraries.foreign(type(module).__module__)
         self._lacks(module.__dict__, (self._names if ours else self._asked) - _librarys())
         if ours and self._made_up:
             self.guards.append(Guard(Others(module.__dict__, _librarys()), None, True))

@@ -1,0 +1,67 @@
+"""Which of the program's functions a watched run called that nothing in sight names: found under names that are made
+up, in registries, or through the library. What they name is looked at when the function is traced once more."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from inspect import CO_NEWLOCALS
+from types import CellType, CodeType, FunctionType
+from typing import Any
+
+from ...source import inside
+from .libraries import Libraries
+
+Calls = dict[CodeType, dict[str, Any]]
+"""Code that ran, with the globals of its function."""
+
+MANY = 16
+"""Closures of one piece of code that are looked at."""
+
+
+@contextmanager
+def noticing_calls() -> Iterator[Calls]:
+    """A block whose calls of Python functions in this thread are written down; none where a profiler is at work."""
+    calls: Calls = {}
+
+    def called(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code not in calls:
+            calls[frame.f_code] = frame.f_globals
+
+    if sys.getprofile() is not None:
+        yield calls
+        return
+    sys.setprofile(called)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+def hidden_functions(calls: Calls, known: set[CodeType], libraries: Libraries) -> list[FunctionType]:
+    """The functions of the program among those that were called, without those whose code was looked at."""
+    found = []
+    for code, names in calls.items():
+        name = names.get("__name__")
+        if code in known or not code.co_flags & CO_NEWLOCALS or is_librarys(code, name) or libraries.foreign(name):
+            continue
+        functions = [f for f in gc.get_referrers(code) if isinstance(f, FunctionType) and f.__code__ is code]
+        found += functions[:MANY] or [FunctionType(code, names, closure=_no_cells(code))]
+    return found
+
+
+def _no_cells(code: CodeType) -> tuple[CellType, ...] | None:
+    return tuple(CellType() for _ in code.co_freevars) or None
+
+
+def is_librarys(code: CodeType, module: Any) -> bool:
+    """Whether code is part of this library; what is made of strings belongs to the module that made it, save that
+    named tuples are nobody's."""
+    if code.co_filename == "<string>":
+        return isinstance(module, str) and (module.partition(".")[0] == "backlit" or module.startswith("namedtuple_"))
+    return inside[code.co_filename]
+
+
+__all__ = ["Calls", "hidden_functions", "is_librarys", "noticing_calls"]
