@@ -230,3 +230,89 @@ def test_a_recurrent_network_that_collects_its_states_is_trained() -> None:
     eager, compiled = trained(False), trained(True)
     assert eager[-1] < 0.5 * eager[0]
     np.testing.assert_allclose(compiled, eager, rtol=1e-5)
+
+
+def one_row(x: Any, r: Any) -> None:
+    x[3] = r
+
+
+def a_row_from_itself(x: Any, r: Any) -> None:
+    x[3] = x[3] * 2.0 + r
+
+
+def a_block(x: Any, r: Any) -> None:
+    x[2:5, 1:4] = r[1:4]
+
+
+def one_column(x: Any, r: Any) -> None:
+    x[:, 2] = r[0]
+
+
+def two_rows_exchanged(x: Any, r: Any) -> None:
+    first = x[0].clone()
+    x[0] = x[1]
+    x[1] = first + r
+
+
+def rows_moved_on(x: Any, r: Any) -> None:
+    x[1:] = x[:-1].clone()
+    x[0] = r
+
+
+def rows_turned_round(x: Any, r: Any) -> None:
+    x[4:7] = x[4:7].flip(0)
+
+
+def rows_read_afterwards(x: Any, r: Any) -> Any:
+    x[2:] += r
+    return x.sum()
+
+
+def given_back(x: Any, r: Any) -> Any:
+    x[5] = x.sum(0) + r
+    return x
+
+
+PARTS = (
+    one_row, a_row_from_itself, a_block, one_column, two_rows_exchanged, rows_moved_on, rows_turned_round,
+    rows_read_afterwards, given_back,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(8, 6), (600, 300)])
+@pytest.mark.parametrize("written", PARTS)
+def test_parts_of_arguments_are_written_where_they_are(written: Any, shape: tuple[int, int], threads: int) -> None:
+    """No more is written than changed, and what is read of the old values is read before."""
+    before = bl.get_num_threads()
+    bl.set_num_threads(threads)
+    try:
+        rng = np.random.default_rng(0)
+        arrays = [rng.normal(size=s) for s in (shape, shape[1:])]
+        mine, theirs = ([bl.tensor(a.copy()) for a in arrays] for _ in range(2))
+        compiled = bl.compile(written)
+        for _ in range(4):
+            wanted, found = written(*mine), compiled(*theirs)
+            np.testing.assert_allclose(theirs[0].numpy(), mine[0].numpy(), rtol=1e-12)
+            if wanted is not None:
+                np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-10)
+    finally:
+        bl.set_num_threads(before)
+    built = compiled._latest().executable.built
+    size = sum(value.size for value in built.order.in_place)
+    assert size == mine[0].numel() if written is rows_moved_on else size < mine[0].numel()
+
+
+def test_what_a_caller_reads_through_another_view_is_what_was_written() -> None:
+    """Also where the argument's memory has gaps and runs backwards, and next to it nothing changes."""
+
+    def written(x: Any, r: Any) -> None:
+        x[1, :2] = r * x[0, :2]
+
+    compiled = bl.compile(written)
+    held = [np.arange(48.0).reshape(6, 8) for _ in range(2)]
+    for array, run in zip(held, (written, compiled), strict=True):
+        x = bl.from_numpy(array[::2, ::-2])
+        for step in range(3):
+            run(x, bl.full((2,), step + 0.5, dtype=bl.float64))
+    np.testing.assert_array_equal(held[1], held[0])

@@ -11,12 +11,13 @@ from ..ir.program import Instruction, Program, Value, verify
 from ..loops.fusion import fuse
 from ..passes.layouts import layouts_of, with_copies
 from ..passes.operands import with_operands_in_memory
+from ..passes.partial_writes import with_partial_writes
 from ..passes.pipeline import optimised
 from ..passes.results import with_moves, with_own_results
 from ..runtime.disk_cache import cached
 from .frame import FIRST_INPUT, Frame
 from .module import emit_module
-from .natives import Place
+from .natives import Place, moved
 from .products import unreadable
 from .recipe import Recipe, recipe_of
 from .regions import Region, regions_of
@@ -93,7 +94,7 @@ def build(
 
 def _ordered(program: Program, strides: dict[Value, Strides]) -> tuple[Program, dict[Value, Layout], Schedule]:
     """The program with all copies that its views, products, outputs and writes need, and its groups in order."""
-    program = with_copies(program, strides)
+    program = with_copies(with_partial_writes(program), strides)
     program = with_operands_in_memory(program, layouts_of(program, strides), unreadable)
     program = verify(with_own_results(program, layouts_of(program, strides)))
     while True:
@@ -110,7 +111,9 @@ def _fixed_places(program: Program, layouts: dict[Value, Layout], order: Schedul
     first = FIRST_INPUT
     places: dict[Value, Place] = {value: (first + i, 0) for i, value in enumerate(program.inputs)}
     for value, target in order.in_place.items():
-        places[value] = places[target]
+        held = layouts[target]
+        assert target.dtype is not None
+        places[value] = moved(places[held.base], held.offset * target.dtype.itemsize)
     first += len(program.inputs)
     for i, value in enumerate(program.outputs):
         places[layouts[value].base] = (first + i, 0)

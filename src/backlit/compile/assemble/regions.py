@@ -43,6 +43,7 @@ class Way(NamedTuple):
         shares: how.
         reads: how each block of memory that is read is cut; None where any share may read anything.
         writes: the same for what is written; None for results that are put together when all shares are done.
+        inside: inputs of which a part is written, which is a block of its own in ``writes``.
         partial: those results.
         penalty: nanoseconds of work that this way adds.
     """
@@ -51,8 +52,14 @@ class Way(NamedTuple):
     shares: Shares
     reads: dict[Value, set[Cut | None]]
     writes: dict[Value, Cut | None]
+    inside: frozenset[Value]
     partial: tuple[Value, ...]
     penalty: float
+
+    @property
+    def touched(self) -> set[Value]:
+        """All that is read or written."""
+        return {*self.reads, *self.writes}
 
 
 class Region(NamedTuple):
@@ -116,6 +123,8 @@ class _Regions:
     def fits(self, way: Way) -> bool:
         """Whether a group can run in the open region without waiting."""
         for earlier in self.open.ways:
+            if way.inside & earlier.touched or earlier.inside & way.touched:
+                return False
             for memory, cuts in way.reads.items():
                 if memory in earlier.writes and not _alike(cuts, earlier.writes[memory]):
                     return False
@@ -163,8 +172,14 @@ class Ways:
         yield from (way for way in found if way is not None)
 
     def memory(self, value: Value) -> Value:
-        """What stands for the memory that a value lies in."""
-        return self.in_place.get(value, value)
+        """What stands for the memory that a value lies in: a part of an input is a memory of its own."""
+        target = self.in_place.get(value)
+        return value if target is None or self.whole(target) is not None else target
+
+    def whole(self, target: Value) -> Value | None:
+        """The input of which the target of a write is a part; None where it is all of it."""
+        base = self.layouts[target].base
+        return None if base is target else base
 
     # -- loops and products -----------------------------------------------------------------------------------------
 
@@ -263,6 +278,7 @@ class _Draft:
         self.shares = cut
         self.reads: dict[Value, set[Cut | None]] = {}
         self.writes: dict[Value, Cut | None] = {}
+        self.inside: set[Value] = set()
         self.partial: list[Value] = []
         self.penalty = 0.0
 
@@ -291,6 +307,8 @@ class _Draft:
     def write(self, value: Value, strides: tuple[int, ...], space: tuple[int, ...]) -> None:
         """A result that lies by ``strides``."""
         layout = self.ways.layouts[value]
+        if value in self.ways.in_place and (whole := self.ways.whole(self.ways.in_place[value])) is not None:
+            self.inside.add(whole)
         cut = cut_of(layout.base.size, space, strides, layout.offset, self.axis, self.shares.step)
         self.writes[self.ways.memory(layout.base)] = cut
 
@@ -318,7 +336,9 @@ class _Draft:
         partial = {self.ways.memory(self.ways.layouts[v].base) for v in self.partial}
         if any(cut is None and memory not in partial for memory, cut in self.writes.items()):
             return None
-        return Way(self.axis, self.shares, self.reads, self.writes, tuple(self.partial), self.penalty)
+        return Way(
+            self.axis, self.shares, self.reads, self.writes, frozenset(self.inside), tuple(self.partial), self.penalty
+        )
 
 
 def _outer_axes(space: tuple[int, ...]) -> list[int]:

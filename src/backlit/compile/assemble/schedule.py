@@ -28,7 +28,7 @@ class Schedule(NamedTuple):
 
     groups: list[Group]
     in_place: dict[Value, Value]
-    """By the value that is written: the input whose memory it is made in."""
+    """By the value that is written: the input, or slice of an input, whose memory it is made in."""
     stored: set[Value]
     """Values that must be in memory: other groups take them, or they are results."""
 
@@ -101,11 +101,11 @@ class _Order:
             held = self.layouts[target]
             moved = group is not None and group.members[0].opcode == "move"
             whole = self.layouts[value].base is value and (moved or held.strides == row_major(target.shape))
-            if group is None or group.space is None or not whole or value in found or target in results:
+            if group is None or group.space is None or not whole or value in found or held.base in results:
                 continue
             if not self._same_place(group, target, value):
                 continue
-            others = [g for g in (*self.readers.get(target, ()), *self.checks, *self.calls) if g is not group]
+            others = [g for g in (*self.readers.get(held.base, ()), *self.checks, *self.calls) if g is not group]
             if self.can_wait(group, others):
                 for other in others:
                     self.before[group][other] = None
@@ -115,15 +115,15 @@ class _Order:
 
     def _same_place(self, group: Group, target: Value, value: Value) -> bool:
         """Whether a group reads each old element only where it writes the new one."""
+        held = self.layouts[target]
         if any(value in m.results and m.opcode == "reduce" for m in group.members):
-            return target not in self.taken(group)
-        direct = all(
-            o is target and o.shape == group.space
+            return held.base not in self.taken(group)
+        return all(
+            self.layouts[o] == held and o.shape == group.space
             for m in group.members
             for o in m.operands
-            if self.layouts[o].base is target
+            if self.layouts[o].base is held.base
         )
-        return direct
 
     def sorted(self) -> list[Group]:
         after: dict[Group, list[Group]] = {}

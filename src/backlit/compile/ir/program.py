@@ -94,7 +94,10 @@ class Instruction:
 
 
 class Program:
-    """Inputs, instructions in order, outputs, and writes ``(input, value)`` done when all is computed."""
+    """Inputs, instructions in order, outputs, and writes ``(input, value)`` done when all is computed.
+
+    While memory is planned the target of a write may also be a slice of an input.
+    """
 
     __slots__ = ("body", "inputs", "outputs", "writes")
 
@@ -164,9 +167,11 @@ def verify(program: Program) -> Program:
     for value in program.results():
         if value not in known:
             raise MalformedProgramError(f"the result {value!r} is not made anywhere.")
-    inputs = set(program.inputs)
+    inputs, makers = set(program.inputs), program.makers()
     for target, value in program.writes:
-        if target not in inputs or (target.shape, target.dtype) != (value.shape, value.dtype):
+        sliced = makers.get(target)
+        whole = sliced.operands[0] if sliced is not None and sliced.opcode == "slice" else target
+        if whole not in inputs or (target.shape, target.dtype) != (value.shape, value.dtype):
             raise MalformedProgramError(f"{value!r} cannot be written into {target!r}.")
     return program
 

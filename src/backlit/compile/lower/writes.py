@@ -75,9 +75,7 @@ def around(b: Builder, base: Value, part: Value, cut: Cut) -> Value:
         if count == 0:
             return base
         if (start, step, count) != (0, 1, base.shape[dim]):
-            rest = cut._replace(
-                starts=replaced(cut.starts, dim, 0), steps=replaced(cut.steps, dim, 1), counts=cut.counts
-            )
+            rest = cut._replace(starts=replaced(cut.starts, dim, 0), steps=replaced(cut.steps, dim, 1))
             chosen = along(b, base, dim, start, step, count)
             return _between(b, base, around(b, chosen, part, rest), dim, start, step)
     return part
