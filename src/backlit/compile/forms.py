@@ -65,19 +65,32 @@ class Form:
             try:
                 self.binding  # noqa: B018
             except Exception as error:
-                raise TraceError(f"compile: no code could be made ({type(error).__name__}: {error})") from error
+                raise _no_code(error) from error
 
     def call(self, arguments: Sequence[Tensor]) -> Any:
-        """Run it; see :meth:`~.runtime.binding.Binding.call`."""
+        """Run it; see :meth:`~.runtime.binding.Binding.call`.
+
+        Raises:
+            TraceError: no code could be made for it.
+        """
         binding = self._binding
         if binding is None:
             if not self.seen.fits(arguments):
                 raise Misfit
-            binding = self.binding
+            try:
+                binding = self.binding
+            except MemoryError:  # another time there may be more
+                raise
+            except Exception as error:
+                raise _no_code(error) from error
         result = binding.call(arguments)
         self.used = self._forms.calls
         self._forms.used(self)
         return result
+
+
+def _no_code(error: Exception) -> TraceError:
+    return TraceError(f"compile: no code could be made ({type(error).__name__}: {error})")
 
 
 class Forms(dict[Any, list[Form]]):

@@ -117,6 +117,11 @@ class Compiled:
                 continue
             except Unforeseen:
                 return self.function(*args, **kwargs)
+            except TraceError as error:
+                if not self.fallback:
+                    raise
+                self.reason = error
+                return self.function(*args, **kwargs)
         return self._trace(signature, args, kwargs)
 
     # -- the glass box ----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import ctypes
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -98,9 +99,16 @@ class Pool:
     """``size`` threads, the caller's own among them."""
 
     def __init__(self, size: int) -> None:
+        """Raises RuntimeError where the system starts no more threads; then none is left behind."""
         self.size = size
         self.control = Control()
-        self._workers = [Worker(self.control, index) for index in range(1, size)]
+        self._workers: list[Worker] = []
+        try:
+            for index in range(1, size):
+                self._workers.append(Worker(self.control, index))
+        except RuntimeError:
+            self.close()
+            raise
 
     def wake(self) -> None:
         """Called before a step that wants the pool; costs next to nothing while the workers are awake."""
@@ -121,6 +129,8 @@ class _State:
 
     def __init__(self) -> None:
         self.pool: Pool | None = None
+        self.refused = 1
+        """The number of threads that the system would not start."""
         self.used = threading.Lock()
         self.own = threading.local()
 
@@ -149,24 +159,34 @@ def threads() -> Iterator[int]:
     It is the pool's, unless another thread's step has that: then a block of this thread's own, on which it does all
     parts itself, with the same results.
     """
-    if pool_size() == 1 or not _state.used.acquire(blocking=False):
+    if pool_size() in (1, _state.refused) or not _state.used.acquire(blocking=False):
         yield _own_control().address
         return
     try:
         pool = _the_pool()
-        pool.wake()
-        yield pool.control.address
+        if pool is not None:
+            pool.wake()
+        yield (_own_control() if pool is None else pool.control).address
     finally:
         _state.used.release()
 
 
-def _the_pool() -> Pool:
-    pool = _state.pool
-    if pool is None or pool.size != pool_size():
-        if pool is not None:
-            pool.close()
-        pool = _state.pool = Pool(pool_size())
-    return pool
+def _the_pool() -> Pool | None:
+    """The pool, started if need be; None where the system starts no more threads."""
+    size, pool = pool_size(), _state.pool
+    if pool is not None and pool.size == size:
+        return pool
+    close()
+    try:
+        _state.pool = Pool(size)
+    except RuntimeError as error:
+        _state.refused = size
+        warnings.warn(
+            f"backlit: {size} threads could not be started ({error}); compiled steps run on one until "
+            "set_num_threads() asks for another number.",
+            stacklevel=2,
+        )
+    return _state.pool
 
 
 def _own_control() -> Control:
@@ -178,7 +198,7 @@ def _own_control() -> Control:
 
 def close() -> None:
     """Stop the pool's threads; the next step that wants them starts new ones."""
-    pool, _state.pool = _state.pool, None
+    pool, _state.pool, _state.refused = _state.pool, None, 1
     if pool is not None:
         pool.close()
 

@@ -24,6 +24,16 @@ class Scratch:
         self.block = aligned(0)
 
     def reserve(self, size: int) -> None:
-        """Let there be at least so many bytes."""
+        """Let there be at least so many bytes.
+
+        Raises:
+            MemoryError: there are not. What there was stays.
+        """
         if self.block.size < size:
-            self.block = aligned(size)
+            try:
+                self.block = aligned(size)
+            except MemoryError as error:
+                raise MemoryError(
+                    f"compile: the step needs {size:,} bytes of memory to compute in, and the system has not so many "
+                    "left. Nothing was written. Use smaller batches, or run the function eagerly."
+                ) from error
