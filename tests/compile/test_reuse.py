@@ -64,3 +64,22 @@ def test_chains_of_loops_stay_in_one_place() -> None:
 
     made = built(chain, X)
     assert made.arena.size < 3 * X.numel() * 4 + 4096
+
+
+def test_the_gradient_of_a_hidden_layer_is_made_in_the_place_of_its_values() -> None:
+    model = bl.nn.Sequential(bl.nn.Linear(48, 64), bl.nn.ReLU(), bl.nn.Linear(64, 10))
+    optimizer = bl.optim.Adam(model.parameters())
+
+    @bl.compile
+    def step(x: Any) -> Any:
+        loss = (model(x) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(3):
+        step(X)
+    made = step._latest().executable.built
+    offsets = [made.arena.offsets[v] for v in made.arena.offsets if v.shape == (48, 64)]
+    assert len(offsets) == 2 and len(set(offsets)) == 1, "the weights' gradient, which needs the values too, goes first"

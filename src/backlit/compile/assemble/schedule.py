@@ -19,8 +19,8 @@ from .reuse import reused
 ALIGNMENT = 64
 
 _NEAR_THE_END = 2
-"""Groups with so few others behind them (a weight gradient and its update) run as soon as they can: what they take
-is in the cache, and its memory is free earlier."""
+"""Groups with so few others behind them (a weight gradient and its update) run as soon as they can, those with the
+fewest first: what they take is in the cache, and its memory is free earlier, for what comes next to be made in."""
 
 
 class Schedule(NamedTuple):
@@ -143,7 +143,7 @@ class _Order:
                 ready,
                 key=lambda g: (
                     g not in checked,
-                    left[g] > _NEAR_THE_END,
+                    min(left[g], _NEAR_THE_END + 1),
                     -max([made[b] for b in self.before[g]], default=-1),
                     first[g],
                 ),
