@@ -25,7 +25,7 @@ def test_engines_compute_the_same(name):
     assert len(losses) == 3 and not disagreement(losses)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=120)
 @pytest.mark.skipif(CORES < 2 or sys.platform != "linux", reason="two cores, and memory as Linux tells it")
 def test_one_command_measures_everything_and_fills_the_pages(tmp_path):
     pages = [shutil.copy(ROOT / "docs" / "benchmarks.md", tmp_path), shutil.copy(ROOT / "README.md", tmp_path)]

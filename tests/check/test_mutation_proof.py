@@ -49,7 +49,7 @@ def test_a_broken_rule_is_put_back(tool):
     assert op.vjp_a is rule
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 def test_every_rule_broken_in_every_way(tool):
     proof = tool.prove()
     judge(proof)
@@ -61,7 +61,9 @@ def test_every_rule_broken_in_every_way(tool):
 
 @pytest.mark.slow
 def test_a_sample_of_broken_rules(tool):
-    judge(tool.prove(sample=80, seed=1))
+    proof = tool.prove(sample=8, seed=1)
+    assert 0 < len(proof.verdicts) <= 8
+    judge(proof)
 
 
 def refused(tool, calls):
@@ -78,7 +80,7 @@ def test_right_rules_are_not_accused(tool):
     assert not refused(tool, [call for size, call in largest.values() if size <= 60])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_right_rules_are_not_accused_at_any_sample(tool):
     assert not refused(tool, tool.calls())
 

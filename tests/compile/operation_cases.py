@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -110,12 +109,3 @@ def numpy_calls(function: Callable[..., Any], tensors: Sequence[Tensor]) -> int 
 def native_calls_only(function: Callable[..., Any], tensors: Sequence[Tensor]) -> bool:
     """Whether a function is compiled without a call of a NumPy rule."""
     return numpy_calls(function, tensors) == 0
-
-
-def turn(names: Sequence[str], days: int) -> list[str]:
-    """The names whose turn it is: each on one of so many days where ``PROGRAM_SEED`` is set, as CI sets it to the date;
-    all of them where it is not. Compiling every operation at every size takes hours."""
-    seed = os.environ.get("PROGRAM_SEED")
-    if seed is None:
-        return list(names)
-    return [name for name in names if (zlib.crc32(name.encode()) + int(seed)) % days == 0]

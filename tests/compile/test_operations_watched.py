@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from guarded import FREE, Watched, guards
-from operation_cases import Case, samples, turn
+from operation_cases import Case, samples
 from operation_sizes import changed, emptied, resized, results, works
 from test_operations import NAMES, READS_VALUES, SOMETIMES_READS_VALUES
 
@@ -19,6 +19,7 @@ import backlit as bl
 from backlit.compile.runtime.executable import Executable
 from backlit.ops.definition import REGISTRY, Sample
 from backlit.ops.elementwise import Elementwise
+from turns import turn
 
 COMPILED = [n for n in NAMES if n not in READS_VALUES]
 ELEMENTWISE = [

@@ -1,8 +1,9 @@
 """Random functions with their gradients (views, writes in place, loops, reuse): compiled, they are what they are
 eagerly, and every pass keeps what their programs mean.
 
-The slow suite draws hundreds with a seed of its own each run; ``PROGRAM_SEED=<number>`` repeats one. A function on
-which the two differ is minimised and added to ``kept_functions.jsonl``, which is replayed every time.
+The slow suite draws hundreds with a seed of its own each run; ``PROGRAM_SEED=<number>`` repeats one, and
+``PROGRAM_TIMES=10`` draws ten times as many. A function on which the two differ is minimised and added to
+``kept_functions.jsonl``, which is replayed every time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ASKS_FOR_VALUES = {"branch", "masked"}
 """Kinds of steps that a compiled function cannot take."""
 
 INSTRUCTIONS = [kind for kind in programs.INSTRUCTIONS if kind.name not in ASKS_FOR_VALUES]
-MANY, PARTS = 1200, 8
+MANY, PARTS = 400 * int(os.environ.get("PROGRAM_TIMES", 1)), 8
 quickly = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("planned_anew")]
 Array = np.ndarray
@@ -218,7 +219,7 @@ def test_random_functions_compiled_equal_eager() -> None:
 def test_many_random_functions_compiled_equal_eager(part: int) -> None:
     number = int(os.environ.get("PROGRAM_SEED", random.SystemRandom().randrange(2**32)))
     print(f"PROGRAM_SEED={number} repeats these functions")
-    assert many(number + part, MANY // PARTS, True)
+    assert many(number * PARTS + part, MANY // PARTS, True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from operation_cases import Case, samples, turn
+from operation_cases import Case, samples
 from operation_sizes import changed, results, works
 from test_operations import READS_VALUES, SOMETIMES_READS_VALUES
 from test_operations_watched import COMPILED, ELEMENTWISE
@@ -17,6 +17,7 @@ import backlit as bl
 from backlit.compile.trace.capture import Capture, capture
 from backlit.compile.trace.sources import Fixed
 from backlit.ops.definition import REGISTRY, Sample
+from turns import turn
 
 NUMBERS = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0)
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from guarded import guards
 from networks import Training, batches
-from operation_cases import turn
 from test_convolutional_step import network, step_of
 from test_operations import NAMES, READS_VALUES, check
 
@@ -18,6 +17,7 @@ import backlit as bl
 from backlit import threads
 from backlit.compile.assemble import regions
 from backlit.compile.runtime import pool
+from turns import turn
 
 pytestmark = pytest.mark.usefixtures("planned_anew")
 

@@ -7,6 +7,7 @@ from zoo_support import HEALTHY, SICK, VARIANTS, Variant
 
 import backlit as bl
 from backlit.check.verdicts.doctor import diagnose
+from turns import share
 
 seeded = zoo_healthy.seeded
 MANY = [Variant(seed, (16, 32, 64)[seed % 3], (300, 400, 600)[seed // 2 % 3], seed % 2 == 0) for seed in range(3, 13)]
@@ -36,8 +37,8 @@ def test_healthy(name, variant):
     assert not found, str(found)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", [VARIANTS[2], *MANY], ids=lambda v: str(v.seed))
+@pytest.mark.slow(seconds=30)
+@pytest.mark.parametrize("variant", share([VARIANTS[2], *MANY], 4), ids=lambda v: str(v.seed))
 def test_more_variants(variant):
     wrong = [name for name, (make, kinds) in SICK.items() if not set(verdict(make, variant).kinds[:2]) & set(kinds)]
     false = [name for name, make in HEALTHY.items() if verdict(make, variant)]

@@ -13,7 +13,8 @@ FILES = sorted((Path(__file__).parent / "js").glob("*.test.js"))
 def test_module(browser, file):
     page = browser.new_page()
     page.add_script_tag(content=bundle(file), type="module")
-    results = page.evaluate("globalThis.results ?? []")
+    page.wait_for_function("globalThis.results !== undefined")  # a module runs when the page comes to it
+    results = page.evaluate("globalThis.results")
     page.close()
     assert len(results) >= 3
     failures = [f"{result['name']}: {result['error']}" for result in results if result["error"]]
