@@ -1,5 +1,7 @@
 """Settings for the whole suite."""
 
+import gc
+
 from hypothesis import settings
 
 # Machines that run tests are shared: how long one example takes says nothing about it.
@@ -15,6 +17,12 @@ def pytest_collection_modifyitems(items):
         return marker.kwargs.get("seconds", 0) if marker else 0
 
     items.sort(key=seconds, reverse=True)
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays until the end: searching it for garbage again and again takes a while."""
+    gc.collect()
+    gc.freeze()
 
 
 # Several folders have a conftest.py: taken for test modules (in search of doctests) they would clash by their name.
