@@ -301,6 +301,18 @@ def getitem(x: Any, key: Any) -> Tensor:
         raise
 
 
+def copied_ndim(x: Any, key: Any) -> int | None:
+    """How many dimensions ``x[key]`` has where it is a copy; None where it is a view."""
+    if all(map(_plain, key if key.__class__ is tuple else (key,))):
+        return None
+    basic, indices, _ = _read(key, x)
+    if not indices:
+        return None
+    spans = sum(_consumes(index) or 1 for index in indices)
+    left = x.ndim + sum(part is None for part in basic) - sum(part.__class__ is int for part in basic)
+    return left - spans + max(1 if index.dtype.kind == "b" else index.ndim for index in indices)
+
+
 def _put_samples(rng: np.random.Generator) -> Any:
     x, mask = (lambda: rng.normal(size=(3, 4))), rng.random((3, 4)) < 0.5
     yield Sample(x(), 1, rng.normal(size=(4,)))
@@ -329,7 +341,11 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Te
         values = values.astype(x.dtype)
     key, index, dims = _read(indices, x)
     if not accumulate:
-        return apply(IndexPut, (x, values, *index), {"key": key, "dims": dims})
+        try:
+            return apply(IndexPut, (x, values, *index), {"key": key, "dims": dims})
+        except IndexError:
+            _read(indices, x, check=True)
+            raise
     region = apply(Slice, (x,), {"key": key})
     shape = region.shape
     if index:

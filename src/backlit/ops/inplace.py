@@ -285,13 +285,14 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 
     Dimensions of 1 that the value has in front of the region's are dropped, as in PyTorch and NumPy.
     """
-    from .indexing import getitem, index_put
+    from .indexing import copied_ndim, getitem, index_put
 
-    region = getitem(self, index)
-    value = operand(value)
-    while value.ndim > region.ndim and value.shape[0] == 1:
+    ndim = copied_ndim(self, index)
+    region = getitem(self, index) if ndim is None else None
+    value, ndim = operand(value), region.ndim if region is not None else ndim
+    while value.ndim > ndim and value.shape[0] == 1:
         value = value.reshape(value.shape[1:])
-    if region._storage is not None and region._storage is self._storage:
+    if region is not None and region._storage is not None and region._storage is self._storage:
         copy_(region, value)
         return
     since = last_id()

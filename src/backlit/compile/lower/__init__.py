@@ -11,6 +11,7 @@ from . import (  # noqa: F401  (they fill the table)
     elementwise,
     extremes,
     gated_activations,
+    index_put,
     joining,
     lookups,
     moments,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ops.extremes import AMax, AMin, ArgMax, ArgMin
+from ...ops.extremes import AMax, AMin, ArgMax, ArgMin, Extreme
 from ...ops.reduction import All_, Any_, CountNonzero, Prod
 from ..ir.build import Builder
 from ..ir.program import Value
@@ -77,7 +77,7 @@ def kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     return tuple(1 if d in over else n for d, n in enumerate(shape))
 
 
-@pulls(AMax, AMin)
+@pulls(Extreme)
 def extreme_pull(b: Builder, pull: Any) -> list[Value | None] | None:
     """Elements equal to the result, or NaN, share its gradient evenly."""
     (x,), axis = pull.inputs, pull.params["axis"]

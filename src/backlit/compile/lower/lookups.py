@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...ops.gathering import Gather, GatherSum, Scatter
-from ...ops.indexing import Index, IndexPut, IndexSum
+from ...ops.indexing import Index, IndexSum
 from ...ops.lookup import Embedding, OneHot
 from ...ops.scatter_sum import result_place
 from ..codegen.row_lookup import RowLookup
@@ -21,7 +21,7 @@ from ..ir.layout import row_major
 from ..ir.program import Value
 from ..leaves.leaf import emit_leaf
 from ..leaves.lookup import AddRows, PutRows, TakeRows
-from .shape import sliced, unbroadcast
+from .shape import unbroadcast
 from .table import lowering, pulls
 
 Array = np.ndarray
@@ -104,7 +104,7 @@ def embedding(b: Builder, inputs: list[Any], params: Params, op: Any, like: Valu
     return b.reshape(taken(b, weight, _numbers(b, index)), like.shape)
 
 
-class _Indexed:
+class Indexed:
     """Dimensions of ``shape`` that index arrays stand at; the others make up a row."""
 
     def __init__(self, b: Builder, shape: tuple[int, ...], indices: list[Value], dims: tuple[int, ...]) -> None:
@@ -161,7 +161,7 @@ def index(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -
     x, *indices = inputs
     if not lookups_take(x, *indices):
         return None
-    at = _Indexed(b, x.shape, indices, params["dims"])
+    at = Indexed(b, x.shape, indices, params["dims"])
     return at.result(taken(b, at.table(x), at.numbers))
 
 
@@ -171,7 +171,7 @@ def index_sum(b: Builder, inputs: list[Any], params: Params, op: Any, like: Valu
     x, *indices = inputs
     if not lookups_take(x, *indices):
         return None
-    at = _Indexed(b, like.shape, indices, params["dims"])
+    at = Indexed(b, like.shape, indices, params["dims"])
     return at.whole(added(b, at.rows(x), at.numbers, prod(at.sizes)))
 
 
@@ -229,7 +229,7 @@ def scatter(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value)
     x, source, index = inputs
     if not lookups_take(x, index):
         return None
-    return _replaced(b, x, source, index.shape, _given_along(b, index, x.shape, params["dim"]))
+    return replaced_at(b, x, source, index.shape, _given_along(b, index, x.shape, params["dim"]))
 
 
 @pulls(Scatter)
@@ -238,39 +238,10 @@ def scatter_pull(b: Builder, pull: Any) -> list[Value | None] | None:
     x, source, index = pull.inputs
     if not lookups_take(pull.g, index):
         return None
-    return _put_gradients(b, pull, source, index.shape, _given_along(b, index, x.shape, pull.params["dim"]))
+    return put_gradients(b, pull, source, index.shape, _given_along(b, index, x.shape, pull.params["dim"]))
 
 
-@lowering(IndexPut)
-def index_put(b: Builder, inputs: list[Any], params: Params, op: Any, like: Value) -> Value | None:
-    """Values put at a key and index arrays."""
-    x, values, *indices = inputs
-    if not lookups_take(x, *indices):
-        return None
-    shape, numbers = _places(b, x.shape, params, indices)
-    return _replaced(b, x, values, shape, numbers) if prod(shape) else x
-
-
-@pulls(IndexPut)
-def index_put_pull(b: Builder, pull: Any) -> list[Value | None] | None:
-    """As for scatter."""
-    x, values, *indices = pull.inputs
-    if not lookups_take(pull.g, *indices):
-        return None
-    shape, numbers = _places(b, x.shape, pull.params, indices)
-    return _put_gradients(b, pull, values, shape, numbers) if prod(shape) else None
-
-
-def _places(b: Builder, shape: tuple[int, ...], params: Params, indices: list[Value]) -> tuple[Any, Value]:
-    """The shape of what a key and index arrays select, and the position of each element of it."""
-    positions = sliced(b, b.reshape(b.iota(prod(shape)), shape), params["key"])
-    if indices and positions.size:
-        at = _Indexed(b, positions.shape, indices, params["dims"])
-        positions = at.result(taken(b, at.table(positions), at.numbers))
-    return positions.shape, b.reshape(positions, (positions.size,))
-
-
-def _replaced(b: Builder, x: Value, values: Any, shape: tuple[int, ...], numbers: Value) -> Value:
+def replaced_at(b: Builder, x: Value, values: Any, shape: tuple[int, ...], numbers: Value) -> Value:
     """``x`` with values, broadcast to ``shape``, put at positions."""
     given = b.as_value(values, x.dtype)
     extra = max(0, given.ndim - len(shape))  # values may have leading dimensions of size 1 more
@@ -278,12 +249,12 @@ def _replaced(b: Builder, x: Value, values: Any, shape: tuple[int, ...], numbers
     return b.reshape(put(b, column(b, x), given, numbers), x.shape)
 
 
-def _put_gradients(b: Builder, pull: Any, values: Any, shape: tuple[int, ...], numbers: Value) -> list[Value | None]:
+def put_gradients(b: Builder, pull: Any, values: Any, shape: tuple[int, ...], numbers: Value) -> list[Value | None]:
     """Zeros at the positions for what was there; for the values those that were not overwritten by later ones."""
     g = pull.g
     made: list[Value | None] = [None] * len(pull.needs)
     if pull.needs[0]:
-        made[0] = _replaced(b, g, 0.0, shape, numbers)
+        made[0] = replaced_at(b, g, 0.0, shape, numbers)
     if pull.needs[1]:
         order = b.iota(prod(shape))
         nobody = b.expand(b.constant(-1, _COUNTED), (g.size, 1))
