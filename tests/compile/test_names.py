@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
+from functools import cache
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -226,7 +229,13 @@ def namespace_under_a_made_up_name() -> Case:
     return lambda x: x * getattr(held, f"k{len(x.shape)}"), lambda: setattr(held, "k1", 3.0)
 
 
+def context_variable() -> Case:
+    held = ContextVar("held", default=2.0)
+    return lambda x: x * held.get(), lambda: held.set(3.0)
+
+
 CASES = [
+    context_variable,
     *(number_in_a_method_under_a_made_up_name, function_of_the_library_in_a_dictionary, module_in_an_attribute),
     *(class_in_an_attribute, namespace_under_a_made_up_name),
     *(asked_with_hasattr, asked_with_a_default, asked_of_a_module, asked_of_a_layer, asked_of_a_python_module),
@@ -314,6 +323,23 @@ def test_an_array_that_shows_a_parameter_changes_with_it() -> None:
     for i in range(4):
         assert step(bl.ones(2)).tolist() == [2.0 * (i + 2)] * 2
         assert shown.tolist() == [i + 2.0] * 2
+
+
+def test_tensors_that_come_from_nowhere_are_refused() -> None:
+    box = Box(h=bl.ones(2))
+    reference = weakref.ref(box)
+    with pytest.raises(TraceError, match=r"shape \(2,\) used at .* reached in a way that cannot be seen .*weak ref"):
+        bl.compile(lambda x: reference().h + x)(bl.ones(2))
+
+
+def test_what_a_cache_keeps_is_used() -> None:
+    @cache
+    def table(size: int) -> Any:
+        return bl.arange(float(size))
+
+    table(2)
+    compiled = bl.compile(lambda x: x * table(x.shape[0]))
+    assert [compiled(bl.ones(2)).tolist() for _ in range(3)] == [[0.0, 1.0]] * 3
 
 
 def test_code_that_was_made_of_a_string() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import Any
 
@@ -26,6 +27,24 @@ class Cell:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.cell.cell_contents = value
+
+
+class Context:
+    """A context variable as a mapping with one entry."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: ContextVar[Any]) -> None:
+        self.variable = variable
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self.variable.get()
+        except LookupError:
+            raise KeyError(key) from None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.variable.set(value)
 
 
 class Size:
@@ -268,6 +287,8 @@ def place_of(holder: Any, key: Any) -> tuple[Any, Any]:
         return place_of(holder.holder, holder.key), key
     if isinstance(holder, Cell):
         return id(holder.cell), key
+    if isinstance(holder, Context):
+        return id(holder.variable), key
     return id(holder.owner if isinstance(holder, Slots) else holder), key
 
 
@@ -278,6 +299,7 @@ __all__ = [
     "Bytes",
     "Cell",
     "Contents",
+    "Context",
     "Guard",
     "Lacks",
     "Missing",

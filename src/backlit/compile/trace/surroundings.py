@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections import ChainMap, UserDict
 from collections.abc import Container, Iterator, Sequence
+from contextvars import ContextVar
 from functools import cache, partial
 from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ from .guards import (
     Aspect,
     Cell,
     Contents,
+    Context,
     Guard,
     Lacks,
     Missing,
@@ -104,6 +106,7 @@ class Surroundings:
         """What kind of tensor each variable held, by the ids of the sources."""
         self.iterators: list[tuple[str, str, Mark | None]] = []
         """Names and kinds of Python's own iterators in sight, and the functions that use them."""
+        self._caching = False
         self.modules: list[Any] = []
         self.optimizers: list[Any] = []
         self._place: Mark | None = None
@@ -144,6 +147,10 @@ class Surroundings:
             if isinstance(x, Tensor) and memory_key(x._data) == key:
                 return x
         return None
+
+    def may_hold(self, x: Tensor) -> bool:
+        """Whether a tensor that is not in sight comes from something that is: a cache, or a view of it."""
+        return self._caching or any(t._view is not None and t._view.base is x for t in self.tensors())
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor in sight."""
@@ -323,6 +330,9 @@ class Surroundings:
         self._seen.add(id(held))
         if isinstance(held, Generator):  # where its stream is, the program follows
             return
+        if isinstance(held, ContextVar):
+            self._entry(Context(held), name)
+            return
         if foreign_generator(held):
             self.before.generator(held)
         elif isinstance(held, (Tensor, np.ndarray)):
@@ -341,6 +351,7 @@ class Surroundings:
             for part in (held.func, *held.args, *held.keywords.values()):
                 self._object(name, part)
         elif "__wrapped__" in (attributes := own_attributes(held)):
+            self._caching |= isinstance(held, type(cache(len)))
             self._wrapped(attributes)
         else:
             self._attributes(held, attributes)

@@ -301,6 +301,13 @@ class Tracer:
         """Where an array that was never seen before is to be read from when the program runs."""
         known = self.surroundings.find(x)
         if known is None and isinstance(x, Tensor) and not self.was_made_inside(x) and not self.in_rule:
+            if not self.surroundings.may_hold(x):
+                raise TraceError(
+                    f"compile: the tensor of shape {x.shape} used at {describe(mark())} is reached in a way that "
+                    "cannot be seen (through a weak reference, a variable of a thread, or an object of another "
+                    "library), so it may be another one each time. Keep it in a variable or an attribute, or pass it "
+                    "as an argument."
+                )
             known = self.surroundings.add(x, ByReference(x))
         if known is not None:
             if isinstance(x, Tensor):
