@@ -83,6 +83,21 @@ def test_long_products_whose_columns_are_shared_out(m: int, k: int, n: int, watc
     assert max(shared(compiled)) == 2
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_products_whose_inner_dimension_of_the_batch_is_shared_out(count: int) -> None:
+    """One share computed all matrices, the others none, and what follows did not wait for it."""
+    rng = np.random.default_rng(0)
+    q, k, v = (bl.tensor(rng.normal(size=shape)) for shape in ((1, 4, 3, 2), (2, 1, 4, 2), (2, 1, 4, 2)))
+    bl.set_num_threads(count)
+
+    def attended(q: Any, k: Any, v: Any) -> Any:
+        return ((q * 0.3) @ k.mT).softmax(-1) @ v
+
+    compiled = bl.compile(attended)
+    for _ in range(5):
+        np.testing.assert_allclose(compiled(q, k, v).numpy(), attended(q, k, v).numpy(), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["pooled", "plain", "normalised", "overlapping"])
 def test_convolutional_networks(kind: str) -> None:
     bl.set_num_threads(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product as combinations
+from math import prod
 from typing import Any, NamedTuple
 
 from ..codegen.gemm_plan import Gemm
@@ -13,24 +14,24 @@ from ..ir.program import Instruction, Value
 
 class Product(NamedTuple):
     """One (batched) product: its kernel's specification, and where in the operands and the result each matrix of the
-    batch begins, in elements; ``outermost`` is the size of the outermost dimension of the batch."""
+    batch begins, in elements; ``lead`` are the sizes of the batch's dimensions."""
 
     spec: Gemm
     starts: list[tuple[int, int, int]]
-    outermost: int
+    lead: tuple[int, ...]
 
     def share(self, axis: int, begin: int, count: int) -> Product:
-        """``count`` rows (axis −2), columns (−1) or entries of the outermost batch dimension (less) from ``begin``."""
+        """``count`` rows (axis −2), columns (−1) or entries of a dimension of the batch (less) from ``begin``."""
         spec, starts = self.spec, self.starts
         if axis == -2:
             move = begin * spec.a_strides[0], 0, begin * spec.c_stride
-            return Product(replace(spec, m=count), _moved(starts, move), self.outermost)
+            return Product(replace(spec, m=count), _moved(starts, move), self.lead)
         if axis == -1:
-            return Product(
-                replace(spec, n=count), _moved(starts, (0, begin * spec.b_strides[1], begin)), self.outermost
-            )
-        inner = len(starts) // self.outermost
-        return Product(spec, starts[begin * inner : (begin + count) * inner], count)
+            return Product(replace(spec, n=count), _moved(starts, (0, begin * spec.b_strides[1], begin)), self.lead)
+        place = axis + 2 + len(self.lead)
+        inner, size = prod(self.lead[place + 1 :]), self.lead[place]
+        chosen = [start for i, start in enumerate(starts) if begin <= i // inner % size < begin + count]
+        return Product(spec, chosen, (*self.lead[:place], count, *self.lead[place + 1 :]))
 
 
 def unreadable(shape: tuple[int, ...], strides: Strides) -> bool:
@@ -54,7 +55,7 @@ def product_of(instruction: Instruction, layouts: dict[Value, Layout]) -> Produc
         n,
         result.dtype.name,
     )
-    return Product(spec, _starts(result.shape, (a, first), (b, second)), result.shape[0])
+    return Product(spec, _starts(result.shape, (a, first), (b, second)), result.shape[:-2])
 
 
 def matrix_strides(shape: tuple[int, ...], strides: Strides) -> tuple[int, int]:
