@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import autograd, errors
-from .allocator import keep_freed_memory as _keep_freed_memory
 from .creation import *
 from .dtypes import *
 from .dtypes import bool_ as bool
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from .glassbox import explain, load_record, record, why  # type: ignore[no-redef]
 
 __version__ = "0.1.0"
-
-_keep_freed_memory()
 
 _ON_DEMAND = frozenset(
     {

@@ -3,7 +3,8 @@
 glibc gives large blocks back to the system when they are freed, and the arrays of the next operation lie on pages that
 the kernel has to find and clear: up to a third of the time of an eager step whose activations take a megabyte or more.
 "Large" means more than 128 KB at first, and then more than the largest block that was ever freed, up to 32 MB; twice as
-much free memory is kept. So one block is taken, none of whose pages is touched, and freed.
+much free memory is kept. So one block is taken, none of whose pages is touched, and freed. That is done when an
+optimizer is made: step after step will want the same arrays then.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ import pytest
 PROGRAM = """
 import resource
 import numpy as np
-import backlit
+import backlit as bl
+
+bl.optim.SGD([bl.zeros(1, requires_grad=True)], lr=0.1)
 
 def rounds():
     arrays = [np.full(1 << 18, 1.0, np.float32) for _ in range(16)]

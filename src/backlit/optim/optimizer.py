@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..allocator import keep_freed_memory
 from ..errors import OperationError, UnsupportedError
 from ..graph import enable_grad, mode
 from ..journal import cleared
@@ -91,6 +92,7 @@ class Optimizer:
         self._stepped = False
         for group in _groups(type(self).__name__, params):
             self.add_param_group(group)
+        keep_freed_memory()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

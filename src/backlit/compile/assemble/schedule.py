@@ -48,8 +48,16 @@ class _Order:
                 maker = self.maker.get(root)
                 if maker is not None:
                     self.before[group][maker] = None
-
+            self._wait(group)
         self._keep_effects_in_order()
+
+    def _wait(self, group: Group) -> None:
+        """What is made again for a later user waits for that one's other operand."""
+        for member in group.members:
+            other = member.params.get("after")
+            maker = self.maker.get(self.layouts[other].base) if other in self.layouts else None
+            if maker is not None:
+                self.before[group][maker] = None
 
     def _keep_effects_in_order(self) -> None:
         """Calls that draw random numbers run in the order of the program, after all checks."""

@@ -7,7 +7,7 @@ Operands and results are row-major arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..codegen.target import Target
 from ..ir.build import Builder
@@ -32,7 +32,12 @@ class Split(NamedTuple):
 
 
 class Leaf:
-    """Base of the descriptions; subclasses are frozen dataclasses."""
+    """Base of the descriptions; subclasses are frozen dataclasses.
+
+    ``cheap``: the results are as quickly made again from the first operand as read from memory.
+    """
+
+    cheap: ClassVar[bool] = False
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
         """Define the function in an LLVM module."""

@@ -15,6 +15,7 @@ from .leaf import Leaf, Split
 class Normalize(Leaf):
     """``x (, weight) (, bias) → y, means, scales``."""
 
+    cheap = True
     spec: RowNormalization
 
     def emit(self, module: Any, name: str, target: Target) -> Any:
