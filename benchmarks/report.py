@@ -48,7 +48,7 @@ QUICK = {
     "compile_time": ["--workload", "784-256"],
     "memory": ["--workload", "784-256", "--steps", "2"],
     "busy_neighbour": ["--workload", "784-256", "--seconds", "0.2"],
-    "sweeps": ["--seconds", "0.1", "--sizes", "2"],
+    "sweeps": ["--seconds", "0.1", "--sizes", "1"],
 }
 
 

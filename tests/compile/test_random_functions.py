@@ -43,7 +43,7 @@ ASKS_FOR_VALUES = {"branch", "masked"}
 """Kinds of steps that a compiled function cannot take."""
 
 INSTRUCTIONS = [kind for kind in programs.INSTRUCTIONS if kind.name not in ASKS_FOR_VALUES]
-MANY, PARTS = 400 * int(os.environ.get("PROGRAM_TIMES", 1)), 8
+MANY, PARTS = 240 * int(os.environ.get("PROGRAM_TIMES", 1)), 8
 quickly = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("planned_anew")]
 Array = np.ndarray

@@ -11,6 +11,7 @@ from turns import share
 
 seeded = zoo_healthy.seeded
 MANY = [Variant(seed, (16, 32, 64)[seed % 3], (300, 400, 600)[seed // 2 % 3], seed % 2 == 0) for seed in range(3, 13)]
+BOTH = [pytest.param(VARIANTS[0], id="a"), pytest.param(VARIANTS[1], id="b", marks=pytest.mark.slow)]
 
 
 def verdict(make, variant):
@@ -23,7 +24,7 @@ def test_the_zoo_is_large_enough():
 
 
 @pytest.mark.parametrize("name", SICK)
-@pytest.mark.parametrize("variant", VARIANTS[:2], ids=["a", "b"])
+@pytest.mark.parametrize("variant", BOTH)
 def test_sick(name, variant):
     make, kinds = SICK[name]
     found = verdict(make, variant)
@@ -31,7 +32,7 @@ def test_sick(name, variant):
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-@pytest.mark.parametrize("variant", VARIANTS[:2], ids=["a", "b"])
+@pytest.mark.parametrize("variant", BOTH)
 def test_healthy(name, variant):
     found = verdict(HEALTHY[name], variant)
     assert not found, str(found)
