@@ -104,24 +104,51 @@ def test_a_short_line_with_more_padding_behind_it_is_convolved_natively(length: 
     assert not externs(compiled._latest().executable.built)
 
 
-@pytest.mark.parametrize("kind", ["truth values", "numbers"])
-def test_attention_with_a_mask_of_its_own_is_native_and_equals_eager(kind: str) -> None:
+@pytest.mark.parametrize("lead", [(2, 4), (3,), (2, 1, 2), ()])
+@pytest.mark.parametrize("shared", ["by all", "by heads", "by batches", "by none", "by rows"])
+@pytest.mark.parametrize("kind", ["truth values", "numbers", "numbers with gradients"])
+def test_attention_with_a_mask_of_its_own_is_native_and_equals_eager(
+    lead: tuple[int, ...], shared: str, kind: str
+) -> None:
     """Also where a query may look at no key: its result and gradients are zero."""
     rng = np.random.default_rng(0)
-    leaves = [bl.tensor(rng.normal(size=(2, 4, 5, 3)), requires_grad=True) for _ in range(3)]
-    seen = rng.random((5, 5)) < 0.6
-    seen[2] = False
-    mask = bl.tensor(seen if kind == "truth values" else np.where(seen, rng.normal(size=(5, 5)), -np.inf))
+    own = {"by all": (), "by heads": (*lead[:-1], *[1] * len(lead[-1:])), "by batches": lead[-1:]}.get(shared, lead)
+    seen = rng.random((*own, 1 if shared == "by rows" else 5, 6)) < 0.6
+    seen[..., 0, :] = False
+    mask = bl.tensor(seen if kind == "truth values" else np.where(seen, rng.normal(size=seen.shape), -np.inf))
+    leaves = [bl.tensor(rng.normal(size=(*lead, n, 3)), requires_grad=True) for n in (5, 6, 6)]
+    if kind == "numbers with gradients":
+        leaves.append(mask.requires_grad_())
 
-    def attended(q: Any, k: Any, v: Any) -> Any:
+    def attended(q: Any, k: Any, v: Any, *_: Any) -> Any:
         out = bl.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return out, *bl.autograd.grad((out * out).sum(), [q, k, v])
+        return out, *bl.autograd.grad((out * out).sum(), leaves)
 
     compiled = bl.compile(attended)
     for _ in range(2):
         for a, b in zip(compiled(*leaves), attended(*leaves), strict=True):
             np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12)
     assert not externs(compiled._latest().executable.built)
+
+
+def test_attention_with_a_mask_is_shared_out_among_threads() -> None:
+    before, rng = bl.get_num_threads(), np.random.default_rng(0)
+    leaves = [bl.tensor(rng.normal(size=(4, 2, 40, 32)).astype(np.float32), requires_grad=True) for _ in range(3)]
+    mask = bl.tensor(rng.random((4, 1, 1, 40)) < 0.7)
+
+    def attended(q: Any, k: Any, v: Any) -> Any:
+        out = bl.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return out, *bl.autograd.grad((out * out).sum(), [q, k, v])
+
+    bl.set_num_threads(2)
+    try:
+        compiled = bl.compile(attended)
+        for _ in range(2):
+            for a, b in zip(compiled(*leaves), attended(*leaves), strict=True):
+                np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=2e-4, atol=2e-5)
+        assert any(region.parts > 1 for region in compiled._latest().executable.built.regions)
+    finally:
+        bl.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])

@@ -255,6 +255,7 @@ def _samples(rng: np.random.Generator) -> Any:
     yield Sample(draw(2, 3, 2), draw(2, 4, 2), draw(2, 4, 3), None, 0.4)
     yield Sample(draw(1, 4, 3, 2), draw(1, 2, 4, 2), draw(1, 2, 4, 2), draw(4, 3, 4), enable_gqa=True)
     yield Sample(draw(0, 3, 2), draw(0, 4, 2), draw(0, 4, 3))
+    yield Sample(draw(2, 3, 2), draw(2, 4, 2), draw(2, 4, 2), some)
 
 
 @operation(Attention, samples=_samples)

@@ -4,8 +4,9 @@ With P = softmax(s Q Kᵀ) and O = P V,
 
     dV = Pᵀ dO,   dS = P ∘ (dP − Σ dP ∘ P),  dP = dO Vᵀ,   dQ = s dS K,   dK = s dSᵀ Q.
 
-P is kept for the backward pass. Behind a causal mask the upper half is neither computed nor read. Nothing is transposed
-in memory but one head's keys (forwards) or values (backwards), on their way into panels.
+P is kept for the backward pass, which needs no mask: P is zero where a query must not look. Behind a causal mask the
+upper half is neither computed nor read. Nothing is transposed in memory but one head's keys (forwards) or values
+(backwards), on their way into panels.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Heads:
 class Attention:
     """Shapes and places. Queries have ``length`` rows, keys and values ``context`` rows, all ``width`` columns.
 
-    ``causal`` forbids keys ahead of the query, counted from the first row, as in eager mode.
+    ``causal`` forbids keys ahead of the query, counted from the first row, as in eager mode. ``mask`` says where rows
+    of :func:`probability_columns` numbers begin, which are added to the scores (``added``) or are zero where a query
+    must not look; distances of 0 share rows.
     """
 
     batch: int
@@ -54,6 +57,8 @@ class Attention:
     scale: float
     causal: bool
     dtype: str = "float32"
+    mask: Heads | None = None
+    added: bool = False
 
     @classmethod
     def packed(
@@ -86,8 +91,8 @@ def workspace_size(spec: Attention, target: Target | None = None) -> int:
 
 
 def emit_attention(module: ir.Module, name: str, spec: Attention, target: Target | None = None) -> ir.Function:
-    """Define ``void name(query, key, value, out, probabilities, workspace)``."""
-    with function(module, name, [spec.dtype] * 6, target, spec.dtype) as (b, *pointers):
+    """Define ``void name(query, key, value, out, probabilities, workspace)``, with the mask last if there is one."""
+    with function(module, name, [spec.dtype] * (7 if spec.mask else 6), target, spec.dtype) as (b, *pointers):
         _Forward(b, spec).emit(*pointers)
     return module.globals[name]
 
@@ -150,7 +155,9 @@ class _Heads:
 
 
 class _Forward(_Heads):
-    def emit(self, query: Pointer, key: Pointer, value: Pointer, out: Pointer, kept: Pointer, panels: Pointer) -> None:
+    def emit(
+        self, query: Pointer, key: Pointer, value: Pointer, out: Pointer, kept: Pointer, panels: Pointer, *mask: Pointer
+    ) -> None:
         spec = self.spec
         scores = SmallProduct(
             self.tiles,
@@ -170,41 +177,50 @@ class _Forward(_Heads):
                 for p, layout in ((query, spec.query), (key, spec.key), (value, spec.value), (out, spec.out))
             )
             p = kept + n * (spec.length * self.columns)
+            masks = [(m + place(spec.mask), spec.mask.row) for m in mask if spec.mask]
             self.pack(k, spec.key.row, panels)
 
             def tile(i: Any, count: int) -> None:
                 reach, rows = self.reach(i, count), p + i * self.columns
                 scores.rows(count, q + i * spec.query.row, panels, rows, spec.width, reach)
-                self._softmax(rows, i, count, reach)
+                self._softmax(rows, [(m + i * step, step) for m, step in masks], i, count, reach)
                 mean.rows(count, rows, v, o + i * spec.out.row, reach)
 
             self.each_tile(spec.length, tile)
 
         self.each_head(head)
 
-    def _softmax(self, rows: Pointer, i: Any, count: int, reach: Any) -> None:
-        """Each row of a tile in place; zeros behind what it may see, to the end of the tile's last panel."""
+    def _softmax(self, rows: Pointer, masks: list[tuple[Pointer, int]], i: Any, count: int, reach: Any) -> None:
+        """Each row of a tile in place; zeros behind what it may see, to the end of the tile's last panel.
+
+        ``masks``: the mask's row for the tile's first one and the distance to the next, or nothing.
+        """
         b, spec = self.b, self.spec
 
         def row(r: Any) -> None:
             sees = b.minimum(b.index(i + r + 1), spec.context) if spec.causal else spec.context
-            self.tiles.call("softmax", [rows + r * self.columns, sees, reach], self._row)
+            arguments = [rows + r * self.columns, sees, reach, *[m + r * step for m, step in masks]]
+            self.tiles.call("softmax", arguments, self._row)
 
         b.loop(0, count, 1, row)
 
-    def _row(self, b: VectorBuilder, row: Pointer, sees: Value, reach: Value) -> None:
+    def _row(self, b: VectorBuilder, row: Pointer, sees: Value, reach: Value, *mask: Pointer) -> None:
         end = (reach + (self.panel - 1)) // self.panel * self.panel
         first = b.iota(INT32)
         limit = b.convert(sees, INT32)
 
         def inside(j: Value) -> Value:
-            return first + b.convert(j, INT32) < limit
+            here = first + b.convert(j, INT32) < limit
+            return here & (mask[0].load(j) != 0) if mask and not self.spec.added else here
+
+        def score(j: Value) -> Value:
+            return row.load(j) + mask[0].load(j) if mask and self.spec.added else row.load(j)
 
         def top(j: Value, best: Value) -> list[Value]:
-            return [b.maximum(b.where(inside(j), row.load(j), -math.inf), best)]
+            return [b.maximum(b.where(inside(j), score(j), -math.inf), best)]
 
         def raised(j: Value, total: Value, best: Value) -> list[Value]:
-            e = b.where(inside(j), exp(b, row.load(j) - best), 0.0)
+            e = b.where(inside(j), exp(b, score(j) - best), 0.0)
             row.store(e, j)
             return [total + e, best]
 

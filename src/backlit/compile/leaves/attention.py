@@ -13,7 +13,7 @@ from .leaf import Leaf, Split
 
 @dataclass(frozen=True)
 class Attend(Leaf):
-    """``query, key, value → out, probabilities``."""
+    """``query, key, value (, mask) → out, probabilities``."""
 
     spec: Attention
 
@@ -32,10 +32,11 @@ class Attend(Leaf):
         def share(count: int) -> Leaf:
             return Attend(replace(self.spec, batch=count))
 
-        return Split(self.spec.batch, (True,) * 3, ("slice",) * 2, share)
+        mask = () if self.spec.mask is None else (self.spec.mask.batch > 0,)
+        return Split(self.spec.batch, (True,) * 3 + mask, ("slice",) * 2, share)
 
     def arguments(self, operands: Sequence[Any], results: Sequence[Any], workspace: Any) -> list[Any]:
-        return [*operands, *results, workspace]
+        return [*operands[:3], *results, workspace, *operands[3:]]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Scaled dot-product attention: by the kernel for heads where there is no mask of its own, else as products and loops.
+"""Scaled dot-product attention: by the kernel for heads, or as products and loops where weights are dropped, a mask
+needs a gradient, or values are not as wide as keys.
 
 Dropout of the weights is drawn as any other (:mod:`.dropout`).
 """
@@ -6,6 +7,7 @@ Dropout of the weights is drawn as any other (:mod:`.dropout`).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,50 +16,90 @@ import numpy as np
 from ...ops.attention import Attention
 from ..codegen import attention as kernel
 from ..ir.build import Builder
+from ..ir.layout import row_major
 from ..ir.program import Value
 from ..leaves.attention import Attend, AttendBack
 from ..leaves.leaf import emit_leaf
 from .dropout import drawn, masked
+from .joining import padded
 from .shape import unbroadcast
 from .table import drawing, lowering, pulls
 
 Array = np.ndarray
 
 
-def _spec(inputs: list[Any], params: dict[str, Any]) -> kernel.Attention | None:
-    query, key, value, *mask = inputs
-    lead = query.shape[:-2]
-    if mask or key.shape[:-2] != lead or value.shape[:-2] != lead or value.shape[-1] != query.shape[-1]:
+class _Heads:
+    """Operands of the kernel, (batch, heads, rows, columns) each, and its description."""
+
+    def __init__(self, b: Builder, inputs: list[Any], params: dict[str, Any], lead: tuple[int, ...]) -> None:
+        query, key, _, *mask = inputs
+        self.lead = lead
+        own = [((1,) * len(lead) + x.shape)[-len(lead) - 2 : -2] if lead else () for x in mask]
+        alike = all(set(sizes) <= {1} or sizes == lead for sizes in own)
+        self.sizes = lead if len(lead) == 2 and not alike else (prod(lead), 1)
+        self.operands = [self._stretched(b, x) for x in inputs[:3]]
+        length, context, width = query.shape[-2], key.shape[-2], query.shape[-1]
+        long, short = (_dense(rows, width, self.sizes[1]) for rows in (length, context))
+        self.spec = kernel.Attention(
+            *self.sizes, length, context, width, long, short, short, long, params["scale"], params["causal"],
+            query.dtype.name,
+        )  # fmt: skip
+        if mask:
+            self._add_mask(b, mask[0], own[0], alike)
+
+    def _stretched(self, b: Builder, x: Value) -> Value:
+        return b.reshape(b.expand(x, (*self.lead, *x.shape[-2:])), (*self.sizes, *x.shape[-2:]))
+
+    def _add_mask(self, b: Builder, mask: Value, own: tuple[int, ...], alike: bool) -> None:
+        """Rows as long as those of the probabilities, in the dtype of the scores; once for heads that share them."""
+        if not alike and self.sizes != self.lead:
+            own = self.lead
+        rows = mask.shape[-2] if mask.ndim > 1 else 1
+        sizes = own if self.sizes == self.lead else (prod(own), 1)
+        context, columns = self.spec.context, kernel.probability_columns(self.spec)
+        full = b.reshape(b.expand(b.cast(mask, self.spec.dtype), (*own, rows, context)), (*sizes, rows, context))
+        full = padded(b, full, [(0, 0)] * 3 + [(0, columns - context)])
+        steps = [0 if n == 1 else step for n, step in zip(full.shape[:3], row_major(full.shape)[:3], strict=True)]
+        self.operands.append(full)
+        self.spec = replace(self.spec, mask=kernel.Heads(*steps), added=mask.kind == "f")
+
+
+def _dense(rows: int, width: int, heads: int) -> kernel.Heads:
+    return kernel.Heads(heads * rows * width, rows * width, width)
+
+
+def _heads(b: Builder, inputs: list[Any], params: dict[str, Any]) -> _Heads | None:
+    """What the kernel takes; None where values are not as wide as keys, which it does not do."""
+    query, key, value = inputs[:3]
+    if value.shape[-1] != query.shape[-1]:
         return None
-    length, context, width = query.shape[-2], key.shape[-2], query.shape[-1]
-    long, short = (kernel.Heads(rows * width, rows * width, width) for rows in (length, context))
-    return kernel.Attention(
-        prod(lead), 1, length, context, width, long, short, short, long, params["scale"], params["causal"],
-        query.dtype.name,
-    )  # fmt: skip
+    return _Heads(b, inputs, params, np.broadcast_shapes(*[x.shape[:-2] for x in (query, key, value)]))
 
 
-def _probabilities(query: Array, key: Array, spec: kernel.Attention) -> Array:
+def _probabilities(query: Array, key: Array, mask: Array | None, spec: kernel.Attention) -> Array:
     scores = np.matmul(query, np.swapaxes(key, -1, -2)) * spec.scale
     if spec.causal:
         scores = np.where(np.arange(spec.context) <= np.arange(spec.length)[:, None], scores, -np.inf)
+    elif mask is not None:
+        mask = mask[..., : spec.context]
+        scores = scores + mask if spec.added else np.where(mask != 0, scores, -np.inf)
     top = scores.max(axis=-1, keepdims=True)
     e = np.exp(scores - np.where(np.isneginf(top), 0.0, top).astype(top.dtype))
     return np.asarray(e / np.maximum(e.sum(axis=-1, keepdims=True), 1.0))
 
 
-def _forward(b: Builder, inputs: list[Any], spec: kernel.Attention) -> tuple[Value, ...]:
-    query = inputs[0]
+def _forward(b: Builder, heads: _Heads) -> tuple[Value, ...]:
+    spec, query = heads.spec, heads.operands[0]
     columns = kernel.probability_columns(spec)
 
-    def meaning(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
-        weights = _probabilities(q, k, spec)
+    def meaning(q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, Array]:
+        weights = _probabilities(q, k, mask, spec)
         kept = np.zeros((*weights.shape[:-1], columns), weights.dtype)
         kept[..., : spec.context] = weights
         return np.matmul(weights, v), kept
 
     shapes = [(query.shape, query.dtype), ((*query.shape[:-1], columns), query.dtype)]
-    return emit_leaf(b, Attend(spec), inputs[:3], shapes, meaning)
+    return emit_leaf(b, Attend(spec), heads.operands, shapes, meaning)
 
 
 @lowering(Attention)
@@ -65,10 +107,10 @@ def attention(b: Builder, inputs: list[Any], params: dict[str, Any], op: Any, li
     """The weighted averages."""
     if params["dropout_p"] or not (like.size and inputs[1].size):
         return None
-    spec = _spec(inputs, params)
-    if spec is None:
+    heads = _heads(b, inputs, params)
+    if heads is None:
         return b.matmul(_weights(b, inputs, params), inputs[2])
-    return _forward(b, inputs, spec)[0]
+    return b.reshape(_forward(b, heads)[0], like.shape)
 
 
 @drawing(Attention)
@@ -102,10 +144,10 @@ def _turned(b: Builder, x: Value) -> Value:
     return b.permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
-def _composed_pull(b: Builder, pull: Any) -> list[Value | None]:
+def _composed_pull(b: Builder, pull: Any, weights: Value) -> list[Value | None]:
     """The gradients of query, key, value and an additive mask."""
     query, key, value = pull.inputs[:3]
-    weights, scale = _weights(b, pull.inputs, pull.params), pull.params["scale"]
+    scale = pull.params["scale"]
     used, dp = weights, b.matmul(pull.g, _turned(b, value))
     if pull.kept is not None:
         used, dp = (masked(b, x, pull.kept, pull.params["dropout_p"]) for x in (weights, dp))
@@ -123,15 +165,18 @@ def _composed_pull(b: Builder, pull: Any) -> list[Value | None]:
 
 @pulls(Attention)
 def attention_pull(b: Builder, pull: Any) -> list[Value | None] | None:
-    """The three gradients from the probabilities of the forward pass."""
+    """The gradients from the probabilities of the forward pass."""
     thinned = bool(pull.params["dropout_p"])
     if thinned != (pull.kept is not None) or not (pull.g.size and pull.inputs[1].size):
         return None
-    spec = None if thinned else _spec(pull.inputs, pull.params)
-    if spec is None:
-        return _composed_pull(b, pull)
-    query, key, value = pull.inputs[:3]
-    _, kept = _forward(b, pull.inputs, spec)
+    heads = None if thinned else _heads(b, pull.inputs, pull.params)
+    if heads is None:
+        return _composed_pull(b, pull, _weights(b, pull.inputs, pull.params))
+    spec, (query, key, value, *_) = heads.spec, heads.operands
+    _, kept = _forward(b, heads)
+    if any(pull.needs[3:]):
+        shown = b.slice(kept, (0,) * 4, (1,) * 4, (*kept.shape[:3], spec.context))
+        return _composed_pull(b, pull, b.reshape(shown, (*heads.lead, spec.length, spec.context)))
 
     def meaning(q: Array, k: Array, v: Array, kept: Array, g: Array) -> tuple[Array, Array, Array]:
         weights = kept[..., : spec.context]
@@ -141,6 +186,10 @@ def attention_pull(b: Builder, pull: Any) -> list[Value | None] | None:
         return np.matmul(ds, k), np.matmul(turned, q), np.matmul(np.swapaxes(weights, -1, -2), g)
 
     shapes = [(v.shape, v.dtype) for v in (query, key, value)]
-    parts = emit_leaf(b, AttendBack(spec), [query, key, value, kept, pull.g], shapes, meaning)
-    made = [part if need else None for part, need in zip(parts, pull.needs, strict=False)]
+    g, leaf = b.reshape(pull.g, query.shape), AttendBack(replace(spec, mask=None, added=False))
+    parts = emit_leaf(b, leaf, [query, key, value, kept, g], shapes, meaning)
+    given = zip(parts, pull.needs, pull.inputs, strict=False)
+    made = [
+        unbroadcast(b, b.reshape(p, (*heads.lead, *p.shape[2:])), x.shape) if need else None for p, need, x in given
+    ]
     return [*made, *[None] * (len(pull.needs) - 3)]
