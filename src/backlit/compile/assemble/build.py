@@ -23,6 +23,7 @@ from .recipe import Recipe, recipe_of
 from .regions import Region, regions_of
 from .schedule import Arena, Schedule, plan_arena, schedule
 from .scratch import scratch_of
+from .strips import with_strips
 from .tasks import Tasks
 
 
@@ -53,7 +54,7 @@ class Built(NamedTuple):
     def frame(self) -> Frame:
         """What a call needs to know of it."""
         outputs = [(v.shape, v.dtype) for v in self.program.outputs]
-        shared = any(region.ways for region in self.regions)
+        shared = any(region.parts > 1 for region in self.regions)
         sequence = self.recipe.sequence
         return Frame(len(self.program.inputs), outputs, self.arena.size, len(self.regions), shared, sequence, self.code)
 
@@ -79,11 +80,14 @@ def build(
     target = target or host_target()
     program, layouts, order = _ordered(optimised(program), strides)
     makers = program.makers()
-    regions = regions_of(order, layouts, makers, threads)
     places = _fixed_places(program, layouts, order)
+    regions = regions_of(order, layouts, makers, threads)
+    if threads == 1:
+        regions = with_strips(regions, order, layouts, makers, places)
     scratch = scratch_of(regions, layouts, target)
     times = {group: i for i, region in enumerate(regions) for group in region.groups}
-    arena = plan_arena(order, times, program, layouts, set(places), scratch, apart)
+    strips = {r.strip: r.ways[0].shares.step for r in regions if r.strip is not None}
+    arena = plan_arena(order, times, program, layouts, set(places), scratch, strips, apart)
     slot = FIRST_INPUT + len(program.inputs) + len(program.outputs)
     places.update({value: (slot, offset) for value, offset in arena.offsets.items()})
     tasks = Tasks(layouts, makers, places, order.stored, scratch, target)

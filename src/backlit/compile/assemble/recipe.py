@@ -96,7 +96,10 @@ def _piece(region: Region, tasks: Tasks, layouts: dict[Value, Layout], places: d
         return _check(first, layouts, places)
     if not region.ways:
         return Calls(_together(map(tasks.whole, region.groups)))
-    shares = [_together(tasks.share(g, way, part) for g, way in _pairs(region)) for part in range(region.parts)]
+    count = region.ways[0].shares.parts
+    shares = [_together(tasks.share(g, way, part) for g, way in _pairs(region)) for part in range(count)]
+    if region.strip is not None:
+        return Calls(_together(map(list, shares)))
     return Shared(tuple(shares), _together(tasks.collect(g, way) for g, way in _pairs(region)))
 
 

@@ -46,6 +46,7 @@ class Way(NamedTuple):
         inside: inputs of which a part is written, which is a block of its own in ``writes``.
         partial: those results.
         penalty: nanoseconds of work that this way adds.
+        strip: one thread does share after share, and of this value only a share is in memory; see :mod:`.strips`.
     """
 
     axis: int
@@ -55,6 +56,7 @@ class Way(NamedTuple):
     inside: frozenset[Value]
     partial: tuple[Value, ...]
     penalty: float
+    strip: Value | None = None
 
     @property
     def touched(self) -> set[Value]:
@@ -63,15 +65,20 @@ class Way(NamedTuple):
 
 
 class Region(NamedTuple):
-    """Groups that run together. ``ways`` says how each is shared out; empty where one thread does all."""
+    """Groups that run together. ``ways`` says how each is shared out; empty where one thread does all of one group."""
 
     groups: list[Group]
     ways: list[Way]
 
     @property
+    def strip(self) -> Value | None:
+        """What is in memory by shares, which one thread does one after the other."""
+        return self.ways[0].strip if self.ways else None
+
+    @property
     def parts(self) -> int:
-        """The number of shares."""
-        return self.ways[0].shares.parts if self.ways else 1
+        """The number of shares that may be done at once."""
+        return self.ways[0].shares.parts if self.ways and self.strip is None else 1
 
 
 def regions_of(

@@ -214,14 +214,15 @@ def plan_arena(
     layouts: dict[Value, Layout],
     outside: set[Value],
     scratch: Mapping[Any, Value],
+    strips: Mapping[Value, int],
     apart: int = 0,
 ) -> Arena:
     """Give each stored value a place that nobody else uses while it is needed; values ``outside`` have their own.
 
     ``times`` says when each group runs; groups with the same time may run at once. ``scratch`` is what instructions
-    need while they run, by instruction or by one of its results. Loops write into the place of an operand that they
-    are the last to read. ``apart``: no place is used twice, and so many bytes
-    stay free between any two, for tests that watch them.
+    need while they run, by instruction or by one of its results. Of ``strips`` only so many rows are in memory at a
+    time. Loops write into the place of an operand that they are the last to read. ``apart``: no place is used twice,
+    and so many bytes stay free between any two, for tests that watch them.
     """
     lives = _lives(order, times, program, layouts, outside)
     for group, time in times.items():
@@ -229,11 +230,14 @@ def plan_arena(
         lives.update({scratch[x]: (time, time) for x in needing if x in scratch})
     if apart:
         return packed(dict.fromkeys(lives, (0, len(times))), apart)
+    short = {v: Value((rows, *v.shape[1:]), v.dtype) for v, rows in strips.items()}
+    lives.update({short[v]: lives.pop(v) for v in strips})
     owners: dict[Value, Value] = {}
     for result, operand in reused(times, layouts, lives).items():
         owner = owners[result] = owners.get(operand, operand)
         lives[owner] = lives[owner][0], lives.pop(result)[1]
     arena = packed(lives)
+    owners |= short
     arena.offsets.update({result: arena.offsets[owner] for result, owner in owners.items()})
     return arena
 

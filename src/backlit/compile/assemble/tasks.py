@@ -81,9 +81,11 @@ class Tasks:
     def _kernel(self, group: Group, way: Way | None, part: int) -> tuple[Kernel, tuple[Place, ...]]:
         """The loop of a group and the places of its slots; with partial results of reductions in the shares' own."""
         places = self.places
-        if way is not None and way.partial:
+        if way is not None and (way.partial or way.strip):
             own = {self.layouts[v].base: self._partial(v, part) for v in way.partial}
             places = {**places, **own}
+            if way.strip is not None:
+                places[way.strip] = self._strip(way.strip, way, part)
         kernel, buffers = kernel_of(group, self.layouts, self.makers, places, self.stored)
         return self._cut(kernel, buffers, way, part)
 
@@ -100,13 +102,19 @@ class Tasks:
     def _partial(self, value: Value, part: int) -> Place:
         return moved(self.places[self.scratch[value]], part * part_size(value))
 
+    def _strip(self, value: Value, way: Way, part: int) -> Place:
+        """Where a value would begin of which the rows of one share lie where those of the others do."""
+        assert value.dtype is not None
+        return moved(self.places[value], -way.shares.run(part)[0] * value.shape[1] * value.dtype.itemsize)
+
     def _workspace(self, instruction: Instruction, way: Way | None, part: int) -> Place | None:
         """The scratch memory of a share."""
         value = self.scratch.get(instruction)
         if value is None:
             return None
-        parts = 1 if way is None else way.shares.parts
-        return moved(self.places[value], part * (value.size // parts))
+        if way is None or way.strip is not None:
+            return self.places[value]
+        return moved(self.places[value], part * (value.size // way.shares.parts))
 
     # -- products ---------------------------------------------------------------------------------------------------
 
@@ -121,7 +129,10 @@ class Tasks:
         for start_a, start_b, start_c in product.starts:
             left, right = moved(a, start_a * size), moved(b, start_b * size)
             if group.space is None:
-                out = moved(self.places[instruction.result], start_c * size)
+                whole = self.places[instruction.result]
+                if way is not None and way.strip is instruction.result:
+                    whole = self._strip(instruction.result, way, part)
+                out = moved(whole, start_c * size)
                 yield Task(Product(spec), (left, right, out, workspace))
             else:
                 kernel, slots = self._kernel(group, way, part)
