@@ -32,27 +32,30 @@ def address(array: Array) -> int:
 
 def extent(array: Array) -> Extent:
     """The bytes from the lowest to past the highest that an array's elements take, counted from its first element."""
-    if not array.size:
-        return 0, 0
-    moved = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
-    return sum(m for m in moved if m < 0), sum(m for m in moved if m > 0) + array.itemsize
+    return _bounds((0, array.shape, array.strides, array.dtype))
 
 
 def bounds(array: Array) -> Extent:
     """The same as addresses."""
-    low, high = extent(array)
-    start = address(array)
-    return start + low, start + high
+    return _bounds(memory_key(array))
+
+
+def _bounds(key: Key) -> Extent:
+    start, shape, strides, dtype = key
+    if 0 in shape:
+        return start, start
+    moved = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    return start + sum(m for m in moved if m < 0), start + sum(m for m in moved if m > 0) + dtype.itemsize
 
 
 class _Block:
-    """Memory that one array owns, and the views of it that were seen: their bounds, by their keys."""
+    """Memory that one array owns, and the keys of the views of it that were seen."""
 
     __slots__ = ("owner", "views")
 
     def __init__(self, owner: Callable[[], Any]) -> None:
         self.owner = owner
-        self.views: dict[Key, Extent] = {}
+        self.views: set[Key] = set()
 
 
 class _Shown(NamedTuple):
@@ -84,18 +87,16 @@ class Memory:
     def put(self, array: Array, value: Value) -> None:
         """An array holds a value from now on."""
         block, key = self._block(array), memory_key(array)
-        if key not in block.views:
-            block.views[key] = bounds(array)
+        block.views.add(key)
         self._shown[key] = _Shown(value, block)
 
     def wrote(self, array: Array, value: Value) -> None:
         """An array was overwritten: what other views of its memory show is not known any more."""
         self.put(array, value)
         key = memory_key(array)
-        low, high = bounds(array)
         for block in self._near(self._block(array)):
-            for other, (start, end) in block.views.items():
-                if max(low, start) < min(high, end) and other != key and self._shown[other].block is block:
+            for other in block.views:
+                if other != key and self._shown[other].block is block and _overlap(key, other):
                     self._shown[other] = _Shown(None, block)
 
     def _look(self, array: Array) -> _Shown | None:
@@ -120,6 +121,11 @@ class Memory:
         if block is not self._foreign:
             return (block, self._foreign)
         return (self._foreign, *(other for other in self._blocks.values() if other.owner() is not None))
+
+
+def _overlap(one: Key, other: Key) -> bool:
+    (low, high), (start, end) = _bounds(one), _bounds(other)
+    return max(low, start) < min(high, end)
 
 
 __all__ = ["Extent", "Memory", "address", "bounds", "extent", "memory_key"]
