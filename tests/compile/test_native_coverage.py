@@ -22,10 +22,10 @@ NATIVE = (
     "fmod", "gather", "gelu", "getitem", "glu", "group_norm", "hinge_embedding_loss", "huber_loss", "index_add",
     "index_copy", "index_put", "index_select", "inner", "instance_norm", "isfinite", "isinf", "layer_norm",
     "linear", "log_softmax", "logcumsumexp", "logsumexp", "max", "max_pool1d", "max_pool2d", "mean", "min",
-    "mse_loss", "nan_to_num", "nll_loss", "norm", "pad", "pow", "prod", "relu", "remainder", "repeat", "rms_norm",
-    "roll", "scaled_dot_product_attention", "scatter", "scatter_add", "select", "silu", "softmax", "split", "stack",
-    "std", "sum", "take", "tensordot", "trace", "tril", "triplet_margin_loss", "triu", "unbind", "var",
-    "vector_norm", "where",
+    "mse_loss", "multi_margin_loss", "nan_to_num", "nll_loss", "norm", "pad", "pow", "prod", "relu", "remainder",
+    "repeat", "rms_norm", "roll", "scaled_dot_product_attention", "scatter", "scatter_add", "select", "silu",
+    "softmax", "split", "stack", "std", "sum", "take", "tensordot", "trace", "tril", "triplet_margin_loss", "triu",
+    "unbind", "var", "vector_norm", "where",
 )  # fmt: skip
 """Operations that are native at all samples that have elements and name no masks as indices."""
 

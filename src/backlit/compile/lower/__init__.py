@@ -14,6 +14,7 @@ from . import (  # noqa: F401  (they fill the table)
     index_put,
     joining,
     lookups,
+    margin_losses,
     moments,
     normalization,
     pooling,

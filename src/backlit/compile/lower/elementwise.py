@@ -11,7 +11,6 @@ from ...numerics import quiet
 from ...ops.cast import Cast
 from ...ops.elementwise import Elementwise
 from ...ops.losses import L1Loss
-from ...ops.margin_losses import HingeEmbedding
 from ...ops.pointwise import Pointwise
 from ...ops.registry import REGISTRY
 from ...ops.special import NanToNum
@@ -70,20 +69,7 @@ def reduced(builder: Builder, values: Value, reduction: str) -> Value:
     return total if reduction == "sum" else builder.elementwise("div", total, float(values.size or math.nan))
 
 
-@pulls(HingeEmbedding)
-def hinge_embedding_pull(builder: Builder, pull: Any) -> list[Value | None]:
-    """As the rule: passes to near pairs, with the other sign to far ones inside the margin, nothing to the target."""
-    x, target = pull.inputs
-    g = _share(builder, pull)
-    near = builder.elementwise("ne", target, -1)
-    inside = builder.elementwise("le", x, pull.params["margin"])
-    far = builder.elementwise("and", builder.elementwise("ne", target, 1), inside)
-    parts = (builder.elementwise("where", *choice, 0.0) for choice in ((near, g), (far, builder.elementwise("neg", g))))
-    zeros = builder.expand(builder.constant(0, pull.g.dtype), target.shape) if pull.needs[1] else None
-    return [builder.elementwise("add", *parts) if pull.needs[0] else None, zeros]
-
-
-def _share(builder: Builder, pull: Any) -> Value:
+def share(builder: Builder, pull: Any) -> Value:
     """What each entry of a pointwise loss receives of the upstream gradient."""
     if pull.params["reduction"] != "mean":
         return pull.g  # type: ignore[no-any-return]
@@ -94,7 +80,7 @@ def _share(builder: Builder, pull: Any) -> Value:
 def l1_loss_pull(builder: Builder, pull: Any) -> list[Value | None]:
     """The sign of the difference, shared out: as the rule, but from the inputs and not from a stored sign."""
     x, target = pull.inputs
-    g = _share(builder, pull)
+    g = share(builder, pull)
     sign = builder.elementwise("sign", builder.elementwise("sub", x, target))
     part = builder.elementwise("gated", g, sign)
     other = builder.elementwise("neg", part) if pull.needs[1] else None
