@@ -196,6 +196,13 @@ def test_arguments_that_are_containers() -> None:
         assert batch["loss"].item() == 4.0 * i and more[0].item() == 4.0 * i + 1 and more[1] is batch["x"]
 
 
+class Asking(OrderedDict[str, Any]):
+    """One that cannot be copied, as it asks for an argument that copying does not know."""
+
+    def __init__(self, first: Any) -> None:
+        super().__init__(first=first)
+
+
 def test_what_cannot_be_made_again_is_refused() -> None:
     def generator(x: Any) -> Any:
         return (part for part in (x * 2, x))
@@ -207,6 +214,10 @@ def test_what_cannot_be_made_again_is_refused() -> None:
     def module(x: Any) -> Any:
         return x * 2, bl.nn.ReLU()
 
-    for function, kind in ((generator, "generator"), (closure, "function"), (module, "ReLU")):
+    def asking(x: Any) -> Any:
+        return Asking(x * 2)
+
+    kinds = {generator: "generator", closure: "function", module: "ReLU", asking: "Asking"}
+    for function, kind in kinds.items():
         with pytest.raises(TraceError, match=rf"gives back an object that it made \({kind}\)"):
             bl.compile(function)(bl.ones(2))

@@ -249,6 +249,8 @@ class Makers:
 
         try:
             found = None if isinstance(x, (FunctionType, Module, Optimizer, Generator)) else x.__reduce_ex__(4)
+            if isinstance(found, tuple):
+                found[0](*found[1])  # whether that works: some classes ask for arguments that copying does not know
         except Exception:
             found = None
         if not isinstance(found, tuple):
