@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...ops.dropout import Dropout
 from ...generator import threshold
+from ...ops.dropout import Dropout
 from ..codegen.philox import Chances
 from ..ir.build import Builder
 from ..ir.program import Value
