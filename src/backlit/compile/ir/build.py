@@ -47,7 +47,8 @@ class Builder:
         free = 1 if opcode in KEEPS_OPERANDS else 0
         common = operand_dtype(opcode, kinds[free:])  # type: ignore[arg-type]
         values = [self.as_value(x, None if i < free else common) for i, x in enumerate(operands)]
-        shape = np.broadcast_shapes(*[v.shape for v in values])
+        shapes = {v.shape for v in values} - {()}
+        shape = np.broadcast_shapes(*shapes) if len(shapes) > 1 else next(iter(shapes), ())
         return self.emit(opcode, values, shape, made)
 
     def as_value(self, x: Operand, dtype: Any) -> Value:
