@@ -89,6 +89,15 @@ def test_objects_that_are_other_ones_at_each_call_run_eagerly_in_the_end() -> No
     assert compiled.reason is not None
 
 
+def test_whether_two_arguments_are_one() -> None:
+    compiled = bl.compile(lambda a, b: a * 3 if a is b else a + b)
+    a, b = bl.ones(2), bl.ones(2)
+    for _ in range(3):
+        assert compiled(a, b).tolist() == [2.0, 2.0]
+        assert compiled(a, a).tolist() == [3.0, 3.0]
+    assert len(compiled._forms.all()) == 2
+
+
 def test_numpy_arrays_are_refused_by_name() -> None:
     array = np.ones((3, 2), np.float32)
     with pytest.raises(TraceError, match=r"NumPy array of shape \(3, 2\).*as_tensor"):

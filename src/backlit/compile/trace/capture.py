@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from .calls import hidden_functions, noticing_calls
 from .guards import FEW_BYTES, Apart, Aspect, Bytes, Guard, has_gradient, kind_of, place_of
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
-from .sharing import Shared, shared_memory
+from .sharing import Identity, Shared, shared_memory
 from .sources import Argument, ByReference, Source, Variable
 from .streams import Drawn
 from .structure import Makers, Outcome, Parts
@@ -58,7 +59,7 @@ class Capture:
     program: Program
     sources: list[Source]
     guards: list[Guard]
-    shared: list[Shared]
+    shared: list[Shared | Identity]
     requiring: list[bool]
     gradient_free: list[Source]
     gradients: list[tuple[Source, int | None]]
@@ -197,7 +198,7 @@ def _captured(
         verify(program),
         sources,
         [*tracer.surroundings.guards, *_unread(tracer, sources), *_with_gradients(tracer), *_apart(tracer, outcome)],
-        shared_memory(tracer, [target for target, _ in program.writes]),
+        [*shared_memory(tracer, [target for target, _ in program.writes]), *_identities(tracer, arguments)],
         [requires_gradient(source, arguments) for source in sources],
         [_source_of(tracer, leaf) for leaf in filter(tracer.outlives, tracer.entry_gradients.values())],
         gradients,
@@ -223,6 +224,15 @@ def _unread(tracer: Tracer, sources: list[Source]) -> list[Guard]:
             holder, key = (s.holder, s.key) if isinstance(s, Variable) else ([x], 0)
             found.append(Guard(Bytes(holder, key), None, True))
     return found
+
+
+def _identities(tracer: Tracer, arguments: list[Tensor]) -> list[Identity]:
+    """Which arguments are one tensor, where code may have asked."""
+    if not tracer.surroundings.compares:
+        return []
+    places = [Argument(i, "") for i in range(len(arguments))]
+    pairs = combinations(zip(places, arguments, strict=True), 2)
+    return [Identity(a, b, x is y) for (a, x), (b, y) in pairs]
 
 
 def _apart(tracer: Tracer, outcome: Outcome) -> list[Guard]:

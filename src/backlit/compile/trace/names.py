@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -25,11 +26,13 @@ class Names(NamedTuple):
         used: names of variables and attributes, and all its strings, which may be names of attributes or entries.
         asked: those among them of which the code may find out that they are missing.
         made_up: whether it looks for attributes whose names are not among these.
+        identity: whether it asks if two objects are one.
     """
 
     used: frozenset[str]
     asked: frozenset[str]
     made_up: bool
+    identity: bool
 
 
 @lru_cache(maxsize=4096)
@@ -37,7 +40,15 @@ def names_of(code: CodeType) -> Names:
     """The names in one function's code, without those defined inside it."""
     used = frozenset(code.co_names).union(_strings(code.co_consts))
     asks = not _ASKING.isdisjoint(code.co_names)
-    return Names(used, used if asks else frozenset(), _takes_apart(code) or _makes_up(code))
+    return Names(used, used if asks else frozenset(), _takes_apart(code) or _makes_up(code), _compares(code))
+
+
+def _compares(code: CodeType) -> bool:
+    """Whether ``is`` compares what is no constant."""
+    if dis.opmap["IS_OP"] not in code.co_code[::2]:
+        return False
+    found = list(dis.get_instructions(code))
+    return any(b.opname == "IS_OP" and a.opname != "LOAD_CONST" for a, b in pairwise(found))
 
 
 def _strings(constants: Any) -> Iterator[str]:

@@ -43,6 +43,18 @@ class Shared(NamedTuple):
             return False
 
 
+class Identity(NamedTuple):
+    """Whether two sources hold one and the same tensor."""
+
+    first: Source
+    second: Source
+    same: bool
+
+    def holds(self, arguments: Sequence[Tensor]) -> bool:
+        """Whether it is as it was in a call with these arguments."""
+        return (self.first.now(arguments) is self.second.now(arguments)) is self.same
+
+
 def shared_memory(tracer: Any, written: list[Value]) -> list[Shared]:
     """The pairs of sources that the program takes for one, or for parts of one.
 

@@ -107,6 +107,8 @@ class Surroundings:
         self.iterators: list[tuple[str, str, Mark | None]] = []
         """Names and kinds of Python's own iterators in sight, and the functions that use them."""
         self._caching = False
+        self.compares = False
+        """Whether code asks if two objects are one."""
         self.modules: list[Any] = []
         self.optimizers: list[Any] = []
         self._place: Mark | None = None
@@ -223,6 +225,7 @@ class Surroundings:
             self._names |= names.used
             self._asked |= names.asked
             self._made_up |= names.made_up
+            self.compares |= names.identity
             for name in part.co_names:
                 if name in function.__globals__:
                     self._entry(function.__globals__, name)
