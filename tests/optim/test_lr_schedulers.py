@@ -281,3 +281,17 @@ def test_mistakes_are_named_with_the_users_line(make, said):
 def test_jumping_to_an_epoch_is_refused():
     with pytest.raises(UnsupportedError, match="step\\(epoch\\)"):
         schedules.StepLR(sgd(), 1).step(3)
+
+
+def test_a_group_that_is_added_later_follows_from_the_rate_it_came_with():
+    first, second = (bl.zeros(2, requires_grad=True) for _ in range(2))
+    optimizer = bl.optim.SGD([first], lr=1.0)
+    schedule = bl.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.1)
+    optimizer.step()
+    schedule.step()
+    optimizer.add_param_group({"params": [second], "lr": 0.5})
+    for wanted in ([0.1, 0.05], [0.1, 0.05], [0.01, 0.005]):
+        optimizer.step()
+        schedule.step()
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(wanted)
+    assert schedule.base_lrs == [1.0, 0.5]
