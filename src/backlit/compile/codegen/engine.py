@@ -56,7 +56,6 @@ class NativeCode:
 
     def __init__(self, object_code: bytes, names: Iterable[str]) -> None:
         """Link ``object_code`` and look up ``names``; raises RuntimeError where it is damaged or lacks a name."""
-        self.object_code = object_code
         builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
         names = list(names)
         for name in names:
