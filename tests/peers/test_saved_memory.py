@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import backlit as bl
+from backlit import memory
 from backlit.graph import reachable
 
 torch = pytest.importorskip("torch")
@@ -37,12 +38,19 @@ def own_bytes(results, parameters=()):
     buffers = {}
     for node in reachable([out.grad_fn for out in flat(results) if out.requires_grad]):
         for array in arrays_in([*(node.saved or ()), node.extra, node.params]):
-            while isinstance(array.base, np.ndarray):
-                array = array.base
-            buffers[array.ctypes.data] = array.nbytes
+            owner = owner_of(array)
+            begins_at_a_line = owner is not array and owner.dtype == np.uint8 != array.dtype
+            buffers[owner.ctypes.data] = owner.nbytes - (memory.LINE if begins_at_a_line else 0)
     for p in parameters:
-        buffers.pop(p._data.ctypes.data, None)
+        buffers.pop(owner_of(p._data).ctypes.data, None)
     return sum(buffers.values())
+
+
+def owner_of(array):
+    """The array whose memory this one shows; it has room for one line more where it was made to begin at one."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def torch_bytes(run, parameters=()):
