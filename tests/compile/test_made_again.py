@@ -51,6 +51,14 @@ def trained(depth, rows=ROWS, steps=3, norm_trains=True):
     return run._latest().executable.built
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = bl.get_num_threads()
+    bl.set_num_threads(1)
+    yield
+    bl.set_num_threads(before)
+
+
 def leaves(built):
     return sum(isinstance(i.params.get("leaf"), Normalize) for i in built.program.body)
 
@@ -61,6 +69,11 @@ def test_less_memory_and_the_same_numbers(monkeypatch):
     kept = trained(6)
     assert (leaves(again), leaves(kept)) == (12, 6)
     assert again.arena.size <= kept.arena.size - 4 * ROWS * WIDTH * 4
+
+
+def test_two_threads_would_save_nothing():
+    bl.set_num_threads(2)
+    assert leaves(trained(6)) == 6
 
 
 def test_small_results_are_kept():

@@ -78,7 +78,7 @@ def build(
     ``apart``: values in the arena share no memory, and so many bytes between them stay free; see :func:`plan_arena`.
     """
     target = target or host_target()
-    program, layouts, order = _ordered(optimised(program), strides)
+    program, layouts, order = _ordered(optimised(program, threads), strides)
     makers = program.makers()
     places = _fixed_places(program, layouts, order)
     regions = regions_of(order, layouts, makers, threads)

@@ -27,8 +27,13 @@ PASSES = (
 )
 
 
-def optimised(program: Program) -> Program:
-    """A program that computes the same with less."""
+ONE_THREAD = frozenset({with_cheap_results_made_again})
+"""Passes that save memory between groups that run one after the other; where groups run at once, they save none."""
+
+
+def optimised(program: Program, threads: int = 1) -> Program:
+    """A program that computes the same with less, for so many threads."""
     for run in PASSES:
-        program = run(program)
+        if threads == 1 or run not in ONE_THREAD:
+            program = run(program)
     return program
