@@ -61,7 +61,8 @@ class LRScheduler:
         """The learning rates at ``last_epoch``, one a group; :meth:`get_last_lr` tells those in force."""
         groups = self.optimizer.param_groups
         for group in groups[len(self.base_lrs) :]:  # added since: their base rate is the one that they came with
-            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
+            group.setdefault("initial_lr", group["lr"])
+            self.base_lrs.append(group["initial_lr"])
         return [self.rate(group["lr"], base) for group, base in zip(groups, self.base_lrs, strict=True)]
 
     def get_last_lr(self) -> list[float]:
