@@ -20,8 +20,6 @@ def flatten(tree: Any) -> tuple[list[Tensor], Rebuild]:
     >>> rebuild([10, 20])
     {'w': 10, 'more': [20, 'text']}
     """
-    if isinstance(tree, Tensor):
-        return [tree], _first
     leaves: list[Tensor] = []
 
     def take(part: Any) -> Callable[[Any], Any]:
@@ -40,10 +38,6 @@ def flatten(tree: Any) -> tuple[list[Tensor], Rebuild]:
 
     make = take(tree)
     return leaves, lambda values: make(iter(values))
-
-
-def _first(values: list[Any]) -> Any:
-    return values[0]
 
 
 def tensors_in(tree: Any) -> list[Tensor]:

@@ -52,6 +52,11 @@ def rows_of(array: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
     return array.take(indices, 0, out=made, mode="wrap")  # with "raise", NumPy would copy everything once more
 
 
+def address(array: NDArray[Any]) -> int:
+    """Where an array's first element lies."""
+    return int(array.__array_interface__["data"][0])
+
+
 def _begun(make: Any, shape: Any, dtype: DTypeLike) -> NDArray[Any]:
     kind = np.dtype(dtype)
     sizes = (int(shape),) if np.ndim(shape) == 0 else tuple(map(int, shape))
@@ -61,8 +66,8 @@ def _begun(make: Any, shape: Any, dtype: DTypeLike) -> NDArray[Any]:
     if size < _SMALL:
         return make(sizes, kind)  # type: ignore[no-any-return]
     space = make(size + LINE, np.uint8)
-    start = -space.__array_interface__["data"][0] % LINE
+    start = -address(space) % LINE
     return space[start : start + size].view(kind).reshape(sizes)  # type: ignore[no-any-return]
 
 
-__all__ = ["LINE", "copied", "empty", "full", "rows_of", "zeros"]
+__all__ = ["LINE", "address", "copied", "empty", "full", "rows_of", "zeros"]

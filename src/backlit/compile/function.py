@@ -98,30 +98,25 @@ class Compiled:
             except Unforeseen:
                 return self.function(*args)
             except Misfit:
-                return self._search(args, kwargs)
+                latest = None  # another one may do
         return self._search(args, kwargs)
 
     def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arguments = args if not kwargs and all(map(_is_tensor, args)) else Arguments(args, kwargs)
         try:
             signature = signature_of(args, kwargs, arguments)
+            for form in self._forms.get(signature, ()):
+                try:
+                    return form.call(arguments)
+                except Misfit:
+                    continue
+        except Unforeseen:
+            return self.function(*args, **kwargs)
         except TraceError as error:
             if not self.fallback:
                 raise
             self.reason = error
             return self.function(*args, **kwargs)
-        for form in self._forms.get(signature, ()):
-            try:
-                return form.call(arguments)
-            except Misfit:
-                continue
-            except Unforeseen:
-                return self.function(*args, **kwargs)
-            except TraceError as error:
-                if not self.fallback:
-                    raise
-                self.reason = error
-                return self.function(*args, **kwargs)
         return self._trace(signature, args, kwargs)
 
     # -- the glass box ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ...memory import address
 from ...storage import wrote_all
 from ...tensor import Tensor
 from ..consumed import Consumed
@@ -23,7 +24,7 @@ from ..ir.layout import Strides
 from ..ir.program import Value
 from ..trace.capture import Capture
 from ..trace.guards import Cell, Lacks, Names, Order, Size
-from ..trace.memory import Extent, address, extent
+from ..trace.memory import Extent, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
 from ..trace.streams import FIELDS, Drawn, Stream
 from .executable import Executable

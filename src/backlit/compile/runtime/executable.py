@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...memory import empty
+from ...memory import address, empty
 from ...numerics import quiet
 from ...source import describe
 from ..assemble.frame import CONTROL_SLOT, FIRST_INPUT, STATUS_SLOT
 from ..assemble.schedule import ALIGNMENT
 from ..ir.program import Instruction, Value
-from ..trace.memory import address
 from .pool import threads
 from .scratch import Scratch
 

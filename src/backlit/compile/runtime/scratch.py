@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...memory import address
 from ..assemble.schedule import ALIGNMENT
-from ..trace.memory import address
 
 Array = np.ndarray
 

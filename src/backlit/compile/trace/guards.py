@@ -125,13 +125,14 @@ class Aspect:
 def kind_of(x: Any) -> Any:
     """Shape, dtype, and whether gradients are required, the same object for the same; None for what is no tensor."""
     if isinstance(x, Tensor):
-        return None if isinstance(x, Consumed) else _kind(x.shape, x._data.dtype, x._requires_grad)
-    return _kind(x.shape, x.dtype, None) if isinstance(x, np.ndarray) else None
+        return None if isinstance(x, Consumed) else _same(x.shape, x._data.dtype, x._requires_grad)
+    return _same(x.shape, x.dtype, None) if isinstance(x, np.ndarray) else None
 
 
 @cache
-def _kind(*kind: Any) -> Any:
-    return kind
+def _same(*parts: Any) -> Any:
+    """A tuple, the same object for the same parts."""
+    return parts
 
 
 def has_gradient(x: Any) -> bool:
@@ -141,12 +142,7 @@ def has_gradient(x: Any) -> bool:
 
 def names_in(container: Any) -> tuple[str, ...]:
     """A dictionary's keys, the same object for the same."""
-    return _names(tuple(container))
-
-
-@cache
-def _names(names: tuple[str, ...]) -> tuple[str, ...]:
-    return names
+    return _same(*container)
 
 
 def form_of(held: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...memory import address
 from ..ir.program import Value
 
 Array = np.ndarray
@@ -23,11 +24,6 @@ Extent = tuple[int, int]
 def memory_key(array: Array) -> Key:
     """What tells one view of one block of memory from all others."""
     return address(array), array.shape, array.strides, array.dtype
-
-
-def address(array: Array) -> int:
-    """Where an array's first element lies."""
-    return int(array.__array_interface__["data"][0])
 
 
 def extent(array: Array) -> Extent:
@@ -128,4 +124,4 @@ def _overlap(one: Key, other: Key) -> bool:
     return max(low, start) < min(high, end)
 
 
-__all__ = ["Extent", "Memory", "address", "bounds", "extent", "memory_key"]
+__all__ = ["Extent", "Memory", "bounds", "extent", "memory_key"]

@@ -94,33 +94,23 @@ class GroupUpdate:
         self.members = members
         self.count = count
         self.params = list(self.group["params"])
-        self.zero: list[tuple[str, bool]] = []
-        """Numbers of which the update asked whether they are zero, and the answers' opposites."""
+        self.truths: list[tuple[str, bool]] = []
+        """Numbers of which the update asked whether they are zero, and whether they were not."""
         updated = [id(p) in members for block in self.plan.blocks for p in block.params]
         self.steps = self.plan.steps
         self.at = None if all(updated) else np.flatnonzero(updated)
 
     def guards(self, asked: dict[str, tuple[Any, bool]]) -> list[Guard]:
-        """What must be so for the program's update to be the one that the optimizer makes, where objects tell it; the
-        rest is :meth:`check`. ``asked`` is what the update asked of its options."""
-        optimizer, group, params = vars(self.optimizer), self.group, self.group["params"]
-        groups, plans = optimizer["param_groups"], optimizer["_plans"]
-        self.zero = [(name, answer) for name, (answer, is_truth) in asked.items() if is_truth]
-        return [
-            *[Guard(optimizer, name, optimizer[name]) for name in ("param_groups", "_plans", "_before", "_after")],
-            *[Guard(Size(optimizer[name]), None, 0) for name in ("_before", "_after")],
-            Guard(groups, self.index, group),
-            Guard(plans, self.index, self.plan),
-            Guard(group, "params", params),
-            *[Guard(params, i, p) for i, p in enumerate(params)],
-            *[Guard(group, name, value) for name, (value, is_truth) in asked.items() if not is_truth],
-        ]
+        """What the update asked of its options and must be so again, where objects tell it; the rest is
+        :meth:`check`."""
+        self.truths = [(name, answer) for name, (answer, is_truth) in asked.items() if is_truth]
+        return [Guard(self.group, name, value) for name, (value, is_truth) in asked.items() if not is_truth]
 
     def check(self) -> None:
         """Raise ``Misfit`` where a number among the options is zero now and was not, or the other way round: the
         optimizer would make another update than the program."""
         group = self.group
-        for name, answer in self.zero:
+        for name, answer in self.truths:
             if bool(group[name]) is not answer:
                 raise Misfit
 
@@ -149,12 +139,27 @@ def trace_step(tracer: Any, optimizer: Any, gradients: list[dict[int, Tensor]]) 
     if optimizer._before or optimizer._after:
         raise TraceError(f"compile: {type(optimizer).__name__} has step hooks, which cannot be compiled.")
     groups = optimizer.param_groups
-    tracer.surroundings.guards += [Guard(Size(x), None, len(x)) for x in (groups, *(g["params"] for g in groups))]
+    tracer.surroundings.guards += _guards(optimizer, [i for i, seen in enumerate(gradients) if seen])
     for index, seen in enumerate(gradients):
         if seen:
             for (step, ahead), members in _by_steps(optimizer._plans[index], seen, tracer.updates).items():
                 count = len(optimizer.constants(groups[index], step))
                 _trace_group(tracer, GroupUpdate(optimizer, index, members, count, ahead), seen)
+
+
+def _guards(optimizer: Any, updated: list[int]) -> list[Guard]:
+    """What tells, once for all updates, whether an optimizer still has the groups, parameters and hooks that it had;
+    ``updated`` are the numbers of the groups that a step updates."""
+    own = vars(optimizer)
+    groups, plans = own["param_groups"], own["_plans"]
+    sized = (groups, own["_before"], own["_after"], *(group["params"] for group in groups))
+    guards = [Guard(own, name, own[name]) for name in ("param_groups", "_plans", "_before", "_after")]
+    guards += [Guard(Size(x), None, len(x)) for x in sized]
+    for i in updated:
+        params = groups[i]["params"]
+        guards += [Guard(groups, i, groups[i]), Guard(plans, i, plans[i]), Guard(groups[i], "params", params)]
+        guards += [Guard(params, k, p) for k, p in enumerate(params)]
+    return guards
 
 
 def _by_steps(plan: Any, seen: dict[int, Tensor], before: list[GroupUpdate]) -> dict[tuple[int, int], set[int]]:

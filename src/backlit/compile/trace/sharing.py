@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...memory import address
 from ...source import describe, mark
 from ...tensor import Tensor
 from ..errors import TraceError
 from ..ir.program import Value
-from .memory import address, bounds, memory_key
+from .memory import bounds, memory_key
 from .sources import Source
 
 Array = np.ndarray
