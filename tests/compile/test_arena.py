@@ -16,9 +16,10 @@ from trainings import NETWORKS, Learner
 from backlit.compile.assemble import build as building
 from backlit.compile.assemble import regions, schedule
 from backlit.compile.assemble.build import Built, build
-from backlit.compile.assemble.schedule import ALIGNMENT, packed
+from backlit.compile.assemble.schedule import packed
 from backlit.compile.ir.program import Program, Value
 from backlit.compile.loops.groups import Group
+from backlit.memory import LINE
 
 BYTE = np.dtype(np.uint8)
 Lives = dict[Value, tuple[int, int]]
@@ -43,7 +44,7 @@ def test_values_that_are_needed_at_once_lie_apart(lives: Lives, apart: int) -> N
     ends = [arena.offsets[v] + v.size + apart for v in lives]
     assert arena.size == max(ends, default=0)
     for v, (start, end) in lives.items():
-        assert arena.offsets[v] % ALIGNMENT == 0 and arena.offsets[v] >= apart
+        assert arena.offsets[v] % LINE == 0 and arena.offsets[v] >= apart
         for w, (born, dead) in lives.items():
             if v is not w and v.size and w.size and born <= end and start <= dead:
                 a, b = sorted((arena.offsets[x], arena.offsets[x] + x.size) for x in (v, w))
@@ -56,7 +57,7 @@ def test_no_more_memory_than_without_sharing(lives: Lives) -> None:
     """And no less than what is needed at the fullest time."""
     size = packed(lives).size
     at_once = [sum(v.size for v, (start, end) in lives.items() if start <= t <= end) for t in range(20)]
-    assert max(at_once) <= size <= sum(-(-v.size // ALIGNMENT) * ALIGNMENT for v in lives)
+    assert max(at_once) <= size <= sum(-(-v.size // LINE) * LINE for v in lives)
 
 
 # -- plans of programs ----------------------------------------------------------------------------------------------

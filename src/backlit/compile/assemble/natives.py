@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ...memory import LINE
 from ..codegen.gemm import emit_gemm, workspace_size
 from ..codegen.gemm_plan import Gemm, plan
 from ..codegen.target import Target
@@ -15,9 +16,6 @@ from ..loops.kernel import Kernel
 
 Place = tuple[int, int]
 """A buffer's number in the table of addresses, and an offset in bytes."""
-
-LINE = 64
-"""Bytes of a cache line: what different threads write begins on lines of its own."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def moved(place: Place, offset: int) -> Place:
 
 
 def whole_lines(size: int) -> int:
-    """A number of bytes rounded up to whole cache lines."""
+    """A number of bytes rounded up to whole cache lines: what different threads write begins on lines of its own."""
     return -(-size // LINE) * LINE
 
 
@@ -85,7 +83,6 @@ def product_workspace(spec: Gemm, target: Target, itemsize: int) -> tuple[int, i
 
 
 __all__ = [
-    "LINE",
     "FinishedProduct",
     "Loop",
     "Native",

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ...memory import LINE
 from ..ir.layout import Layout, row_major
 from ..ir.program import Program, Value
 from ..loops.groups import Group
 from ..passes.dead_code import has_effect
 from .reuse import reused
-
-ALIGNMENT = 64
 
 _NEAR_THE_END = 2
 """Groups with so few others behind them (a weight gradient and its update) run as soon as they can, those with the
@@ -255,7 +254,7 @@ def packed(lives: dict[Value, tuple[int, int]], apart: int = 0) -> Arena:
         offset = apart
         for low, high, born, dead in sorted(placed):
             if born <= end and start <= dead and low < offset + _bytes(value) + apart and offset < high:
-                offset = -(-high // ALIGNMENT) * ALIGNMENT
+                offset = -(-high // LINE) * LINE
         offsets[value] = offset
         placed.append((offset, offset + _bytes(value) + apart, start, end))
         size = max(size, offset + _bytes(value) + apart)

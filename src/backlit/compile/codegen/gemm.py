@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from .gemm_blocks import BlockedProduct, alike, pack_panel
 from .gemm_dots import DotProducts
 from .gemm_plan import Gemm, Panel, Plan, packed_elements, plan
-from .gemm_tile import Epilogue, Tile
+from .gemm_tile import Epilogue, Reads, Tile
 from .gemm_turned import TurnedProduct
 from .target import Target, host_target
 from .values import Pointer
@@ -30,11 +30,13 @@ def emit_gemm(
     target: Target | None = None,
     epilogue: Epilogue | None = None,
     extras: Sequence[DTypeLike] = (),
+    reads: Reads = (),
 ) -> ir.Function:
     """Define the product as a function of ``(A, B, C, workspace, *extras)``, pointers all.
 
     The workspace holds ``workspace_size(spec, target)`` elements, aligned to vectors for speed. C must not overlap A
-    or B, and holds partial sums where k is cut into several runs.
+    or B, and holds partial sums where k is cut into several runs. What the epilogue ``reads`` is asked for from memory
+    while a tile is summed.
     """
     target = target or host_target()
     cut = plan(spec, target)
@@ -45,7 +47,7 @@ def emit_gemm(
         elif cut.turned is not None:
             TurnedProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue).emit()
         else:
-            BlockedProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue).emit()
+            BlockedProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue, reads).emit()
     return module.globals[name]
 
 

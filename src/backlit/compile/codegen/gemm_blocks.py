@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .gemm_plan import Gemm, Panel, Plan
-from .gemm_tile import Epilogue, TileFunctions
+from .gemm_tile import Epilogue, Reads, TileFunctions
 from .packing import pack_columns, pack_narrow, pack_rows
 from .subroutines import Subroutines
 from .values import Pointer, Value
@@ -47,12 +47,18 @@ class BlockedProduct:
     """Emits one product; ``pointers`` are A, B, C, the workspace, and what the epilogue takes."""
 
     def __init__(
-        self, b: VectorBuilder, spec: Gemm, cut: Plan, pointers: Sequence[Pointer], epilogue: Epilogue | None
+        self,
+        b: VectorBuilder,
+        spec: Gemm,
+        cut: Plan,
+        pointers: Sequence[Pointer],
+        epilogue: Epilogue | None,
+        reads: Reads = (),
     ) -> None:
         self.b, self.spec, self.cut = b, spec, cut
         self.a, self.right, self.c, self.workspace, *self.extras = pointers
         self.packs = Subroutines(b) if cut.pack_b and not spec.b_packed else None
-        self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras)
+        self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras, reads)
         tallest = max(rows for _, _, rows in cut.row_groups(spec.m))
         self.kept = b.array(tallest * cut.kept_stride) if cut.copy_a else None
         self.panels = self.workspace + cut.block(spec)

@@ -40,14 +40,23 @@ class Tile:
 Epilogue = Callable[..., Sequence[Sequence[Value]] | None]
 """``epilogue(b, tile, *extras)`` returns the values to store in C, or None where nothing is to be stored there."""
 
+Reads = Sequence[tuple[int, int]]
+"""Which of the extras the epilogue reads where the tile lies, and how many elements apart their rows are."""
+
 
 class TileFunctions:
     """The tiles of one product as subroutines, one for each height and width."""
 
     def __init__(
-        self, b: VectorBuilder, spec: Gemm, cut: Plan, epilogue: Epilogue | None, extras: Sequence[Pointer]
+        self,
+        b: VectorBuilder,
+        spec: Gemm,
+        cut: Plan,
+        epilogue: Epilogue | None,
+        extras: Sequence[Pointer],
+        reads: Reads,
     ) -> None:
-        self.spec, self.cut, self.epilogue, self.extras = spec, cut, epilogue, extras
+        self.spec, self.cut, self.epilogue, self.extras, self.reads = spec, cut, epilogue, extras, reads
         self.tiles = Subroutines(b)
 
     def call(
@@ -79,6 +88,7 @@ class _TileBody:
 
     def __init__(self, b: VectorBuilder, functions: TileFunctions, rows: int, panel: Panel, packing: bool) -> None:
         self.b, self.spec, self.cut, self.epilogue = b, functions.spec, functions.cut, functions.epilogue
+        self.reads = functions.reads
         self.rows, self.vectors, self.masks = rows, panel.vectors, panel.masks(b)
         self.packing = packing
 
@@ -90,6 +100,8 @@ class _TileBody:
         extras: Sequence[Pointer],
     ) -> None:
         b, (left, right, out, ahead, packed), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
+        if self.reads:
+            self._ask(row, column, last, extras)
         sums = self._sum((left, right, ahead, packed), depth, self._start(out, fresh))
         grid = [sums[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
         if self.epilogue is None:
@@ -105,6 +117,22 @@ class _TileBody:
             finished()
         else:
             b.either(last, finished, lambda: self._store(out, grid))
+
+    def _ask(self, row: Value, column: Value, last: Value, extras: Sequence[Pointer]) -> None:
+        """Ask for what the epilogue will read: it comes from memory while the sums are made."""
+
+        def ask() -> None:
+            for extra, stride in self.reads:
+                place, line = extras[extra] + row * stride + column, self.b.a_line(extras[extra].element)
+                for r in range(self.rows):
+                    for v in range(0, self.vectors * self.b.lanes, line):
+                        self.b.prefetch(place + (r * stride + v))
+
+        if len(self.cut.depths) == 1:
+            ask()
+        else:
+            with self.b.when(last):
+                ask()
 
     def _start(self, out: Pointer, fresh: Value) -> list[Value]:
         """Zeros, or what C holds."""
@@ -147,4 +175,4 @@ class _TileBody:
                 out.store(value, r * self.spec.c_stride + v * self.b.lanes, self.masks[v])
 
 
-__all__ = ["Epilogue", "Tile", "TileFunctions"]
+__all__ = ["Epilogue", "Reads", "Tile", "TileFunctions"]

@@ -15,7 +15,6 @@ from .vector import VectorBuilder
 _UNROLL = 2
 _SHORT = 4  # loops of so few steps are written out
 _FAR = 16  # steps from which a row of the right is asked for that goes into a panel
-_LINE = 64  # bytes that a prefetch brings
 
 
 class Level(NamedTuple):
@@ -78,7 +77,7 @@ class TileSum:
             return list(sums)
         start: Any = 0
         if self.ahead is not None:
-            line = _LINE // self.b.bytes
+            line = self.b.a_line(self.b.element)
             start = count - count % line if known else count & -line
 
             def with_prefetch(k: Any, *sums: Value) -> list[Value]:

@@ -21,6 +21,7 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import DTypeLike
 
+from ...memory import LINE
 from .target import Target, host_target
 from .values import BOOL, DOUBLE, FLOAT, INT8, INT32, INT64, Pointer, Value, constant, element_type, type_of
 
@@ -63,6 +64,10 @@ class VectorBuilder:
     def lanes_of(self, element: ir.Type) -> int:
         """As many elements as the kernel's vectors have lanes, so that masks and indices line up with them."""
         return max(self.target.vector_bytes // _BYTES[element], 1) if element in _BITS else self.lanes
+
+    def a_line(self, element: ir.Type) -> int:
+        """How many elements a cache line holds."""
+        return LINE // _BYTES[element]
 
     def number(self, number: float, lanes: int | None = None) -> Value:
         """A constant of the kernel's floating type in every lane (``lanes=0``: a scalar)."""
@@ -130,7 +135,7 @@ class VectorBuilder:
         element = element or self.element
         with self.ir.goto_entry_block():
             space = self.ir.alloca(element, count)
-        space.align = 64
+        space.align = LINE
         space.type = ir.PointerType()  # llvmlite still gives it a typed pointer, which LLVM no longer reads
         return Pointer(self, space, element)
 

@@ -15,7 +15,7 @@ from ..codegen.values import Pointer, Value
 from ..codegen.vector import VectorBuilder, function
 from .arithmetic import across, combine, memory_type
 from .emit import fill_neutral
-from .kernel import Kernel, Reduction
+from .kernel import Kernel, Load, Reduction
 from .points import Points
 
 
@@ -30,13 +30,20 @@ def emit_product(module: Any, name: str, spec: Gemm, kernel: Kernel, target: Tar
     def epilogue(b: VectorBuilder, tile: Tile, *pointers: Pointer) -> None:
         _Epilogue(Points(b, list(pointers), kernel, lanes)).run(tile)
 
-    inner = emit_gemm(module, f"{name}.tiles", spec, target, epilogue, slots)
+    inner = emit_gemm(module, f"{name}.tiles", spec, target, epilogue, slots, _reads(kernel))
     inner.linkage = "internal"
     with function(module, name, [spec.dtype] * 4 + slots, target, spec.dtype) as (b, *pointers):
         points = Points(b, pointers[4:], kernel, lanes)
         for reduction in kernel.reductions:
             fill_neutral(points, kernel, reduction)
         b.ir.call(inner, [p.ir for p in pointers])
+
+
+def _reads(kernel: Kernel) -> list[tuple[int, int]]:
+    """The arrays that a kernel goes through as the tiles do, row after row, and their rows' distances."""
+    loads = [x.access for o in kernel.operations for x in o.operands if isinstance(x, Load)]
+    found = dict.fromkeys((a.slot, a.strides[0]) for a in loads if a.strides[0] > 0 and a.strides[1] == 1)
+    return list(found)
 
 
 class _Epilogue:

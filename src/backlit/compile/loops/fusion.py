@@ -20,7 +20,11 @@ from .groups import FREE, Group
 
 STREAMS = 2
 """Arrays of a product's size that a loop on its tiles may read. Tiles touch memory in short pieces of many rows; a loop
-that reads more (an optimizer's update) is quicker by itself, straight through."""
+that reads more (an optimizer's update) is quicker by itself, straight through, unless it has to wait for memory."""
+
+_MANY, _FAR, _SHALLOW = 4, 512 * 1024, 512
+"""So many may be read by a loop on tiles if each has so many bytes, more than stay in a near cache from step to step,
+and the product adds up no more than so much for an element: what the loop reads comes in the meantime."""
 
 LONG = frozenset({"exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "tanh", "erf", "erfc", "pow", "sin", "cos"})
 """Functions of many instructions. After the tiles of a product, whose registers they would have to share, they take
@@ -40,6 +44,13 @@ def space_of(instruction: Instruction) -> tuple[int, ...]:
 def fuse(program: Program, layouts: dict[Value, Layout]) -> list[Group]:
     """The groups of a program, in no particular order; views and constants belong to none."""
     return _Fusion(program, layouts).run()
+
+
+def _streams(product: Instruction) -> int:
+    """How many arrays of a product's size a loop on its tiles may read."""
+    result, depth = product.result, product.operands[0].shape[-1]
+    assert result.dtype is not None
+    return _MANY if depth <= _SHALLOW and result.size * result.dtype.itemsize >= _FAR else STREAMS
 
 
 class _Fusion:
@@ -117,7 +128,7 @@ class _Fusion:
             return False
         own = {v for m in group.members for v in m.results}
         streams = {self.root(o) for m in group.members for o in m.operands if o.shape == group.space}
-        if len(streams - own) - 1 > STREAMS:
+        if len(streams - own) - 1 > _streams(product):
             return False
         for member in group.members:
             if member.opcode in LONG:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...memory import address, empty
+from ...memory import LINE, address, empty
 from ...numerics import quiet
 from ...source import describe
 from ..assemble.frame import CONTROL_SLOT, FIRST_INPUT, STATUS_SLOT
-from ..assemble.schedule import ALIGNMENT
 from ..ir.program import Instruction, Value
 from .pool import threads
 from .scratch import Scratch
@@ -80,8 +79,8 @@ class Executable:
         block = self.arena.base
         assert isinstance(block, np.ndarray)
         begin = address(self.arena) - address(block) + self.arena.size
-        block[begin : begin + ALIGNMENT] = mark
-        return block[begin : begin + ALIGNMENT]
+        block[begin : begin + LINE] = mark
+        return block[begin : begin + LINE]
 
     def prepare_outputs(self) -> None:
         """Take new memory for large outputs; small ones are copied out of a place of their own."""

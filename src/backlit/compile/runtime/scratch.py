@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...memory import address
-from ..assemble.schedule import ALIGNMENT
+from ...memory import LINE, address
 
 Array = np.ndarray
 
 
 def aligned(size: int) -> Array:
-    """``size`` bytes that begin at a multiple of the alignment, with as much free room again before and behind."""
-    block = np.empty(size + 3 * ALIGNMENT, np.uint8)
-    start = ALIGNMENT + -address(block) % ALIGNMENT
+    """``size`` bytes that begin at a multiple of a cache line, with as much free room again before and behind."""
+    block = np.empty(size + 3 * LINE, np.uint8)
+    start = LINE + -address(block) % LINE
     return block[start : start + size]
 
 
