@@ -13,6 +13,9 @@ from .values import Pointer, Value
 from .vector import VectorBuilder
 
 
+_FAR = 16  # rows that are asked for beforehand: where they lie a page apart, no machine fetches them by itself
+
+
 def transposed(b: VectorBuilder, rows: Sequence[Value]) -> list[Value]:
     """The columns of a square of vectors, by exchanging ever larger blocks across the diagonal."""
     count = len(rows)
@@ -85,6 +88,8 @@ def pack_narrow(
     starts = [sum(columns[:i]) for i in range(len(columns))]
 
     def copy(k: Any) -> None:
+        for column in range(0, sum(columns), b.a_line(b.element)):
+            b.prefetch(source + (k + _FAR) * stride + column)
         for start, width in zip(starts, columns, strict=True):
             for column in range(start, start + width, b.lanes):
                 left = available - column
