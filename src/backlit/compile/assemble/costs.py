@@ -26,6 +26,9 @@ _FUNCTION = 0.7
 _PACKED = 0.3
 """Packing one element of an operand."""
 
+_READ = 0.05
+"""Going through one element of an operand that need not be packed."""
+
 _FUNCTIONS = frozenset(
     {
         *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan"),
@@ -53,16 +56,19 @@ def _work(member: Instruction) -> float:
 def repacking(instruction: Instruction, layouts: dict[Value, Layout], place: int, parts: int) -> float:
     """What sharing out a product adds; ``place`` is 0 for its rows, 1 for its columns, negative for whole matrices.
 
-    Each share of the rows packs all of the right operand; shares of columns go through all of the left one.
+    Each share of the rows packs all of the right operand; shares of columns go through all of the left one. Where the
+    transpose is computed it is the other way round.
     """
     if place < 0:
         return 0.0
     spec = product_of(instruction, layouts).spec
-    matrices = prod(instruction.result.shape[:-2])
-    again = (1 - 1 / parts) * matrices
+    cut = plan(spec, host_target())
+    again = (1 - 1 / parts) * prod(instruction.result.shape[:-2]) * spec.k * (spec.n if place == 0 else spec.m)
+    if cut.turned is not None:
+        return (_READ if place == 0 else _PACKED) * again
     if place == 1:
-        return 0.05 * again * spec.m * spec.k
-    return _PACKED * again * spec.k * spec.n if plan(spec, host_target()).pack_b else 0.0
+        return _READ * again
+    return _PACKED * again if cut.pack_b else 0.0
 
 
 __all__ = ["BARRIER", "repacking", "work"]
