@@ -50,3 +50,20 @@ def test_blocks_inside_each_other():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_what_was_made_in_a_block_counts_as_old():
+    with no_collection():
+        made = [[] for _ in range(100_000)]
+    assert max(gc.get_count()[1:]) == 0 and gc.get_count()[0] < 1000, "or the search would come now"
+    assert len(made) == 100_000
+
+
+def test_what_the_program_froze_stays_frozen():
+    gc.freeze()
+    try:
+        with no_collection():
+            pass
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

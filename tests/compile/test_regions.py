@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 import backlit as bl
 from backlit import threads
 from backlit.compile.assemble import regions
+from backlit.compile.assemble.build import build
 from backlit.compile.assemble.cuts import cut_of, shares
+from backlit.compile.ir.build import Builder
 from backlit.compile.ir.layout import row_major
+from backlit.compile.ir.program import Program, Value
 
 pytestmark = pytest.mark.usefixtures("planned_anew")
+
+FLOAT = np.dtype("float32")
 
 
 @given(st.integers(1, 200), st.integers(1, 9), st.sampled_from([1, 4, 16]))
@@ -94,6 +99,14 @@ def test_rows_go_through_two_products_without_waiting(monkeypatch: pytest.Monkey
 def test_who_needs_all_rows_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     x = bl.randn(40, 40)
     assert parts_of(monkeypatch, lambda x: x.exp() @ x.exp().T, x) == [(2, 1), (2, 1)]
+
+
+def test_a_small_batch_times_a_large_matrix_is_shared_by_columns() -> None:
+    """Its transpose is computed: shares of the rows would each go through all of the matrix."""
+    b, x, w = Builder(), Value((64, 512), FLOAT), Value((2048, 512), FLOAT)
+    program = Program([x, w], b.body, [b.matmul(x, b.permute(w, (1, 0)))])
+    (region,) = build(program, {}, threads=2).regions
+    assert (region.parts, region.ways[0].axis) == (2, 1)
 
 
 def test_a_sum_over_the_shared_rows_is_put_together_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,18 @@ def test_chains_share_a_loop_and_a_product_joins_it() -> None:
     assert groups(Program([x, w, bias], b.body, [y, total])) == [["matmul", "add", "maximum", "reduce"]]
 
 
+@pytest.mark.parametrize(("rows", "depth", "joins"), [(256, 100, True), (256, 1000, False), (250, 100, False)])
+def test_a_loop_that_reads_much_joins_where_it_would_wait_for_memory(rows: int, depth: int, joins: bool) -> None:
+    """An update with two states: of a large weight, from a small batch."""
+    b, x, g = Builder(), Value((depth, rows), FLOAT), Value((depth, 256), FLOAT)
+    states = [Value((rows, 256), FLOAT) for _ in range(3)]
+    total = b.matmul(b.permute(x, (1, 0)), g)
+    for state in states:
+        total = b.elementwise("add", total, state)
+    found = groups(Program([x, g, *states], b.body, [total]))
+    assert found == ([["matmul", "add", "add", "add"]] if joins else [["matmul"], ["add", "add", "add"]])
+
+
 def test_a_product_is_finished_by_one_loop_only() -> None:
     b, x, w = Builder(), Value((9, 5), FLOAT), Value((5, 4), FLOAT)
     product = b.matmul(x, w)

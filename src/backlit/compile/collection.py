@@ -18,8 +18,8 @@ _was_on = False
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """A block in which no garbage is looked for, unless somebody says so. Blocks may lie inside each other, and in
-    several threads."""
+    """A block in which no garbage is looked for, unless somebody says so; what is there at its end counts as old, or
+    the search would come right behind it. Blocks may lie inside each other, and in several threads."""
     global _blocks, _was_on
     with _lock:
         if not _blocks:
@@ -32,6 +32,9 @@ def no_collection() -> Iterator[None]:
         with _lock:
             _blocks -= 1
             if not _blocks and _was_on:
+                if not gc.get_freeze_count():  # what the program has frozen would be thawed with the rest
+                    gc.freeze()
+                    gc.unfreeze()
                 gc.enable()
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from backlit.compile.codegen.target import host_target
 CANARY = 12345.0
 
 
-def compiled(spec, target, epilogue=None, extras=(), emit=emit_gemm, pointers=4):
+def compiled(spec, target, epilogue=None, extras=(), reads=(), emit=emit_gemm, pointers=4):
     module = ir.Module()
     if emit is emit_pack:
         emit_pack(module, "kernel", spec, target)
     else:
-        emit_gemm(module, "kernel", spec, target, epilogue, extras)
+        emit_gemm(module, "kernel", spec, target, epilogue, extras, reads)
     code = load(module, ["kernel"], target)
     native = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (pointers + len(extras)))(code["kernel"])
 
@@ -198,6 +199,44 @@ def test_epilogue_sees_each_finished_value_once(target, m, k, transpose_b):
     np.testing.assert_allclose(c, np.maximum(wanted, 0), atol=1e-3)
     np.testing.assert_array_equal(mask, c > 0)
     np.testing.assert_allclose(sums, wanted.sum(0), atol=1e-2)
+
+
+def prefetches(spec, target, *epilogue):
+    """How often a product's functions ask for memory, each way through a loop's body counted once."""
+    module = ir.Module()
+    emit_gemm(module, "kernel", spec, target, *epilogue)
+    return str(module).count('call void @"llvm.prefetch')
+
+
+@pytest.mark.parametrize("k", [20, 1100])
+def test_what_the_epilogue_reads_is_asked_for_beforehand(target, k):
+    """Two arrays that lie as the tiles do, one of them of wider elements; what is read otherwise is left alone."""
+    spec, kinds, reads = Gemm.of(6, 16, k), ["float32", "float64", "float32"], [(0, 16), (1, 40)]
+    cut = plan(spec, target)
+    tiles = {(rows, panel.columns) for _, _, rows in cut.row_groups(6) for panel in cut.panels}
+    lines = sum(rows * (math.ceil(columns / 16) + math.ceil(columns / 8)) for rows, columns in tiles)
+
+    def epilogue(b, tile, x, wide, scale):
+        def finish(value, row, column, inside):
+            return value * scale.splat() + x.load(row * 16 + column, mask=inside)
+
+        return tile.map(finish)
+
+    assert prefetches(spec, target, epilogue, kinds, reads) == prefetches(spec, target, epilogue, kinds) + lines
+    rng = np.random.default_rng(0)
+    (a, b), c, x = operands(spec, rng), np.zeros((6, 16), "float32"), rng.standard_normal((6, 16)).astype("float32")
+    run = compiled(spec, target, epilogue, kinds, reads)
+    run(a, b, c, np.empty(workspace_size(spec, target), "float32"), x, np.zeros((6, 40)), np.array([2.0], "float32"))
+    np.testing.assert_allclose(c, 2 * (a.astype("float64") @ b) + x, atol=1e-3)
+
+
+def test_packing_asks_for_rows_a_page_apart(target):
+    apart, together = [Gemm(301, 64, 80, (80, 1), (stride, 1), 64) for stride in (1024, 65)]
+    cut = plan(apart, target)
+    assert cut.pack_b and not cut.pack_early
+    assert prefetches(apart, target) == 4 * cut.width // 16, "a line each of all panels that are packed together"
+    check(apart, target)
+    check(together, target)
 
 
 def test_epilogue_may_store_elsewhere(target):

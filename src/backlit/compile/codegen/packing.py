@@ -12,7 +12,6 @@ from typing import Any
 from .values import Pointer, Value
 from .vector import VectorBuilder
 
-
 _FAR = 16  # rows that are asked for beforehand: where they lie a page apart, no machine fetches them by itself
 
 

@@ -23,8 +23,8 @@ STREAMS = 2
 that reads more (an optimizer's update) is quicker by itself, straight through, unless it has to wait for memory."""
 
 _MANY, _FAR, _SHALLOW = 4, 512 * 1024, 512
-"""So many may be read by a loop on tiles if each has so many bytes, more than stay in a near cache from step to step,
-and the product adds up no more than so much for an element: what the loop reads comes in the meantime."""
+"""Arrays that it may read if each has so many bytes, more than stay in a near cache from step to step, and the product
+adds up at most so much for an element, in one run: they come from memory in the meantime. Measured with Adam."""
 
 LONG = frozenset({"exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "tanh", "erf", "erfc", "pow", "sin", "cos"})
 """Functions of many instructions. After the tiles of a product, whose registers they would have to share, they take

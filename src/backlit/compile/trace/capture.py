@@ -86,6 +86,7 @@ class Capture:
         )
 
 
+@no_collection()
 def capture(
     function: Callable[..., Any],
     args: tuple[Any, ...],
@@ -112,7 +113,7 @@ def capture(
     tracer.strict = strict
     if surroundings.iterators:
         tracer.read(_repeats(*surroundings.iterators[0]))
-    with watching(tracer), no_collection():
+    with watching(tracer):
         before = _global_randomness()
         with noticing_calls() as calls:
             result = function(*args, **kwargs)
