@@ -17,6 +17,7 @@ from backlit.compile.loops.fusion import fuse
 from backlit.compile.lower.joining import joined
 from backlit.compile.passes.constant_folding import with_folded_constants
 from backlit.compile.passes.dead_code import without_dead_code
+from backlit.compile.passes.gates import with_known_zeros
 from backlit.compile.passes.layouts import layouts_of, with_copies
 from backlit.compile.passes.max_pooling import with_native_max_pooling
 from backlit.compile.passes.operands import with_operands_in_memory
@@ -243,6 +244,28 @@ def test_a_convolution_that_is_needed_elsewhere_stays() -> None:
 
     program = optimised(captured(both, x))
     assert "Convolve" in leaves_of(program) and "ConvolveAndPool" not in leaves_of(program)
+
+
+# -- gates ----------------------------------------------------------------------------------------------------------
+
+
+def test_products_know_of_the_zeros_that_a_gate_leaves() -> None:
+    """The outputs of ReLU, and gradients that come back through it, on the left: not what dropout or tanh leave."""
+    b, x, w = Builder(), Value((8, 6), FLOAT), Value((6, 5), FLOAT)
+    hidden = b.elementwise("maximum", b.matmul(x, w), 0.0)
+    g = b.elementwise("where", b.elementwise("gt", hidden, 0.0), Value((8, 5), FLOAT, "g"), 0.0)
+    mask = b.elementwise("where", b.elementwise("lt", hidden, 0.1), hidden, 0.0)
+    inputs = [x, w, *[v for i in b.body for v in i.operands if v.name == "g"]]
+    outputs = [
+        b.matmul(hidden, b.permute(w, (1, 0))),
+        b.matmul(b.permute(g, (1, 0)), x),
+        b.matmul(b.permute(mask, (1, 0)), x),
+        b.matmul(b.elementwise("tanh", x), w),
+        b.matmul(b.permute(x, (1, 0)), hidden),
+    ]
+    program = with_known_zeros(Program(inputs, b.body, outputs))
+    makers = program.makers()
+    assert [bool(makers[v].params.get("zeros")) for v in outputs] == [True, True, False, False, False]
 
 
 # -- fusion ---------------------------------------------------------------------------------------------------------

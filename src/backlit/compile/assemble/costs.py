@@ -26,6 +26,9 @@ _FUNCTION = 0.7
 _PACKED = 0.3
 """Packing one element of an operand."""
 
+_LISTED = 1.0
+"""Looking if one element of the left operand is zero."""
+
 _READ = 0.05
 """Going through one element of an operand that need not be packed."""
 
@@ -64,6 +67,8 @@ def repacking(instruction: Instruction, layouts: dict[Value, Layout], place: int
     spec = product_of(instruction, layouts).spec
     cut = plan(spec, host_target())
     again = (1 - 1 / parts) * prod(instruction.result.shape[:-2]) * spec.k * (spec.n if place == 0 else spec.m)
+    if cut.sparse is not None:
+        return (_PACKED if place == 0 else _LISTED) * again
     if cut.turned is not None:
         return (_READ if place == 0 else _PACKED) * again
     if place == 1:

@@ -78,7 +78,7 @@ def product_workspace(spec: Gemm, target: Target, itemsize: int) -> tuple[int, i
 
     Those lie as the result does: a share of its columns leaves out those of others between its rows.
     """
-    sums = spec.m * spec.c_stride if len(plan(spec, target).depths) > 1 else 0
+    sums = spec.m * spec.c_stride if plan(spec, target).runs(spec) > 1 else 0
     return whole_lines(workspace_size(spec, target) * itemsize), whole_lines(sums * itemsize)
 
 

@@ -54,6 +54,7 @@ def product_of(instruction: Instruction, layouts: dict[Value, Layout]) -> Produc
         matrix_strides(b.shape, second.strides),
         n,
         result.dtype.name,
+        zeros=bool(instruction.params.get("zeros")),
     )
     return Product(spec, _starts(result.shape, (a, first), (b, second)), result.shape[:-2])
 

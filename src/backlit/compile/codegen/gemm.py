@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from .gemm_blocks import BlockedProduct, alike, pack_panel
 from .gemm_dots import DotProducts
 from .gemm_plan import Gemm, Panel, Plan, packed_elements, plan
+from .gemm_sparse import SparseProduct
 from .gemm_tile import Epilogue, Reads, Tile
 from .gemm_turned import TurnedProduct
 from .target import Target, host_target
@@ -42,7 +43,9 @@ def emit_gemm(
     cut = plan(spec, target)
     pointers = [spec.dtype] * 4 + list(extras)
     with function(module, name, pointers, target, spec.dtype) as (b, a, given, c, workspace, *others):
-        if cut.dots:
+        if cut.sparse is not None:
+            SparseProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue, reads).emit()
+        elif cut.dots:
             DotProducts(b, spec, [a, given, c, *others], epilogue).emit()
         elif cut.turned is not None:
             TurnedProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue).emit()

@@ -26,6 +26,10 @@ _AGAIN_BYTES = 128 * 1024  # of B that scalar products go over once for every fe
 _WAYS = 8  # rows that a first-level cache holds although they alias
 _SPREAD, _FEW = 512, 64  # rows of B so many bytes apart, and so many, leave each other no room in such a cache
 _FEW_TILES = 4  # rows of tiles, for which packing such rows beforehand, several panels at a time, does not pay
+_LISTED_BYTES = 24 * 1024  # of B that rows with lists go over in turn: three quarters of a first-level cache
+_DENSE = 0.6  # the share of A that is not zero from which on lists take longer
+_MANY_ROWS, _WIDE, _LONG = 64, 384, 256  # rows, columns and k from which on lists pay
+_MOST_LISTED = 1 << 30  # elements of A whose positions fit 32 bits
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
 
@@ -35,7 +39,8 @@ class Gemm:
 
     Strides count elements, ``(rows, columns)``; C has contiguous columns and ``c_stride`` from row to row. One of
     ``b_strides`` must be 1. ``accumulate`` adds to what C holds. ``b_packed`` says that B was packed by
-    :func:`~.gemm.emit_pack` for this same specification; its strides then do not matter.
+    :func:`~.gemm.emit_pack` for this same specification; its strides then do not matter. ``zeros``: many elements of A
+    are zero.
     """
 
     m: int
@@ -47,6 +52,7 @@ class Gemm:
     dtype: str = "float32"
     accumulate: bool = False
     b_packed: bool = False
+    zeros: bool = False
 
     def __post_init__(self) -> None:
         if min(self.m, self.n, self.k) < 1:
@@ -68,11 +74,12 @@ class Gemm:
         dtype: str = "float32",
         accumulate: bool = False,
         b_packed: bool = False,
+        zeros: bool = False,
     ) -> Gemm:
         """The product of row-major matrices, each of them transposed or not."""
         a = (1, m) if transpose_a else (k, 1)
         b = (1, k) if transpose_b else (n, 1)
-        return cls(m, n, k, a, b, n, dtype, accumulate, b_packed)
+        return cls(m, n, k, a, b, n, dtype, accumulate, b_packed, zeros)
 
     @property
     def flops(self) -> int:
@@ -95,6 +102,27 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Sparse:
+    """How a product with many zeros in A is cut: B into blocks of ``depth`` rows and some vectors of columns."""
+
+    depth: int
+    groups: tuple[tuple[int, int, int], ...]
+    """:func:`even_groups` of the columns' vectors: one row of the result sums up so many at a time."""
+    stride: int
+    """Elements from row to row of a block."""
+    most: int
+    """So many elements of A may be other than zero: with more, lists do not pay."""
+
+    def runs(self, spec: Gemm) -> int:
+        """The number of blocks along k."""
+        return math.ceil(spec.k / self.depth)
+
+    def workspace(self, spec: Gemm) -> int:
+        """Elements, for what is on the lists, where it belongs in B, and where each list begins."""
+        return 2 * spec.m * spec.k + spec.m * self.runs(spec) + 1
+
+
+@dataclass(frozen=True)
 class Plan:
     """Tiles and blocks of one product on one machine."""
 
@@ -114,6 +142,8 @@ class Plan:
     """The next rows of A, too many in all for a near cache, are asked for while the ones before are multiplied."""
     turned: tuple[Gemm, Plan] | None = None
     """The product whose result is this one's transpose, and its plan, where that is computed instead."""
+    sparse: Sparse | None = None
+    """A is gone over by lists of what is not zero."""
     dots: bool = False
     """Scalar products along k instead of tiles: few rows, and columns of B that would have to be packed."""
 
@@ -132,12 +162,17 @@ class Plan:
         block = min(self.panels_a_block, len(self.panels)) * self.width * max(self.depths)
         return block if self.pack_b and not spec.b_packed else 0
 
+    def runs(self, spec: Gemm) -> int:
+        """In how many runs along k the sums are added up, between which they are in memory."""
+        return max(len(self.depths), 1 if self.sparse is None else self.sparse.runs(spec))
+
     def workspace(self, spec: Gemm) -> int:
         """Elements of scratch memory that the product needs: a block of B, and one run along k of A."""
         if self.turned is not None:
             product, plan = self.turned
             return product.m * product.c_stride + plan.workspace(product)
-        return self.block(spec) + (spec.m * self.kept_stride if self.pack_a else 0)
+        dense = self.block(spec) + (spec.m * self.kept_stride if self.pack_a else 0)
+        return dense if self.sparse is None else max(dense, self.sparse.workspace(spec))
 
     def row_groups(self, m: int) -> list[tuple[int, int, int]]:
         """:func:`even_groups` of m rows."""
@@ -167,6 +202,8 @@ def packed_elements(plan: Plan, spec: Gemm) -> int:
 def plan(spec: Gemm, target: Target) -> Plan:
     """Choose how a product is computed: its tiles and blocks, or its transpose's, or scalar products."""
     tiled = _tiled(spec, target)
+    if _lists_pay(spec):
+        return replace(tiled, sparse=_sparse(spec, target))
     if spec.b_strides[1] == 1 or spec.a_strides[1] != 1 or spec.b_packed:
         return tiled
     plain = replace(tiled, depths=(spec.k,), pack_b=False, pack_early=False, copy_a=False, prefetch_a=False)
@@ -176,6 +213,25 @@ def plan(spec: Gemm, target: Target) -> Plan:
         product = _turned(spec, tiled.lanes)
         return replace(plain, turned=(product, _tiled(product, target)))
     return tiled
+
+
+def _lists_pay(spec: Gemm) -> bool:
+    """Whether passing over the zeros of A is quicker, if half of it is zero (measured).
+
+    Each row of a block costs something by itself, and so does packing it, most where it must be turned.
+    """
+    rows = _MANY_ROWS if spec.b_strides[1] == 1 else 4 * _MANY_ROWS
+    if not spec.zeros or spec.m * spec.k > _MOST_LISTED:
+        return False
+    return spec.m >= rows and spec.n >= _WIDE and spec.k >= _LONG
+
+
+def _sparse(spec: Gemm, target: Target) -> Sparse:
+    lanes, itemsize = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize
+    groups = even_groups(math.ceil(spec.n / lanes), target.registers - 4)
+    stride = max(size for _, _, size in groups) * lanes
+    depth = max(_LISTED_BYTES // (stride * itemsize) // lanes, 1) * lanes
+    return Sparse(min(depth, spec.k), tuple(groups), stride, int(_DENSE * spec.m * spec.k))
 
 
 def _tiled(spec: Gemm, target: Target) -> Plan:

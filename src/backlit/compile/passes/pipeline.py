@@ -6,6 +6,7 @@ from ..ir.program import Program
 from .common_subexpressions import without_repetitions
 from .constant_folding import with_folded_constants
 from .dead_code import without_dead_code
+from .gates import with_known_zeros
 from .made_again import with_cheap_results_made_again
 from .max_pooling import with_native_max_pooling
 from .pooled_convolutions import with_pooled_convolutions
@@ -24,6 +25,7 @@ PASSES = (
     without_repetitions,
     with_cheap_results_made_again,  # nothing may put repetitions together behind it
     without_dead_code,
+    with_known_zeros,
 )
 
 
