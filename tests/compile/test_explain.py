@@ -88,6 +88,16 @@ def test_a_profile_makes_steps_and_measures_them() -> None:
     assert np.isfinite(sum(r.seconds or 0.0 for r in plan.regions))
 
 
+@pytest.mark.parametrize("threads", [1], indirect=True)
+def test_products_that_pass_over_zeros_say_so(threads: None) -> None:
+    training = Training((500, 80, 10), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
+    step = bl.compile(training.step)
+    for x, y in batches(2, 300, 500, 10, classes=True):
+        step(x, y)
+    told = [line for line in step.explain().splitlines() if "passes over zeros of" in line]
+    assert len(told) == 1 and "@ x" in told[0], "the first weight's gradient"
+
+
 def test_regions_that_threads_share_are_told_as_such(threads: None) -> None:
     training = Training((256, 512, 10), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
     step = bl.compile(training.step)
@@ -99,9 +109,9 @@ def test_regions_that_threads_share_are_told_as_such(threads: None) -> None:
 
 
 @pytest.fixture
-def threads() -> Iterator[None]:
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     before = bl.get_num_threads()
-    bl.set_num_threads(2)
+    bl.set_num_threads(getattr(request, "param", 2))
     yield
     bl.set_num_threads(before)
 

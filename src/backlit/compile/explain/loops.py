@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..assemble.build import Built
+from ..assemble.products import product_of
+from ..assemble.regions import Way
+from ..codegen.gemm_plan import plan
+from ..codegen.target import host_target
 from ..ir.program import Instruction, Value
 from ..loops.groups import Group
 from .names import Names
@@ -36,7 +40,8 @@ def explained(built: Built, numbers: Mapping[Value, float] | None = None) -> str
     for region in built.regions:
         if region.parts > 1:
             parts.append(f"### {len(region.groups)} loops in {region.parts} shares, one after the other in each:")
-        parts += [_group(group, names, kept, built) for group in region.groups]
+        ways = region.ways or [None] * len(region.groups)
+        parts += [_group(g, way, names, kept, built) for g, way in zip(region.groups, ways, strict=True)]
     results = ", ".join(names(v) for v in built.program.outputs)
     return "\n\n".join([*parts, f"return {results}"])
 
@@ -48,7 +53,7 @@ def _numbers(numbers: Mapping[Value, float], names: Names) -> list[str]:
     return [f"# The optimizer's numbers, worked out anew at each call; at the last one:\n# {shown}"]
 
 
-def _group(group: Group, names: Names, kept: set[Value], built: Built) -> str:
+def _group(group: Group, way: Way | None, names: Names, kept: set[Value], built: Built) -> str:
     lines = [f"## {title(group.members, built, names)}", *[f"# {place}" for place in places(group.members)]]
     indent = ""
     if group.space is not None:
@@ -60,9 +65,19 @@ def _group(group: Group, names: Names, kept: set[Value], built: Built) -> str:
             note = f"  # → {names(built.order.in_place[member.results[0]])}, in place"
         elif group.space is not None and any(v in kept for v in member.results):
             note = "  # kept"
+        if member.opcode == "matmul" and _by_lists(member, way, built):
+            note += f"  # passes over zeros of {names(member.operands[0])}"
         made = ", ".join(names(v) for v in member.results)
         lines.append(f"{indent}{made + ' = ' if made else ''}{_expression(member, names)}{note}")
     return "\n".join(lines)
+
+
+def _by_lists(member: Instruction, way: Way | None, built: Built) -> bool:
+    """Whether a product goes by lists of what is not zero on its left."""
+    product = product_of(member, built.layouts)
+    if way is not None:
+        product = product.share(way.axis - member.result.ndim, *way.shares.run(0))
+    return plan(product.spec, host_target()).sparse is not None
 
 
 def _count(space: tuple[int, ...]) -> str:
