@@ -8,29 +8,16 @@ where a block of B holds such numbers, rows add up all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from .gemm_blocks import BlockedProduct
-from .gemm_plan import Gemm, Plan
+from .gemm_plan import Gemm, Panel, Plan
 from .gemm_tile import Epilogue, Reads, Tile
-from .packing import transposed
+from .packing import pack_columns, pack_rows
 from .subroutines import Subroutines
 from .values import INT64, Pointer, Value
 from .vector import VectorBuilder
 from .zero_lists import Lists, write_lists
-
-_AHEAD = 8  # rows of B that are asked for beforehand
-
-
-class _Strip(NamedTuple):
-    """Neighbouring columns of B: ``vectors`` of them, of the last one only ``ragged`` columns (0: all)."""
-
-    vectors: int
-    ragged: int
-
-    def masks(self, b: VectorBuilder) -> list[Value | None]:
-        """For each vector None, or the mask of the lanes inside."""
-        return [None] * (self.vectors - 1) + [b.first(self.ragged) if self.ragged else None]
 
 
 class SparseProduct:
@@ -65,24 +52,25 @@ class SparseProduct:
         ragged = spec.n % lanes
         for start, stop, vectors in self.cut.groups:
             last = stop - vectors if ragged and stop * lanes > spec.n else stop
-            self.b.loop(start, last, vectors, lambda j, vectors=vectors: self._strip(j, _Strip(vectors, 0)))
+            whole = Panel(0, vectors * lanes, vectors)
+            self.b.loop(start, last, vectors, lambda j, whole=whole: self._strip(j, whole))
             if last < stop:
-                self._strip(last, _Strip(vectors, ragged))
+                self._strip(last, Panel(0, (vectors - 1) * lanes + ragged, vectors))
 
-    def _strip(self, j: Any, strip: _Strip) -> None:
+    def _strip(self, j: Any, panel: Panel) -> None:
         """All runs along k."""
         spec, depth, column = self.spec, self.cut.depth, self.b.index(j) * self.b.lanes
         last = self.cut.runs(spec) - 1
-        self.b.loop(0, last, 1, lambda q: self._run(q, column, strip, depth, last=False))
-        self._run(last, column, strip, spec.k - last * depth, last=True)
+        self.b.loop(0, last, 1, lambda q: self._run(q, column, panel, depth, last=False))
+        self._run(last, column, panel, spec.k - last * depth, last=True)
 
-    def _run(self, q: Any, column: Value, strip: _Strip, depth: int, last: bool) -> None:
+    def _run(self, q: Any, column: Value, panel: Panel, depth: int, last: bool) -> None:
         b, spec, begin = self.b, self.spec, self.b.index(q) * self.cut.depth
         source = self.right + begin * spec.b_strides[0] + column * spec.b_strides[1]
         self.parts.call(
-            ("block", strip, depth),
+            ("block", panel, depth),
             [source, self.block, self.strange],
-            lambda b, *pointers: _Block(b, spec, self.cut.stride, strip, depth).emit(*pointers),
+            lambda b, *pointers: self._block(b, panel, depth, *pointers),
         )
         fresh = b.index(0 if spec.accumulate else 1) > b.index(q)
         numbers, places, starts = self.lists
@@ -91,84 +79,45 @@ class SparseProduct:
 
         def listed() -> None:
             self.parts.call(
-                ("listed", strip, last),
+                ("listed", panel, last),
                 [*lists, *rest],
                 lambda b, numbers, places, starts, *rest: self.rows.emit(
-                    b, strip, last, _listed(b, Lists(numbers, places, starts)), *rest
+                    b, panel, last, _listed(b, Lists(numbers, places, starts)), *rest
                 ),
             )
 
         def all_of_it() -> None:
             self.parts.call(
-                ("all", strip, last, depth),
+                ("all", panel, last, depth),
                 [self.left + begin * spec.a_strides[1], *rest],
                 lambda b, left, *rest: self.rows.emit(
-                    b, strip, last, _all_of_it(b, spec, left, depth, self.cut.stride), *rest
+                    b, panel, last, _all_of_it(b, spec, left, depth, self.cut.stride), *rest
                 ),
             )
 
         b.either(self.strange.load(0, 0) == 0, listed, all_of_it)
 
+    def _block(
+        self, b: VectorBuilder, panel: Panel, depth: int, source: Pointer, block: Pointer, strange: Pointer
+    ) -> None:
+        """Some rows of a panel of B side by side; ``strange`` becomes 0 where all of it is finite."""
+        (down, across), stride = self.spec.b_strides, self.cut.stride
+        pack, step = (pack_rows, down) if across == 1 else (pack_columns, across)
+        pack(b, source, step, depth, panel.columns, block, stride)
+        strange.store(b.convert(_holds_strange(b, block, panel.vectors, depth, stride), INT64), 0)
 
-class _Block:
-    """Some rows of a strip of B side by side."""
 
-    def __init__(self, b: VectorBuilder, spec: Gemm, stride: int, strip: _Strip, depth: int) -> None:
-        self.b, self.stride, self.strip, self.depth = b, stride, strip, depth
-        self.down, self.across = spec.b_strides
+def _holds_strange(b: VectorBuilder, block: Pointer, vectors: int, depth: int, stride: int) -> Value:
+    """Whether there is infinity or NaN: of these alone, the difference with itself is not zero."""
 
-    def emit(self, source: Pointer, block: Pointer, strange: Pointer) -> None:
-        """Fill the block; ``strange`` becomes 0 where all of it is finite."""
-        if self.across == 1:
-            self._copy(source, block)
-        else:
-            self._turn(source, block)
-        strange.store(self.b.convert(self._holds_strange(block), INT64), 0)
+    def row(k: Any, *found: Value) -> list[Value]:
+        held = [(block + b.index(k) * stride).load(v * b.lanes) for v in range(vectors)]
+        return [total + (x - x) for total, x in zip(found, held, strict=True)]
 
-    def _copy(self, source: Pointer, block: Pointer) -> None:
-        b, masks = self.b, self.strip.masks(self.b)
-
-        def row(k: Any) -> None:
-            here = source + b.index(k) * self.down
-            for v in range(0, self.strip.vectors * b.lanes, b.a_line(b.element)):
-                b.prefetch(here + (_AHEAD * self.down + v))
-            for v, mask in enumerate(masks):
-                (block + b.index(k) * self.stride).store(here.load(v * b.lanes, mask=mask), v * b.lanes)
-
-        b.loop(0, self.depth, 1, row)
-
-    def _turn(self, source: Pointer, block: Pointer) -> None:
-        """Columns of B lie contiguous: a square of vectors at a time."""
-        b, (vectors, ragged) = self.b, self.strip
-        lanes, whole = b.lanes, self.depth - self.depth % b.lanes
-        columns = (vectors - 1) * lanes + (ragged or lanes)
-
-        def square(k: Any, count: int) -> None:
-            mask = b.first(count) if count < lanes else None
-            for j in range(0, vectors * lanes, lanes):
-                held = [
-                    (source + k).load((j + i) * self.across, mask=mask) if j + i < columns else b.number(0.0)
-                    for i in range(lanes)
-                ]
-                for i, x in enumerate(transposed(b, held)[:count]):
-                    (block + k * self.stride).store(x, i * self.stride + j)
-
-        b.loop(0, whole, lanes, lambda k: square(b.index(k), lanes))
-        if whole < self.depth:
-            square(b.index(whole), self.depth - whole)
-
-    def _holds_strange(self, block: Pointer) -> Value:
-        """Whether there is infinity or NaN: of these alone, the difference with itself is not zero."""
-        b, vectors = self.b, self.strip.vectors
-
-        def row(k: Any, *found: Value) -> list[Value]:
-            held = [(block + b.index(k) * self.stride).load(v * b.lanes) for v in range(vectors)]
-            return [total + (x - x) for total, x in zip(found, held, strict=True)]
-
-        first, *others = b.loop(0, self.depth, 1, row, [b.number(0.0)] * vectors)
-        for other in others:
-            first = first + other
-        return b.any(first != first)
+    first, *others = b.loop(0, depth, 1, row, [b.number(0.0)] * vectors)
+    for other in others:
+        first = first + other
+    return b.any(first != first)
 
 
 Terms = Callable[[Pointer, Value, list[Value]], list[Value]]
@@ -213,7 +162,7 @@ class _Rows:
     def emit(
         self,
         b: VectorBuilder,
-        strip: _Strip,
+        panel: Panel,
         last: bool,
         terms: Terms,
         block: Pointer,
@@ -223,10 +172,10 @@ class _Rows:
         *extras: Pointer,
     ) -> None:
         """Add a block's part to the sums, which are finished in the ``last`` run and lie in C before it."""
-        masks = strip.masks(b)
+        masks = panel.masks(b)
 
         def zeros() -> list[Value]:
-            return [b.number(0.0)] * strip.vectors
+            return [b.number(0.0)] * panel.vectors
 
         def row(i: Any) -> None:
             i = b.index(i)
@@ -236,7 +185,7 @@ class _Rows:
                 return [here.load(v * b.lanes, mask=mask) for v, mask in enumerate(masks)]
 
             if last:
-                self._ask(b, strip, i, column, extras)
+                self._ask(b, panel, i, column, extras)
             alone = self.in_one_run and not self.spec.accumulate
             sums = terms(block, i, zeros() if alone else b.either(fresh, zeros, held))
             grid: Any = [sums]
@@ -248,11 +197,11 @@ class _Rows:
 
         b.loop(0, self.spec.m, 1, row)
 
-    def _ask(self, b: VectorBuilder, strip: _Strip, i: Value, column: Value, extras: Sequence[Pointer]) -> None:
+    def _ask(self, b: VectorBuilder, panel: Panel, i: Value, column: Value, extras: Sequence[Pointer]) -> None:
         """Ask for what the epilogue will read."""
         for extra, stride in self.reads:
             place = extras[extra] + i * stride + column
-            for v in range(0, strip.vectors * b.lanes, b.a_line(extras[extra].element)):
+            for v in range(0, panel.vectors * b.lanes, b.a_line(extras[extra].element)):
                 b.prefetch(place + v)
 
 

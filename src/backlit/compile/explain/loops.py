@@ -40,7 +40,7 @@ def explained(built: Built, numbers: Mapping[Value, float] | None = None) -> str
     for region in built.regions:
         if region.parts > 1:
             parts.append(f"### {len(region.groups)} loops in {region.parts} shares, one after the other in each:")
-        ways = region.ways or [None] * len(region.groups)
+        ways: list[Way | None] = [*region.ways] or [None] * len(region.groups)
         parts += [_group(g, way, names, kept, built) for g, way in zip(region.groups, ways, strict=True)]
     results = ", ".join(names(v) for v in built.program.outputs)
     return "\n\n".join([*parts, f"return {results}"])
