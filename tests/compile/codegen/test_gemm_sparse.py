@@ -1,6 +1,5 @@
 """Products that pass over the zeros of their left side, against NumPy, with few zeros and with many."""
 
-import ctypes
 import dataclasses
 import itertools
 
@@ -10,7 +9,6 @@ from llvmlite import ir
 from test_gemm import compiled, guarded, operands
 
 from backlit.compile.codegen import gemm_plan
-from backlit.compile.codegen.engine import load
 from backlit.compile.codegen.gemm import Gemm, emit_gemm, workspace_size
 from backlit.compile.codegen.gemm_plan import plan
 from backlit.compile.codegen.target import host_target
@@ -135,15 +133,12 @@ def test_only_where_it_pays(monkeypatch):
         assert plan(Gemm.of(*shape, transpose_a=True, zeros=True), target).sparse is None, shape
 
 
-def test_a_whole_product_in_one_function(target):
-    """Its code is bounded: strips and runs share their subroutines."""
-    module = ir.Module()
-    spec = Gemm.of(64, 600, 900, zeros=True)
-    emit_gemm(module, "kernel", spec, target)
-    code = load(module, ["kernel"], target)
-    native = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(code["kernel"])
-    a, b = sparse_operands(spec, 0.2)
-    c = np.zeros((64, 600), "float32")
-    native(*[x.ctypes.data for x in (a, b, c, np.empty(workspace_size(spec, target), "float32"))])
-    np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-4)
-    assert len(module.functions) < 40
+def test_its_code_is_bounded(target):
+    """However many strips and runs there are, they share their subroutines."""
+
+    def functions(*shape):
+        module = ir.Module()
+        emit_gemm(module, "kernel", Gemm.of(*shape, zeros=True), target)
+        return len(module.functions)
+
+    assert functions(64, 6000, 9000) <= functions(64, 600, 900) + 4 < 40
