@@ -26,10 +26,10 @@ _FUNCTION = 0.7
 _PACKED = 0.3
 """Packing one element of an operand."""
 
-_LISTED = 1.0
+_LISTED = 0.8
 """Looking if one element of the left operand is zero."""
 
-_READ = 0.05
+_READ = 0.1
 """Going through one element of an operand that need not be packed."""
 
 _FUNCTIONS = frozenset(

@@ -28,7 +28,7 @@ _SPREAD, _FEW = 512, 64  # rows of B so many bytes apart, and so many, leave eac
 _FEW_TILES = 4  # rows of tiles, for which packing such rows beforehand, several panels at a time, does not pay
 _LISTED_BYTES = 24 * 1024  # of B that rows with lists go over in turn: three quarters of a first-level cache
 _DENSE = 0.6  # the share of A that is not zero from which on lists take longer
-_MANY_ROWS, _WIDE, _LONG = 64, 384, 256  # rows, columns and k from which on lists pay
+_MANY_ROWS, _WIDE, _LONG = 64, 256, 256  # rows, columns and k from which on lists pay
 _MOST_LISTED = 1 << 30  # elements of A whose positions fit 32 bits
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 

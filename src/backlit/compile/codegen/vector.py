@@ -99,6 +99,10 @@ class VectorBuilder:
             return Value(self, ir.Constant(type_of(BOOL, lanes), bits))
         return self.iota(count.element, lanes) < count
 
+    def bits_of(self, element: ir.Type) -> ir.Type:
+        """The integers of a floating type's width."""
+        return _BITS[element]
+
     def bits(self, x: Value) -> Value:
         """A floating value's bits as integers of the same width."""
         return Value(self, self.ir.bitcast(x.ir, type_of(_BITS[x.element], x.lanes)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .gemm_plan import Gemm, Sparse
+from .packing import pack_columns
 from .values import INT32, INT64, Pointer, Value
 from .vector import VectorBuilder
 
@@ -26,30 +27,57 @@ class Lists(NamedTuple):
 
 def write_lists(b: VectorBuilder, spec: Gemm, cut: Sparse, left: Pointer, lists: Lists) -> Value:
     """Write down what is not zero, NaN included; how many numbers that is."""
-    down, along = spec.a_strides
+    writer = _Writer(b, spec, cut, left, lists)
+    last = cut.runs(spec) - 1
+    found = b.loop(0, last, 1, lambda q, found: [writer.run(b.index(q), cut.depth, found)], [b.index(0)])
+    count = writer.run(b.index(last), spec.k - last * cut.depth, *found)
+    lists.starts.store(b.convert(count, INT32), (last + 1) * spec.m)
+    return count
 
-    def run(q: Any, found: Value) -> list[Value]:
-        begin = b.index(q) * cut.depth
-        depth = b.minimum(b.index(spec.k) - begin, cut.depth)
 
-        def row(i: Any, found: Value) -> list[Value]:
-            lists.starts.store(b.convert(found, INT32), b.index(q) * spec.m + i)
-            source = left + begin * along + b.index(i) * down
+class _Writer:
+    def __init__(self, b: VectorBuilder, spec: Gemm, cut: Sparse, left: Pointer, lists: Lists) -> None:
+        self.b, self.spec, self.cut, self.left, self.lists = b, spec, cut, left, lists
+        self.stride = -(-cut.depth // b.lanes) * b.lanes
+        self.turned = None if spec.a_strides[1] == 1 else b.array(b.lanes * self.stride)
+        self.bits = b.bits_of(b.element)
 
-            def element(k: Any, found: Value) -> list[Value]:
-                number = source.load(b.index(k) * along, 0)
-                lists.numbers.store(number, found)  # written over by the next one where it is zero
-                lists.places.store(b.convert(b.index(k) * cut.stride, INT32), found)
-                return [found + b.convert(number != 0.0, INT64)]
+    def run(self, q: Value, depth: int, found: Value) -> Value:
+        """One run along k of all rows."""
+        b, (down, along) = self.b, self.spec.a_strides
+        source = self.left + q * (self.cut.depth * along)
 
-            return b.loop(0, depth, 1, element, [found])
+        def row(i: Value, where: Pointer, found: Value) -> Value:
+            self.lists.starts.store(b.convert(found, INT32), q * self.spec.m + i)
+            return self._row(where, depth, found)
 
-        return b.loop(0, spec.m, 1, row, [found])
+        if self.turned is None:
+            rows = b.loop(0, self.spec.m, 1, lambda i, f: [row(b.index(i), source + b.index(i) * down, f)], [found])
+            return rows[0]
 
-    runs = cut.runs(spec)
-    (found,) = b.loop(0, runs, 1, run, [b.index(0)])
-    lists.starts.store(b.convert(found, INT32), runs * spec.m)
-    return found
+        def several(i: Value, count: int, found: Value) -> Value:
+            assert self.turned is not None
+            pack_columns(b, source + i * down, along, count, depth, self.turned, self.stride)
+            for r in range(count):
+                found = row(i + r, self.turned + r * self.stride, found)
+            return found
+
+        whole = self.spec.m - self.spec.m % b.lanes
+        (found,) = b.loop(0, whole, b.lanes, lambda i, f: [several(b.index(i), b.lanes, f)], [found])
+        return several(b.index(whole), self.spec.m - whole, found) if whole < self.spec.m else found
+
+    def _row(self, where: Pointer, depth: int, found: Value) -> Value:
+        """What is not zero in one row, which lies contiguous."""
+        b, lists = self.b, self.lists
+        where, numbers = (b.pointer(p.ir, self.bits) for p in (where, lists.numbers))
+
+        def element(k: Any, found: Value) -> list[Value]:
+            number = where.load(k, 0)
+            numbers.store(number, found)  # written over by the next one where it is zero
+            lists.places.store(b.convert(b.index(k) * self.cut.stride, INT32), found)
+            return [found + b.convert((number << 1) != 0, INT64)]  # without its sign
+
+        return b.loop(0, depth, 1, element, [found])[0]
 
 
 __all__ = ["Lists", "write_lists"]
