@@ -7,6 +7,7 @@ The floors of this folder, from the ground:
 - `polynomials`, `exponential`, `logarithm`, `trigonometry`, `error_function`, `functions`: elementary functions;
 - `tile_sum`, `subroutines`, `packing`: accumulators in registers, shared inner functions, panels;
 - `gemm_plan`, `gemm_tile`, `gemm`: matrix products with epilogues; `small_product`, `attention`;
+- `zero_lists`, `gemm_sparse`: products that pass over the zeros of their left side;
 - `row_normalization`, `row_lookup`: layer and RMS normalisation, embeddings, each both ways;
 - `images`, `layouts`, `convolution_plan`, `correlation`, `convolution`, `backward_weights`: direct convolutions;
 - `pooled_convolution`, `routed_convolution`: with ReLU and max pooling, and backwards over routed entries only;

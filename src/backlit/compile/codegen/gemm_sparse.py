@@ -12,7 +12,7 @@ from typing import Any
 
 from .gemm_blocks import BlockedProduct
 from .gemm_plan import Gemm, Panel, Plan
-from .gemm_tile import Epilogue, Reads, Tile
+from .gemm_tile import Epilogue, Reads, Tile, ask_for
 from .packing import pack_columns, pack_rows
 from .subroutines import Subroutines
 from .values import INT64, Pointer, Value
@@ -185,7 +185,7 @@ class _Rows:
                 return [here.load(v * b.lanes, mask=mask) for v, mask in enumerate(masks)]
 
             if last:
-                self._ask(b, panel, i, column, extras)
+                ask_for(b, self.reads, extras, (i, column), (1, panel.vectors))
             alone = self.in_one_run and not self.spec.accumulate
             sums = terms(block, i, zeros() if alone else b.either(fresh, zeros, held))
             grid: Any = [sums]
@@ -196,13 +196,6 @@ class _Rows:
                     here.store(x, v * b.lanes, masks[v])
 
         b.loop(0, self.spec.m, 1, row)
-
-    def _ask(self, b: VectorBuilder, panel: Panel, i: Value, column: Value, extras: Sequence[Pointer]) -> None:
-        """Ask for what the epilogue will read."""
-        for extra, stride in self.reads:
-            place = extras[extra] + i * stride + column
-            for v in range(0, panel.vectors * b.lanes, b.a_line(extras[extra].element)):
-                b.prefetch(place + v)
 
 
 __all__ = ["SparseProduct"]

@@ -44,6 +44,18 @@ Reads = Sequence[tuple[int, int]]
 """Which of the extras the epilogue reads where the tile lies, and how many elements apart their rows are."""
 
 
+def ask_for(
+    b: VectorBuilder, reads: Reads, extras: Sequence[Pointer], here: tuple[Value, Value], size: tuple[int, int]
+) -> None:
+    """Ask for what an epilogue will read of so many rows and vectors: it comes from memory while they are summed."""
+    (row, column), (rows, vectors) = here, size
+    for extra, stride in reads:
+        place = extras[extra] + row * stride + column
+        for r in range(rows):
+            for v in range(0, vectors * b.lanes, b.a_line(place.element)):
+                b.prefetch(place + (r * stride + v))
+
+
 class TileFunctions:
     """The tiles of one product as subroutines, one for each height and width."""
 
@@ -100,8 +112,11 @@ class _TileBody:
         extras: Sequence[Pointer],
     ) -> None:
         b, (left, right, out, ahead, packed), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
-        if self.reads:
-            self._ask(row, column, last, extras)
+        if len(self.cut.depths) == 1:
+            self._ask(extras, row, column)
+        elif self.reads:
+            with b.when(last):
+                self._ask(extras, row, column)
         sums = self._sum((left, right, ahead, packed), depth, self._start(out, fresh))
         grid = [sums[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
         if self.epilogue is None:
@@ -118,21 +133,8 @@ class _TileBody:
         else:
             b.either(last, finished, lambda: self._store(out, grid))
 
-    def _ask(self, row: Value, column: Value, last: Value, extras: Sequence[Pointer]) -> None:
-        """Ask for what the epilogue will read: it comes from memory while the sums are made."""
-
-        def ask() -> None:
-            for extra, stride in self.reads:
-                place, line = extras[extra] + row * stride + column, self.b.a_line(extras[extra].element)
-                for r in range(self.rows):
-                    for v in range(0, self.vectors * self.b.lanes, line):
-                        self.b.prefetch(place + (r * stride + v))
-
-        if len(self.cut.depths) == 1:
-            ask()
-        else:
-            with self.b.when(last):
-                ask()
+    def _ask(self, extras: Sequence[Pointer], row: Value, column: Value) -> None:
+        ask_for(self.b, self.reads, extras, (row, column), (self.rows, self.vectors))
 
     def _start(self, out: Pointer, fresh: Value) -> list[Value]:
         """Zeros, or what C holds."""
@@ -175,4 +177,4 @@ class _TileBody:
                 out.store(value, r * self.spec.c_stride + v * self.b.lanes, self.masks[v])
 
 
-__all__ = ["Epilogue", "Reads", "Tile", "TileFunctions"]
+__all__ = ["Epilogue", "Reads", "Tile", "TileFunctions", "ask_for"]
