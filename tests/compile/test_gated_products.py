@@ -88,6 +88,25 @@ def test_what_is_not_finite_goes_where_it_goes_eagerly(strange):
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
 
 
+VIEWS = {
+    "every second column": (lambda h: h[:, ::2], (20, 5)),
+    "columns backwards": (lambda h: h.flip(1), (40, 5)),
+    "turned": (lambda h: h.T, (30, 5)),
+    "taken apart": (lambda h: h.reshape(60, 20), (20, 5)),
+    "repeated": (lambda h: h[:1].expand(30, 40), (40, 5)),
+}
+
+
+@pytest.mark.usefixtures("on_threads")
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_of_what_a_gate_leaves(name):
+    view, shape = VIEWS[name]
+    x, w = bl.randn(30, 40), bl.randn(*shape)
+    f = bl.compile(lambda x: view(x.relu()) @ w)
+    for _ in range(2):
+        np.testing.assert_allclose(f(x).numpy(), (view(x.relu()) @ w).numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.usefixtures("on_threads")
 def test_gates_that_are_all_open():
     """Nothing is zero: the products are computed as any others."""

@@ -57,6 +57,18 @@ def test_against_numpy(target, shape, transpose_a, transpose_b):
         assert (found[:, given.n :] == 2.0).all()
 
 
+@pytest.mark.parametrize("strides", [(150, 2), (3, 100), (1, 40), (0, 1), (1, 0)], ids=str)
+def test_however_the_left_side_lies(target, strides):
+    """A slice with a step has neither contiguous rows nor columns; one that is expanded repeats them."""
+    spec = Gemm(30, 50, 70, strides, (50, 1), 50, zeros=True)
+    rng = np.random.default_rng(0)
+    flat = rng.standard_normal(29 * strides[0] + 69 * strides[1] + 1).astype("float32")
+    flat[rng.random(flat.size) < 0.5] = 0.0
+    a = np.lib.stride_tricks.as_strided(flat, (30, 70), (4 * strides[0], 4 * strides[1]))
+    b = rng.standard_normal((70, 50)).astype("float32")
+    np.testing.assert_allclose(product(spec, target, a, b, 7.0), a @ b, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.59, 0.61, 1.0])
 def test_however_many_zeros_there_are(target, share):
     """Where there are few, the product is computed as any other."""

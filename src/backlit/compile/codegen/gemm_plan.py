@@ -221,7 +221,7 @@ def _lists_pay(spec: Gemm) -> bool:
     Each row of a block costs something by itself, and so does packing it, most where it must be turned.
     """
     rows = _MANY_ROWS if spec.b_strides[1] == 1 else 4 * _MANY_ROWS
-    if not spec.zeros or spec.m * spec.k > _MOST_LISTED:
+    if not spec.zeros or spec.b_packed or spec.m * spec.k > _MOST_LISTED:
         return False
     return spec.m >= rows and spec.n >= _WIDE and spec.k >= _LONG
 

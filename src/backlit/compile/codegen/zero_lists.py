@@ -39,7 +39,8 @@ class _Writer:
     def __init__(self, b: VectorBuilder, spec: Gemm, cut: Sparse, left: Pointer, lists: Lists) -> None:
         self.b, self.spec, self.cut, self.left, self.lists = b, spec, cut, left, lists
         self.stride = -(-cut.depth // b.lanes) * b.lanes
-        self.turned = None if spec.a_strides[1] == 1 else b.array(b.lanes * self.stride)
+        turns = spec.a_strides[0] == 1 != spec.a_strides[1]
+        self.turned = b.array(b.lanes * self.stride) if turns else None
         self.bits = b.bits_of(b.element)
 
     def run(self, q: Value, depth: int, found: Value) -> Value:
@@ -47,32 +48,33 @@ class _Writer:
         b, (down, along) = self.b, self.spec.a_strides
         source = self.left + q * (self.cut.depth * along)
 
-        def row(i: Value, where: Pointer, found: Value) -> Value:
+        def row(i: Value, where: Pointer, step: int, found: Value) -> Value:
             self.lists.starts.store(b.convert(found, INT32), q * self.spec.m + i)
-            return self._row(where, depth, found)
+            return self._row(where, step, depth, found)
 
         if self.turned is None:
-            rows = b.loop(0, self.spec.m, 1, lambda i, f: [row(b.index(i), source + b.index(i) * down, f)], [found])
-            return rows[0]
+            return b.loop(
+                0, self.spec.m, 1, lambda i, f: [row(b.index(i), source + b.index(i) * down, along, f)], [found]
+            )[0]
 
         def several(i: Value, count: int, found: Value) -> Value:
             assert self.turned is not None
             pack_columns(b, source + i * down, along, count, depth, self.turned, self.stride)
             for r in range(count):
-                found = row(i + r, self.turned + r * self.stride, found)
+                found = row(i + r, self.turned + r * self.stride, 1, found)
             return found
 
         whole = self.spec.m - self.spec.m % b.lanes
         (found,) = b.loop(0, whole, b.lanes, lambda i, f: [several(b.index(i), b.lanes, f)], [found])
         return several(b.index(whole), self.spec.m - whole, found) if whole < self.spec.m else found
 
-    def _row(self, where: Pointer, depth: int, found: Value) -> Value:
-        """What is not zero in one row, which lies contiguous."""
+    def _row(self, where: Pointer, step: int, depth: int, found: Value) -> Value:
+        """What is not zero in one row."""
         b, lists = self.b, self.lists
         where, numbers = (b.pointer(p.ir, self.bits) for p in (where, lists.numbers))
 
         def element(k: Any, found: Value) -> list[Value]:
-            number = where.load(k, 0)
+            number = where.load(b.index(k) * step, 0)
             numbers.store(number, found)  # written over by the next one where it is zero
             lists.places.store(b.convert(b.index(k) * self.cut.stride, INT32), found)
             return [found + b.convert((number << 1) != 0, INT64)]  # without its sign
