@@ -66,14 +66,14 @@ def repacking(instruction: Instruction, layouts: dict[Value, Layout], place: int
         return 0.0
     spec = product_of(instruction, layouts).spec
     cut = plan(spec, host_target())
-    again = (1 - 1 / parts) * prod(instruction.result.shape[:-2]) * spec.k * (spec.n if place == 0 else spec.m)
     if cut.sparse is not None:
-        return (_PACKED if place == 0 else _LISTED) * again
-    if cut.turned is not None:
-        return (_READ if place == 0 else _PACKED) * again
-    if place == 1:
-        return _READ * again
-    return _PACKED * again if cut.pack_b else 0.0
+        right, left = _PACKED, _LISTED
+    elif cut.turned is not None:
+        right, left = _READ, _PACKED
+    else:
+        right, left = _PACKED if cut.pack_b else 0.0, _READ
+    again = (1 - 1 / parts) * prod(instruction.result.shape[:-2]) * spec.k
+    return again * (right * spec.n if place == 0 else left * spec.m)
 
 
 __all__ = ["BARRIER", "repacking", "work"]

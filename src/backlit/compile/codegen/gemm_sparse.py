@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .gemm_blocks import BlockedProduct
-from .gemm_plan import Gemm, Panel, Plan
+from .gemm_plan import Gemm, Panel, Plan, Sparse
 from .gemm_tile import Epilogue, Reads, Tile, ask_for
 from .packing import pack_columns, pack_rows
 from .subroutines import Subroutines
@@ -37,7 +37,7 @@ class SparseProduct:
         self.left, self.right, self.out, workspace, *self.extras = pointers
         self.lists = Lists.at(b, spec, workspace)
         self.block, self.strange = b.array(self.cut.depth * self.cut.stride), b.array(1, INT64)
-        self.rows = _Rows(spec, cut, epilogue, reads)
+        self.rows = _Rows(spec, self.cut, epilogue, reads)
         self.parts = Subroutines(b)
         self.dense = BlockedProduct(b, spec, cut, pointers, epilogue, reads)
 
@@ -155,9 +155,9 @@ def _all_of_it(b: VectorBuilder, spec: Gemm, left: Pointer, depth: int, stride: 
 class _Rows:
     """Goes over all rows of the result, some columns of each at a time."""
 
-    def __init__(self, spec: Gemm, cut: Plan, epilogue: Epilogue | None, reads: Reads) -> None:
+    def __init__(self, spec: Gemm, cut: Sparse, epilogue: Epilogue | None, reads: Reads) -> None:
         self.spec, self.epilogue, self.reads = spec, epilogue, reads
-        self.in_one_run = cut.sparse is not None and cut.sparse.runs(spec) == 1
+        self.from_zero = cut.runs(spec) == 1 and not spec.accumulate
 
     def emit(
         self,
@@ -186,8 +186,7 @@ class _Rows:
 
             if last:
                 ask_for(b, self.reads, extras, (i, column), (1, panel.vectors))
-            alone = self.in_one_run and not self.spec.accumulate
-            sums = terms(block, i, zeros() if alone else b.either(fresh, zeros, held))
+            sums = terms(block, i, zeros() if self.from_zero else b.either(fresh, zeros, held))
             grid: Any = [sums]
             if last and self.epilogue is not None:
                 grid = self.epilogue(b, Tile(grid, i, column, masks), *extras)

@@ -5,6 +5,8 @@ Half of them are zero in a fresh network, and more in a trained one. The product
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ..ir.layout import VIEWS
 from ..ir.program import Instruction, Program, Value
 
@@ -26,14 +28,10 @@ def with_known_zeros(program: Program) -> Program:
 
 def _gated(value: Value, makers: dict[Value, Instruction]) -> bool:
     """Whether a gate that compares with zero has closed on many of the elements."""
-    maker = makers.get(value)
-    while maker is not None and maker.opcode in _KEEPS:
-        maker = makers.get(maker.operands[0])
-    if maker is None:
-        return False
-    if maker.opcode == "maximum":
+    maker = _maker(value, makers, _KEEPS)
+    if maker is not None and maker.opcode == "maximum":
         return any(_is_zero(v, makers) for v in maker.operands)
-    if maker.opcode != "where":
+    if maker is None or maker.opcode != "where":
         return False
     condition, *branches = maker.operands
     gate = makers.get(condition)
@@ -43,10 +41,16 @@ def _gated(value: Value, makers: dict[Value, Instruction]) -> bool:
 
 
 def _is_zero(value: Value, makers: dict[Value, Instruction]) -> bool:
-    maker = makers.get(value)
-    while maker is not None and maker.opcode in VIEWS:
-        maker = makers.get(maker.operands[0])
+    maker = _maker(value, makers, VIEWS)
     return maker is not None and maker.opcode == "constant" and maker.params["value"] == 0
+
+
+def _maker(value: Value, makers: dict[Value, Instruction], through: Collection[str]) -> Instruction | None:
+    """What made a value, looking through instructions of some kinds; None for an input."""
+    maker = makers.get(value)
+    while maker is not None and maker.opcode in through:
+        maker = makers.get(maker.operands[0])
+    return maker
 
 
 __all__ = ["with_known_zeros"]
