@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import backlit as bl
@@ -53,6 +53,7 @@ def walks(draw: Any) -> tuple[int, tuple[int, ...], tuple[int, ...], int, int]:
     return memory.size, view.shape, strides, int(view.flat[0]), axis
 
 
+@example((12, (2, 2, 2), (6, 4, 1), 0, 2), 2)  # every second row of 2×3×2
 @given(walks(), st.integers(2, 3))
 def test_a_cut_says_which_elements_a_share_touches(walk: Any, parts: int) -> None:
     size, sizes, strides, offset, axis = walk

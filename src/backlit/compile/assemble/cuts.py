@@ -6,6 +6,7 @@ other's shares: the second reads only what the same share of the first has writt
 
 from __future__ import annotations
 
+from math import gcd
 from typing import NamedTuple
 
 from ..ir.layout import Strides
@@ -46,16 +47,17 @@ def cut_of(size: int, sizes: tuple[int, ...], strides: Strides, offset: int, axi
     own, count = strides[axis], sizes[axis]
     if own <= 0 or count == 1:
         return None
-    inner, period = offset % own, size
+    inner, period = offset % own, 0
     for n, stride in zip(sizes, strides, strict=True):
         if n == 1 or stride == 0 or stride == own:
             continue
         if stride < own:
             inner += (n - 1) * stride
         else:
-            period = min(period, stride)
+            period = gcd(period, stride)  # a slice with a step may move by 6 and by 4
             if stride % (own * count):
                 return None
+    period = period or size
     doubled = sum(s == own and n > 1 for n, s in zip(sizes, strides, strict=True)) > 1
     if doubled or inner >= own or min(strides) < 0 or offset // own % max(period // own, 1):
         return None
