@@ -69,6 +69,16 @@ def test_however_the_left_side_lies(target, strides):
     np.testing.assert_allclose(product(spec, target, a, b, 7.0), a @ b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("transpose_a", [False, True])
+def test_blocks_of_as_many_rows_as_a_byte_can_count(target, monkeypatch, transpose_a):
+    """However much a cache holds: places on lists are bytes."""
+    monkeypatch.setattr(gemm_plan, "_LISTED_BYTES", 1 << 20)
+    spec = Gemm.of(19, 24, 600, transpose_a=transpose_a, zeros=True)
+    assert plan(spec, target).sparse.depth == 256
+    a, b = sparse_operands(spec, 0.5)
+    np.testing.assert_allclose(product(spec, target, a, b, 0.0), a @ b, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.59, 0.61, 1.0])
 def test_however_many_zeros_there_are(target, share):
     """Where there are few, the product is computed as any other."""

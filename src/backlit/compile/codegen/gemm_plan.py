@@ -26,10 +26,11 @@ _AGAIN_BYTES = 128 * 1024  # of B that scalar products go over once for every fe
 _WAYS = 8  # rows that a first-level cache holds although they alias
 _SPREAD, _FEW = 512, 64  # rows of B so many bytes apart, and so many, leave each other no room in such a cache
 _FEW_TILES = 4  # rows of tiles, for which packing such rows beforehand, several panels at a time, does not pay
-_LISTED_BYTES = 24 * 1024  # of B that rows with lists go over in turn: three quarters of a first-level cache
+_LISTED_BYTES = 28 * 1024  # of B that rows with lists go over in turn: a first-level cache has room for little else
+_PLACES = 256  # rows of such a block at most: a list holds bytes
 _DENSE = 0.6  # the share of A that is not zero from which on lists take longer
 _MANY_ROWS, _WIDE, _LONG = 64, 256, 256  # rows, columns and k from which on lists pay
-_MOST_LISTED = 1 << 30  # elements of A whose positions fit 32 bits
+_MOST_LISTED = 1 << 30  # elements of A whose number fits 32 bits
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
 
@@ -117,9 +118,22 @@ class Sparse:
         """The number of blocks along k."""
         return math.ceil(spec.k / self.depth)
 
-    def workspace(self, spec: Gemm) -> int:
-        """Elements, for what is on the lists, where it belongs in B, and where each list begins."""
-        return 2 * spec.m * spec.k + spec.m * self.runs(spec) + 1
+    def copies(self, spec: Gemm) -> bool:
+        """Whether rows of A are copied, since their elements do not lie side by side."""
+        return spec.a_strides[1] != 1
+
+    def row(self, lanes: int) -> int:
+        """Elements of a copied row of one run: whole vectors."""
+        return math.ceil(self.depth / lanes) * lanes
+
+    def copied(self, spec: Gemm, lanes: int) -> int:
+        """Elements of the copy of A."""
+        return self.runs(spec) * spec.m * self.row(lanes) if self.copies(spec) else 0
+
+    def workspace(self, spec: Gemm, lanes: int) -> int:
+        """Elements, for the copy of A, where each list begins, and the places on it: bytes, and some to spare."""
+        lists = 4 * (spec.m * self.runs(spec) + 1) + spec.m * spec.k + 8
+        return self.copied(spec, lanes) + math.ceil(lists / np.dtype(spec.dtype).itemsize)
 
 
 @dataclass(frozen=True)
@@ -172,7 +186,7 @@ class Plan:
             product, plan = self.turned
             return product.m * product.c_stride + plan.workspace(product)
         dense = self.block(spec) + (spec.m * self.kept_stride if self.pack_a else 0)
-        return dense if self.sparse is None else max(dense, self.sparse.workspace(spec))
+        return dense if self.sparse is None else max(dense, self.sparse.workspace(spec, self.lanes))
 
     def row_groups(self, m: int) -> list[tuple[int, int, int]]:
         """:func:`even_groups` of m rows."""
@@ -228,10 +242,10 @@ def _lists_pay(spec: Gemm) -> bool:
 
 def _sparse(spec: Gemm, target: Target) -> Sparse:
     lanes, itemsize = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize
-    groups = even_groups(math.ceil(spec.n / lanes), target.registers - 4)
+    groups = even_groups(math.ceil(spec.n / lanes), target.registers - 2)
     stride = max(size for _, _, size in groups) * lanes
     depth = max(_LISTED_BYTES // (stride * itemsize) // lanes, 1) * lanes
-    return Sparse(min(depth, spec.k), tuple(groups), stride, int(_DENSE * spec.m * spec.k))
+    return Sparse(min(depth, spec.k, _PLACES), tuple(groups), stride, int(_DENSE * spec.m * spec.k))
 
 
 def _tiled(spec: Gemm, target: Target) -> Plan:

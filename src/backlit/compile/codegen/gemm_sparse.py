@@ -17,7 +17,7 @@ from .packing import pack_columns, pack_rows
 from .subroutines import Subroutines
 from .values import INT64, Pointer, Value
 from .vector import VectorBuilder
-from .zero_lists import Lists, write_lists
+from .zero_lists import Lists, ListWriter
 
 
 class SparseProduct:
@@ -35,7 +35,7 @@ class SparseProduct:
         assert cut.sparse is not None
         self.b, self.spec, self.cut = b, spec, cut.sparse
         self.left, self.right, self.out, workspace, *self.extras = pointers
-        self.lists = Lists.at(b, spec, workspace)
+        self.lists = ListWriter(b, spec, self.cut, self.left, workspace)
         self.block, self.strange = b.array(self.cut.depth * self.cut.stride), b.array(1, INT64)
         self.rows = _Rows(spec, self.cut, epilogue, reads)
         self.parts = Subroutines(b)
@@ -43,7 +43,7 @@ class SparseProduct:
 
     def emit(self) -> None:
         """By lists, or as any other product where they would be too long."""
-        count = write_lists(self.b, self.spec, self.cut, self.left, self.lists)
+        count = self.lists.write()
         self.b.either(count <= self.cut.most, self._by_lists, self.dense.emit)
 
     def _by_lists(self) -> None:
@@ -73,16 +73,15 @@ class SparseProduct:
             lambda b, *pointers: self._block(b, panel, depth, *pointers),
         )
         fresh = b.index(0 if spec.accumulate else 1) > b.index(q)
-        numbers, places, starts = self.lists
-        lists = [numbers, places, starts + b.index(q) * spec.m]
+        lists = self.lists.run(b.index(q))
         rest = [self.block, self.out + column, column, fresh, *self.extras]
 
         def listed() -> None:
             self.parts.call(
                 ("listed", panel, last),
-                [*lists, *rest],
+                [*lists.pointers, *rest],
                 lambda b, numbers, places, starts, *rest: self.rows.emit(
-                    b, panel, last, _listed(b, Lists(numbers, places, starts)), *rest
+                    b, panel, last, _listed(b, Lists(numbers, lists.row, places, starts), self.cut.stride), *rest
                 ),
             )
 
@@ -124,12 +123,15 @@ Terms = Callable[[Pointer, Value, list[Value]], list[Value]]
 """``terms(block, row, sums)`` adds what a row of A takes from a block."""
 
 
-def _listed(b: VectorBuilder, lists: Lists) -> Terms:
+def _listed(b: VectorBuilder, lists: Lists, stride: int) -> Terms:
     """What is on the row's list."""
 
     def terms(block: Pointer, row: Value, sums: list[Value]) -> list[Value]:
+        numbers = lists.numbers + row * lists.row
+
         def term(p: Any, *sums: Value) -> list[Value]:
-            there, factor = block + b.convert(lists.places.load(p, 0), INT64), lists.numbers.splat(p)
+            place = b.convert(lists.places.load(p, 0), INT64)
+            there, factor = block + place * stride, numbers.splat(place)
             return [b.muladd(factor, there.load(v * b.lanes), x) for v, x in enumerate(sums)]
 
         begin, end = (b.convert(lists.starts.load(row + s, 0), INT64) for s in (0, 1))
