@@ -26,7 +26,7 @@ _FUNCTION = 0.7
 _PACKED = 0.3
 """Packing one element of an operand."""
 
-_LISTED = 0.8
+_LISTED = 0.25
 """Looking if one element of the left operand is zero."""
 
 _READ = 0.1
