@@ -13,6 +13,7 @@ from .values import Pointer, Value
 from .vector import VectorBuilder
 
 _FAR = 16  # rows that are asked for beforehand: where they lie a page apart, no machine fetches them by itself
+_BEYOND = 32  # elements further on along rows that are turned: there are too many for a machine to fetch them by itself
 
 
 def transposed(b: VectorBuilder, rows: Sequence[Value]) -> list[Value]:
@@ -61,6 +62,8 @@ def pack_columns(
 
     def turn(k: Any, count: int) -> None:
         mask = b.first(count) if count < lanes else None
+        for j in range(columns):
+            b.prefetch(source + k + (j * stride + _BEYOND))
         for j in range(0, width, lanes):
             square = [
                 (source + k).load((j + i) * stride, mask=mask) if j + i < columns else b.number(0.0)
