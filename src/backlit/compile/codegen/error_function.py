@@ -2,22 +2,34 @@
 
 Near 0, erf is a polynomial; further out erfc(x) = e^(−x²) W((x − 3)/(x + 3)) with a polynomial W, and x² is taken to
 twice the precision, so that the complement is right far into its tail. Where only 1 − erfc is asked for, in float32,
-the complement is 2^(x P(x)) with a polynomial P: no division, and right to what is left of it beside 1.
+the complement is P(x)⁴ with a polynomial P: neither a division nor an exponential, and right to what is left of it
+beside 1.
 """
 
 from __future__ import annotations
 
-from .exponential import exp, exp2_normal
-from .polynomials import ERF, ERFC, LOG_ERFC, horner
+from .exponential import exp
+from .polynomials import ERF, ERFC, ERFC_ROOT, by_pairs, horner
 from .values import DOUBLE, FLOAT, Value
 from .vector import VectorBuilder
 
+_NEAR = {FLOAT: 1.15625, DOUBLE: 1.0}  # up to where erf is the polynomial
+_MIDDLE = {FLOAT: 0.625, DOUBLE: 0.5}  # of the squares there, from which the polynomial counts: its terms stay small
 _VANISHES = {FLOAT: 10.1, DOUBLE: 27.3}  # erfc rounds to 0 from here
 
 
 def _near(b: VectorBuilder, x: Value) -> Value:
-    """erf for |x| ≤ 1."""
-    return b.muladd(x, horner(b, x * x, ERF[x.element]), x)
+    """erf for small |x|."""
+    return b.muladd(x, horner(b, b.muladd(x, x, -_MIDDLE[x.element]), ERF[x.element]), x)
+
+
+def _far(b: VectorBuilder, x: Value) -> Value:
+    """erf for larger x, in float32: 1 from 4, where the complement has fallen below half a unit."""
+    x = b.minimum(x, 4.0) - 1.25
+    lowest, *others = ERFC_ROOT[x.element]
+    root = b.muladd(x, by_pairs(b, x, x * x, others), lowest)
+    square = root * root
+    return b.muladd(-square, square, 1.0)
 
 
 def _tail(b: VectorBuilder, x: Value) -> Value:
@@ -26,21 +38,16 @@ def _tail(b: VectorBuilder, x: Value) -> Value:
     square = x * x
     lost = b.fma(x, x, -square)
     falls = exp(b, -square)
-    return b.muladd(falls, -lost, falls) * horner(b, (x - 3.0) / (x + 3.0), ERFC[x.element])
+    t = (x - 3.0) / (x + 3.0)
+    return b.muladd(falls, -lost, falls) * horner(b, t, ERFC[x.element])
 
 
 def erf(b: VectorBuilder, x: Value) -> Value:
     """erf x."""
     with b.flagged():
         size = b.intrinsic("fabs", x)
-        left = _left(b, size) if x.element == FLOAT else _tail(b, b.maximum(size, 0.5))
-        return b.where(size < 1.0, _near(b, x), b.intrinsic("copysign", 1.0 - left, x))
-
-
-def _left(b: VectorBuilder, x: Value) -> Value:
-    """erfc for x ≥ 1 with small absolute error."""
-    x = b.minimum(x, 4.0)
-    return exp2_normal(b, x * horner(b, x, LOG_ERFC[x.element]))
+        far = _far(b, size) if x.element == FLOAT else 1.0 - _tail(b, b.maximum(size, 0.5))
+        return b.where(size < _NEAR[x.element], _near(b, x), b.intrinsic("copysign", far, x))
 
 
 def erfc(b: VectorBuilder, x: Value) -> Value:
