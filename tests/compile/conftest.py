@@ -4,6 +4,8 @@ from unittest import mock
 
 import pytest
 
+from backlit import threads
+
 
 @pytest.fixture(scope="module")
 def planned_anew():
@@ -13,3 +15,18 @@ def planned_anew():
 
     with mock.patch.object(stored, "kept", lambda *_: None), mock.patch.object(stored, "keep", lambda *_: None):
         yield
+
+
+@pytest.fixture
+def number_of_threads():
+    """``number_of_threads(2)``: from here to the end of the test."""
+    chosen, before = threads._chosen, threads.get_num_threads()
+    yield threads.set_num_threads
+    threads.set_num_threads(before)
+    threads._chosen = chosen
+
+
+@pytest.fixture
+def one_thread(number_of_threads):
+    """A test that begins on one thread."""
+    number_of_threads(1)

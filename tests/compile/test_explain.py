@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,8 +88,7 @@ def test_a_profile_makes_steps_and_measures_them() -> None:
     assert np.isfinite(sum(r.seconds or 0.0 for r in plan.regions))
 
 
-@pytest.mark.parametrize("threads", [1], indirect=True)
-def test_products_that_pass_over_zeros_say_so(threads: None) -> None:
+def test_products_that_pass_over_zeros_say_so(one_thread: None) -> None:
     training = Training((500, 80, 10), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
     step = bl.compile(training.step)
     for x, y in batches(2, 300, 500, 10, classes=True):
@@ -98,7 +97,8 @@ def test_products_that_pass_over_zeros_say_so(threads: None) -> None:
     assert len(told) == 1 and "@ x" in told[0], "the first weight's gradient"
 
 
-def test_regions_that_threads_share_are_told_as_such(threads: None) -> None:
+def test_regions_that_threads_share_are_told_as_such(number_of_threads: Any) -> None:
+    number_of_threads(2)
     training = Training((256, 512, 10), bl.nn.ReLU, bl.nn.CrossEntropyLoss)
     step = bl.compile(training.step)
     for x, y in batches(2, 256, 256, 10, classes=True):
@@ -106,14 +106,6 @@ def test_regions_that_threads_share_are_told_as_such(threads: None) -> None:
     plan = step.plan()
     assert {1, 2} >= {r.parts for r in plan.regions} >= {2}
     assert "loops in 2 shares, one after the other in each:" in step.explain()
-
-
-@pytest.fixture
-def threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = bl.get_num_threads()
-    bl.set_num_threads(getattr(request, "param", 2))
-    yield
-    bl.set_num_threads(before)
 
 
 def test_nothing_to_explain_before_the_first_call() -> None:

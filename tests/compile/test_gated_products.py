@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import backlit as bl
-from backlit import threads
 from backlit.compile.codegen import gemm_plan
 from backlit.compile.codegen.target import host_target
 
@@ -12,12 +11,8 @@ pytestmark = pytest.mark.usefixtures("planned_anew")
 
 
 @pytest.fixture(params=[1, 2])
-def on_threads(request):
-    before, blas = threads._chosen, threads.get_num_threads()
-    bl.set_num_threads(request.param)
-    yield
-    bl.set_num_threads(blas)
-    threads._chosen = before
+def on_threads(request, number_of_threads):
+    number_of_threads(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from backlit.compile.passes.made_again import with_cheap_results_made_again
 
 ROWS, WIDTH = 256, 64
 
-pytestmark = pytest.mark.usefixtures("planned_anew")
+pytestmark = pytest.mark.usefixtures("planned_anew", "one_thread")
 
 
 class Block(bl.nn.Module):
@@ -51,14 +51,6 @@ def trained(depth, rows=ROWS, steps=3, norm_trains=True):
     return run._latest().executable.built
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = bl.get_num_threads()
-    bl.set_num_threads(1)
-    yield
-    bl.set_num_threads(before)
-
-
 def leaves(built):
     return sum(isinstance(i.params.get("leaf"), Normalize) for i in built.program.body)
 
@@ -71,8 +63,8 @@ def test_less_memory_and_the_same_numbers(monkeypatch):
     assert again.arena.size <= kept.arena.size - 4 * ROWS * WIDTH * 4
 
 
-def test_two_threads_would_save_nothing():
-    bl.set_num_threads(2)
+def test_two_threads_would_save_nothing(number_of_threads):
+    number_of_threads(2)
     assert leaves(trained(6)) == 6
 
 

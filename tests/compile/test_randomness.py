@@ -133,18 +133,11 @@ def test_places_and_states_agree() -> None:
         assert drawn.get_state().tolist() == skipped.get_state().tolist()
 
 
-@pytest.fixture
-def threads() -> Any:
-    before = bl.get_num_threads()
-    yield
-    bl.set_num_threads(before)
-
-
-def test_the_numbers_do_not_depend_on_threads(threads: Any) -> None:
+def test_the_numbers_do_not_depend_on_threads(number_of_threads: Any) -> None:
     x = bl.ones(300, 400)
     found = []
     for count in (1, 2):
-        bl.set_num_threads(count)
+        number_of_threads(count)
         compiled = bl.compile(lambda x: functional.dropout(x, 0.5) @ x.T)
         bl.manual_seed(1)
         found.append([compiled(x).numpy() for _ in range(3)])

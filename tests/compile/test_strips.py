@@ -6,24 +6,14 @@ import numpy as np
 import pytest
 
 import backlit as bl
-from backlit import threads
 from backlit.compile.assemble import strips
 
-pytestmark = pytest.mark.usefixtures("planned_anew")
+pytestmark = pytest.mark.usefixtures("planned_anew", "one_thread")
 
 OPTIMIZERS = {
     "Adam": lambda p: bl.optim.Adam(p, lr=1e-2),
     "AdamW": lambda p: bl.optim.AdamW(p, lr=1e-2, weight_decay=0.1),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before, blas = threads._chosen, threads.get_num_threads()
-    bl.set_num_threads(1)
-    yield
-    bl.set_num_threads(blas)
-    threads._chosen = before
 
 
 def trained(optimizer, sizes=(40, 50, 60, 3), **options):
@@ -100,8 +90,8 @@ def test_an_old_weight_is_read_before_it_is_overwritten(monkeypatch):
         assert max(readers) <= made
 
 
-def test_two_threads_share_instead(monkeypatch):
+def test_two_threads_share_instead(monkeypatch, number_of_threads):
     monkeypatch.setattr(strips, "STRIP", 1000)
-    bl.set_num_threads(2)
+    number_of_threads(2)
     built, _ = trained("Adam")
     assert not shares_of(built)

@@ -14,7 +14,6 @@ from test_convolutional_step import network, step_of
 from test_operations import NAMES, READS_VALUES, check
 
 import backlit as bl
-from backlit import threads
 from backlit.compile.assemble import regions
 from backlit.compile.runtime import pool
 from turns import turn
@@ -25,14 +24,11 @@ COMPILED = [name for name in NAMES if name not in READS_VALUES]
 
 
 @pytest.fixture(autouse=True)
-def everything_is_worth_sharing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def everything_is_worth_sharing(monkeypatch: pytest.MonkeyPatch, number_of_threads: Any) -> Iterator[None]:
     monkeypatch.setattr(regions, "WORTH_SHARING", 0.0)
     monkeypatch.setattr(regions, "WORTH_THREADS", 0.0)
-    before, blas = threads._chosen, threads.get_num_threads()
     yield
     pool.close()
-    bl.set_num_threads(blas)
-    threads._chosen = before
 
 
 def shared(step: Any) -> list[int]:
