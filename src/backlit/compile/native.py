@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from .codegen.mathfun import ScalarFunctions
@@ -27,22 +30,30 @@ TRUTH_VALUES = frozenset({"and", "or", "xor", "not", "logical_and", "logical_or"
 
 def supports(instruction: Instruction) -> bool:
     """Whether there is native code for an instruction."""
-    opcode = instruction.opcode
+    opcode, operands, results = instruction.opcode, instruction.operands, instruction.results
     if opcode in ("extern", "require", "leaf"):
         return True
-    if any(v.dtype not in DTYPES for v in (*instruction.operands, *instruction.results)):
+    if not _supports(opcode, tuple([v.dtype for v in operands]), tuple([v.dtype for v in results])):
+        return False
+    return opcode != "matmul" or all(v.size for v in (*operands, *results))
+
+
+@cache
+def _supports(opcode: str, operands: tuple[Any, ...], results: tuple[Any, ...]) -> bool:
+    """The same for operands and results of these dtypes, of any shapes."""
+    if not DTYPES.issuperset((*operands, *results)):
         return False
     if opcode in ("constant", "iota", "reshape", "permute", "expand", "slice", "cat"):
         return True
-    kinds = {v.kind for v in instruction.operands}
+    kinds = {dtype.kind for dtype in operands}
     if opcode == "cast":
-        return kinds != {"f"} or instruction.result.kind != "i"
+        return kinds != {"f"} or results[0].kind != "i"
     if opcode == "matmul":
-        return kinds == {"f"} and all(v.size for v in (*instruction.operands, instruction.result))
+        return kinds == {"f"}
     if opcode == "reduce":
         return kinds in ({"f"}, {"i"})
     if opcode == "where":
-        kinds = {instruction.result.kind}
+        kinds = {results[0].kind}
     if kinds == {"f"}:
         return opcode in OPERATORS or ScalarFunctions.supports(opcode)
     return opcode in (TRUTH_VALUES if kinds == {"b"} else WHOLE_NUMBERS) and len(kinds) == 1

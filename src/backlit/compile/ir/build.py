@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .primitives import KEEPS_OPERANDS, operand_dtype, result_dtype
+from .primitives import dtypes_of
 from .program import Instruction, Value
 
 Number = bool | int | float
@@ -42,12 +42,14 @@ class Builder:
 
     def elementwise(self, opcode: str, *operands: Operand) -> Value:
         """An elementwise function of values and Python numbers, broadcast; conversions are written out."""
-        kinds = tuple(x.dtype if isinstance(x, Value) else type(x) for x in operands)
-        made = result_dtype(opcode, kinds)  # type: ignore[arg-type]
-        free = 1 if opcode in KEEPS_OPERANDS else 0
-        common = operand_dtype(opcode, kinds[free:])  # type: ignore[arg-type]
-        values = [self.as_value(x, None if i < free else common) for i, x in enumerate(operands)]
-        shapes = {v.shape for v in values} - {()}
+        made, wanted = dtypes_of(opcode, tuple([x.dtype if x.__class__ is Value else type(x) for x in operands]))
+        values, shapes = [], set()
+        for x, dtype in zip(operands, wanted, strict=True):
+            if x.__class__ is not Value or (dtype is not None and x.dtype is not dtype):
+                x = self.as_value(x, dtype)
+            values.append(x)
+            if x.shape:
+                shapes.add(x.shape)
         shape = np.broadcast_shapes(*shapes) if len(shapes) > 1 else next(iter(shapes), ())
         return self.emit(opcode, values, shape, made)
 

@@ -60,7 +60,14 @@ def result_dtype(opcode: str, operands: tuple[DType | type, ...]) -> DType:
 
 
 @lru_cache(maxsize=4096)
-def operand_dtype(opcode: str, operands: tuple[DType | type, ...]) -> DType:
+def dtypes_of(opcode: str, operands: tuple[DType | type, ...]) -> tuple[DType, tuple[DType | None, ...]]:
+    """The dtype of the result, and those that the operands are brought to before; None where one stays as it is."""
+    free = 1 if opcode in KEEPS_OPERANDS else 0
+    common = _operand_dtype(opcode, operands[free:])
+    return result_dtype(opcode, operands), (*[None] * free, *[common] * (len(operands) - free))
+
+
+def _operand_dtype(opcode: str, operands: tuple[DType | type, ...]) -> DType:
     """The one dtype that the operands of an opcode are brought to before it computes."""
     common = np.result_type(*[d if isinstance(d, np.dtype) else d(1) for d in operands])
     if opcode in COMPARISONS | KEEPS_OPERANDS or opcode in ("isnan", "logical_and", "logical_or"):

@@ -30,23 +30,32 @@ def text_of(program: Program) -> str:
         Unwritable: the program calls Python functions.
     """
     number: dict[Value, int] = {}
+    forms = _Forms()
     for value in program.inputs:
         number[value] = len(number)
-    lines = [[_form(value) for value in program.inputs], *[_line(i, number) for i in program.body]]
+    lines = [" ".join([forms[value.shape, value.dtype] for value in program.inputs])]
+    lines += [_line(instruction, number, forms) for instruction in program.body]
     writes = [(number[target], number[value]) for target, value in program.writes]
-    return repr((lines, [number[v] for v in program.outputs], writes))
+    return "\n".join([*lines, repr(([number[v] for v in program.outputs], writes))])
 
 
-def _line(instruction: Instruction, number: dict[Value, int]) -> Any:
+def _line(instruction: Instruction, number: dict[Value, int], forms: _Forms) -> str:
     operands = [number[v] for v in instruction.operands]
+    made = []
     for value in instruction.results:
         number[value] = len(number)
-    settings = _settings(instruction.params.items())
-    return instruction.opcode, operands, [_form(v) for v in instruction.results], settings
+        made.append(forms[value.shape, value.dtype])
+    settings = _settings(instruction.params.items()) if instruction.params else ""
+    return f"{instruction.opcode} {operands} {' '.join(made)} {settings}"
 
 
-def _form(value: Value) -> Any:
-    return value.shape, None if value.dtype is None else value.dtype.str
+class _Forms(dict[Any, str]):
+    """Shapes and dtypes as text, each written once."""
+
+    def __missing__(self, form: Any) -> str:
+        shape, dtype = form
+        text = self[form] = f"{None if dtype is None else dtype.str}{shape}"
+        return text
 
 
 def _settings(items: Iterable[tuple[str, Any]]) -> Any:

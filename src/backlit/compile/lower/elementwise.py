@@ -9,7 +9,7 @@ import numpy as np
 
 from ...numerics import quiet
 from ...ops.cast import Cast
-from ...ops.elementwise import Elementwise
+from ...ops.elementwise import Elementwise, pull_rule
 from ...ops.losses import L1Loss
 from ...ops.pointwise import Pointwise
 from ...ops.registry import REGISTRY
@@ -17,6 +17,7 @@ from ...ops.special import NanToNum
 from ..ir.build import Builder
 from ..ir.program import Value
 from ..trace.scalars import write_expression
+from .shape import unbroadcast
 from .table import lowering, pulls
 
 Inputs = list[Any]
@@ -30,6 +31,28 @@ def elementwise(builder: Builder, inputs: Inputs, params: Params, op: Any, like:
         return write_expression(builder, op.value, inputs, params)
     except NotImplementedError:
         return None
+
+
+@pulls(Elementwise)
+def elementwise_pull(builder: Builder, pull: Any) -> list[Value | None] | None:
+    """The upstream gradient by the slope of each input, as its declaration states it."""
+    op = pull.node.op
+    made: list[Value | None] = []
+    try:
+        for name, x, needed in zip(op.inputs, pull.inputs, pull.needs, strict=True):
+            made.append(_slope(builder, pull, op, name, x.shape) if needed else None)
+    except NotImplementedError:
+        return None
+    return made
+
+
+def _slope(builder: Builder, pull: Any, op: Any, name: str, shape: tuple[int, ...]) -> Value:
+    """The gradient by one input, of a shape that may have been stretched."""
+    found = pull_rule(op, name)
+    assert found is not None, name  # an input without a rule cannot require gradients
+    rule, names = found
+    values = [pull.out if other == "out" else pull.inputs[op.inputs.index(other)] for other in names]
+    return unbroadcast(builder, write_expression(builder, rule, [pull.g, *values], pull.params), shape)
 
 
 @lowering(NanToNum, rules="traced")

@@ -14,13 +14,16 @@ from .table import lowering
 @lowering(Matmul, rules="traced")
 def matmul(builder: Builder, inputs: list[Any], params: dict[str, Any], op: Any, like: Value) -> Value | None:
     """A product; a batch times one matrix is one large product, and vectors are matrices of one row or column."""
-    a, b = inputs
-    if a.ndim == 1:
-        a = builder.reshape(a, (1, a.size))
-    if b.ndim == 1:
-        b = builder.reshape(b, (b.size, 1))
-    product = _rows(builder, a, b) if b.ndim == 2 and a.ndim > 2 else builder.matmul(a, b)
-    return product if product.shape == like.shape else builder.reshape(product, like.shape)
+    return product(builder, *inputs)
+
+
+def product(builder: Builder, a: Value, b: Value) -> Value:
+    """``a @ b`` of values with one dimension or more."""
+    left = builder.reshape(a, (1, a.size)) if a.ndim == 1 else a
+    right = builder.reshape(b, (b.size, 1)) if b.ndim == 1 else b
+    made = _rows(builder, left, right) if right.ndim == 2 and left.ndim > 2 else builder.matmul(left, right)
+    rows, columns = made.shape[-2:-1] if a.ndim > 1 else (), made.shape[-1:] if b.ndim > 1 else ()
+    return builder.reshape(made, (*made.shape[:-2], *rows, *columns))
 
 
 @lowering(Linear, rules="traced")

@@ -4,7 +4,8 @@
 Python numbers and None, and ``like`` has the shape and dtype of eager mode's result. It may answer None: not in this
 case. ``rules="traced"`` says that the definition's gradient rules are composed of operations when they are given
 tensors, and look at no value while they run, so that they can be traced. ``pulls(Definition)`` registers a gradient
-that is written down directly. What is in neither table runs in NumPy, between two stretches of native code.
+that is written down directly, which is preferred. What is in neither table runs in NumPy, between two stretches of
+native code.
 """
 
 from __future__ import annotations

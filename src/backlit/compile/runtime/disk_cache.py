@@ -73,13 +73,13 @@ def key_of(text: str, target: Target | None = None) -> str:
 def compiler_hash() -> str:
     """A hash of the compiler's source files, and of what constants are worked out by: what a text becomes depends on
     them, also between two versions."""
-    root = Path(__file__).parents[1]
-    paths = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
-    paths.append(str(root.with_name("ops") / "elementwise.py"))
+    library = str(Path(__file__).parents[2]) + os.sep
+    folders = os.walk(os.path.join(library, "compile"))
+    paths = [os.path.join(folder, name) for folder, _, names in folders for name in names if name.endswith(".py")]
     digest = hashlib.sha256()
-    for path in sorted(path for path in paths if path.endswith(".py")):
+    for path in [*sorted(paths), os.path.join(library, "ops", "elementwise.py")]:
         with open(path, "rb", buffering=0) as file:
-            digest.update(os.path.relpath(path, root).encode() + b"\n" + file.read())
+            digest.update(path.removeprefix(library).encode() + b"\n" + file.read())
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -45,59 +45,81 @@ def _bounds(key: Key) -> Extent:
 
 
 class _Block:
-    """Memory that one array owns, and the keys of the views of it that were seen."""
+    """Memory that one array owns, and the views of it that were seen."""
 
     __slots__ = ("owner", "views")
 
     def __init__(self, owner: Callable[[], Any]) -> None:
         self.owner = owner
-        self.views: set[Key] = set()
+        self.views: list[_View] = []
 
 
-class _Shown(NamedTuple):
-    """What a view shows: a value, or None where its memory was written to through another view."""
+class _View:
+    """A view of a block, and the value that it shows: None where its memory was written to through another view."""
 
-    value: Value | None
-    block: _Block
+    __slots__ = ("block", "bounds", "value")
+
+    def __init__(self, block: _Block, bounds: Extent) -> None:
+        self.block = block
+        self.bounds = bounds
+        self.value: Value | None = None
 
 
 class Memory:
     """The values of all arrays that are still there."""
 
     def __init__(self) -> None:
-        self._shown: dict[Key, _Shown] = {}
+        self._views: dict[Key, _View] = {}
+        self._met: dict[int, tuple[Callable[[], Any], _View]] = {}
+        """The views of arrays that were met, by their ids: asking an array for its address takes some microseconds."""
         self._blocks: dict[int, _Block] = {}
         self._foreign = _Block(lambda: True)
         self._kept: list[Array] = []
 
     def get(self, array: Array) -> Value | None:
         """The value an array holds, or None for an array that is not known, or no longer."""
-        shown = self._look(array)
-        return None if shown is None else shown.value
+        view = self._look(array)
+        return None if view is None else view.value
 
     def is_stale(self, array: Array) -> bool:
         """Whether the array shows memory that was written to through another view since it was last looked at."""
-        shown = self._look(array)
-        return shown is not None and shown.value is None
+        view = self._look(array)
+        return view is not None and view.value is None
 
     def put(self, array: Array, value: Value) -> None:
         """An array holds a value from now on."""
-        block, key = self._block(array), memory_key(array)
-        block.views.add(key)
-        self._shown[key] = _Shown(value, block)
+        self._view(array).value = value
 
     def wrote(self, array: Array, value: Value) -> None:
         """An array was overwritten: what other views of its memory show is not known any more."""
-        self.put(array, value)
-        key = memory_key(array)
-        for block in self._near(self._block(array)):
+        view = self._view(array)
+        low, high = view.bounds
+        for block in self._near(view.block):
             for other in block.views:
-                if other != key and self._shown[other].block is block and _overlap(key, other):
-                    self._shown[other] = _Shown(None, block)
+                start, end = other.bounds
+                if max(low, start) < min(high, end):
+                    other.value = None
+        view.value = value
 
-    def _look(self, array: Array) -> _Shown | None:
-        shown = self._shown.get(memory_key(array))
-        return shown if shown is not None and shown.block.owner() is not None else None
+    def _look(self, array: Array) -> _View | None:
+        met = self._met.get(id(array))
+        if met is not None and met[0]() is array:
+            return met[1]
+        view = self._views.get(memory_key(array))
+        if view is None or view.block.owner() is None:
+            return None
+        self._met[id(array)] = weakref.ref(array), view
+        return view
+
+    def _view(self, array: Array) -> _View:
+        """The view that an array is; a new one where it is not known."""
+        view = self._look(array)
+        if view is None:
+            block, key = self._block(array), memory_key(array)
+            view = self._views[key] = _View(block, _bounds(key))
+            block.views.append(view)
+            self._met[id(array)] = weakref.ref(array), view
+        return view
 
     def _block(self, array: Array) -> _Block:
         """The block that an array is in. Memory that no array owns is kept alive, and all one block."""
@@ -117,11 +139,6 @@ class Memory:
         if block is not self._foreign:
             return (block, self._foreign)
         return (self._foreign, *(other for other in self._blocks.values() if other.owner() is not None))
-
-
-def _overlap(one: Key, other: Key) -> bool:
-    (low, high), (start, end) = _bounds(one), _bounds(other)
-    return max(low, start) < min(high, end)
 
 
 __all__ = ["Extent", "Memory", "bounds", "extent", "memory_key"]

@@ -18,7 +18,7 @@ from ...tensor import Tensor
 from ..errors import Misfit, TraceError
 from ..ir.build import Builder
 from ..ir.primitives import MEANING
-from ..ir.program import Value
+from ..ir.program import Instruction, Value
 from .before import PLAIN
 from .guards import Guard, Size
 from .sources import ByReference, Number
@@ -27,7 +27,8 @@ from .sources import ByReference, Number
 class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
     """Stands in for an array of a dtype in ``update``. ``out=`` gives it a new value."""
 
-    def __init__(self, builder: Builder, value: Value | None, dtype: Any) -> None:
+    def __init__(self, builder: Builder, value: Any, dtype: Any) -> None:
+        """``value`` is None for an array of which nothing is known yet: scratch."""
         self.builder = builder
         self.value = value
         self.dtype = dtype
@@ -177,8 +178,9 @@ def _by_steps(plan: Any, seen: dict[int, Tensor], before: list[GroupUpdate]) -> 
 def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> None:
     builder = tracer.builder
     tracer.updates.append(update)
-    options = Options(update.group)
+    rule = _Rule(builder, update)
     numbers: dict[Any, list[Value]] = {}
+    builder.mark, builder.scope = mark(), None
     for param, moments, dtype in _parameters(update.plan):
         if id(param) not in update.members:
             continue
@@ -188,37 +190,70 @@ def _trace_group(tracer: Any, update: GroupUpdate, seen: dict[int, Tensor]) -> N
             feeds = [Number(update, i, f"k{i}") for i in range(update.count)]
             numbers[dtype] = [tracer.add_input(feed, np.zeros((), dtype)) for feed in feeds]
         tracer.used_gradients[id(param)] = tracer.value_of(seen[id(param)])
-        _trace_parameter(tracer, update, options, (param, seen[id(param)]), moments, numbers[dtype])
-    tracer.surroundings.guards += update.guards(options.asked)
+        _trace_parameter(tracer, rule, (param, seen[id(param)]), moments, numbers[dtype])
+    tracer.surroundings.guards += update.guards(rule.options.asked)
     builder.mark = None
 
 
 def _trace_parameter(
-    tracer: Any,
-    update: GroupUpdate,
-    options: Options,
-    pair: tuple[Tensor, Tensor],
-    moments: dict[str, Tensor],
-    numbers: list[Value],
+    tracer: Any, rule: _Rule, pair: tuple[Tensor, Tensor], moments: dict[str, Tensor], numbers: list[Value]
 ) -> None:
     """Write down the update of one parameter by its gradient."""
-    builder, (param, gradient) = tracer.builder, pair
-    builder.mark, builder.scope = mark(), None
+    param, gradient = pair
     source = tracer.surroundings.find(param)
     for name, moment in moments.items():
         if tracer.memory.get(moment._data) is None:
             full = f"{source.name}.{name}" if source is not None else name
             tracer.memory.put(moment._data, tracer.add_input(ByReference(moment, full, counted=False), moment._data))
-    held, states = (
-        [SymbolicArray(builder, tracer.value_of(t), t.dtype) for t in tensors]
-        for tensors in ((gradient, param), moments.values())
-    )
-    scratch = [SymbolicArray(builder, None, param.dtype) for _ in range(2)]
-    k = [SymbolicArray(builder, number, number.dtype) for number in numbers]
-    update.optimizer.update(options, k, *held, *scratch, *states)
-    tracer.optimized(param, held[1].value)
+    held = [tracer.value_of(x) for x in (gradient, param, *moments.values())]
+    after, *states = rule.written(numbers, held)
+    tracer.optimized(param, after)
     for moment, state in zip(moments.values(), states, strict=True):
-        tracer.memory.wrote(moment._data, state.value)
+        tracer.memory.wrote(moment._data, state)
+
+
+class _Rule:
+    """An optimizer's ``update`` as instructions. It is elementwise and cannot ask for shapes, so that it runs once for
+    parameters of one dtype, and what it wrote is repeated for the others."""
+
+    def __init__(self, builder: Builder, update: GroupUpdate) -> None:
+        self.builder = builder
+        self.update = update.optimizer.update
+        self.options = Options(update.group)
+        self._written: dict[Any, tuple[list[Value], list[Instruction], list[Value]]] = {}
+
+    def written(self, numbers: list[Value], held: list[Value]) -> list[Value]:
+        """The values after an update of those that the gradient, the parameter and its moments ``held``; the
+        gradient's is left out."""
+        form = *[v.dtype for v in held], held[1].shape == ()
+        known = self._written.get(form)
+        if known is not None:
+            return self._repeated(*known, held)
+        start = len(self.builder.body)
+        made = self._run(numbers, held)
+        if len(set(held)) == len(held):  # otherwise nobody knows which of them an instruction means
+            self._written[form] = held, self.builder.body[start:], made
+        return made
+
+    def _run(self, numbers: list[Value], held: list[Value]) -> list[Value]:
+        k, (gradient, param, *moments) = ([SymbolicArray(self.builder, v, v.dtype) for v in x] for x in (numbers, held))
+        scratch = [SymbolicArray(self.builder, None, param.dtype) for _ in range(2)]
+        self.update(self.options, k, gradient, param, *scratch, *moments)
+        return [x.value for x in (param, *moments)]
+
+    def _repeated(
+        self, held: list[Value], body: list[Instruction], made: list[Value], others: list[Value]
+    ) -> list[Value]:
+        """The instructions for a parameter once more, for one of another shape."""
+        builder, shape = self.builder, others[1].shape
+        now = dict(zip(held, others, strict=True))
+        for line in body:
+            (old,) = line.results
+            new = Value(shape if old.shape else (), old.dtype)
+            operands = tuple([now.get(v, v) for v in line.operands])
+            builder.body.append(Instruction(line.opcode, operands, (new,), line.params, builder.mark, builder.scope))
+            now[old] = new
+        return [now.get(v, v) for v in made]
 
 
 def _parameters(plan: Any) -> Iterator[tuple[Tensor, dict[str, Tensor], Any]]:

@@ -1,8 +1,8 @@
 """The reverse walk while a function is traced: gradient rules on tensors, so that they are written down like the rest.
 
-There is one walk, that of :mod:`backlit.graph`; this file only says how the rule of a node is run. Where a
-definition's rules are composed of operations they run on tensors and pass by the tracer. Otherwise the gradient has a
-lowering of its own, or the rule is called on arrays when the program runs.
+There is one walk, that of :mod:`backlit.graph`; this file only says how the rule of a node is run. Where the gradient
+has a lowering of its own, the rule runs on arrays. Otherwise, where a definition's rules are composed of operations,
+they run on tensors and pass by the tracer; the rest is called on arrays when the program runs.
 """
 
 from __future__ import annotations
@@ -85,14 +85,15 @@ def traced_walk(
 def _pull(tracer: Tracer, node: Any, g: Tensor, create_graph: bool) -> Any:
     application = tracer.applications.get(node)
     known = tracer.error is None and application is not None
-    if not known or create_graph or node.plan is None or rules_are_traced(node.op):  # no plan: the program's own node
+    on_tensors = rules_are_traced(node.op) and pull_of(node.op) is None
+    if not known or create_graph or node.plan is None or on_tensors:  # no plan: the program's own node
         if tracer.error is None and application is None:
             tracer.fail(_unknown(node))
         return _run_rules(tracer, node, g)
     arrays = _unpack(node, False)
     with quiet():
         parts = pull_arrays(node.plan, node, g._data, arrays)
-    tensors = [_as_tensor(part, edge) for part, edge in zip(parts, node.edges, strict=True)]
+    tensors = [_as_tensor(part, edge, g) for part, edge in zip(parts, node.edges, strict=True)]
     try:
         _write_down(tracer, node, application, g, arrays, tensors)
     except TraceError as error:
@@ -113,9 +114,11 @@ def _run_rules(tracer: Tracer, node: Any, g: Tensor) -> Any:
         mode.scope = scope
 
 
-def _as_tensor(part: Any, edge: Any) -> Tensor | None:
+def _as_tensor(part: Any, edge: Any, g: Tensor) -> Tensor | None:
     if part is None or edge is None:
         return None
+    if part is g._data:  # handed on, so that nobody takes it for an array of its own
+        return g
     return Tensor(np.asarray(part.total() if hasattr(part, "total") else part))
 
 
@@ -132,7 +135,7 @@ def _write_down(
         made = lower(builder, pull)
         if made is not None and all(map(supports, builder.body[start:])):
             for value, tensor in zip(made, tensors, strict=True):
-                if tensor is not None:
+                if tensor is not None and tensor is not g:
                     tracer.memory.put(tensor._data, value)
             return
         del builder.body[start:]

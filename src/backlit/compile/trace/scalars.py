@@ -42,13 +42,14 @@ def _plain(x: Any) -> Operand:
     return x.value if isinstance(x, Symbol) else x
 
 
-def _written(builder: Builder, opcode: str, operands: tuple[Any, ...]) -> Symbol:
-    return Symbol(builder, builder.elementwise(opcode, *map(_plain, operands)))
+def _written(builder: Builder, opcode: str, operands: tuple[Any, ...]) -> Value:
+    return builder.elementwise(opcode, *map(_plain, operands))
 
 
 def _operator(opcode: str, swapped: bool) -> Any:
     def method(self: Symbol, *other: Any) -> Symbol:
-        return _written(self.builder, opcode, (*other, self) if swapped else (self, *other))
+        operands = (*other, self) if swapped else (self, *other)
+        return self.__class__(self.builder, _written(self.builder, opcode, operands))
 
     return method
 
@@ -78,14 +79,14 @@ class Scalars:
         def write(*operands: Any, **settings: Any) -> Symbol:
             if settings:
                 raise NotImplementedError(f"{name} with {settings}")
-            return _written(self._builder, name, operands)
+            return Symbol(self._builder, _written(self._builder, name, operands))
 
         return write
 
     def pow(self, x: Any, exponent: Any) -> Any:
         """A power; where the exponent is a number, the products and roots that eager mode takes."""
         written = written_power(self, x, exponent) if isinstance(exponent, int | float) else None
-        return _written(self._builder, "pow", (x, exponent)) if written is None else written
+        return Symbol(self._builder, _written(self._builder, "pow", (x, exponent))) if written is None else written
 
 
 def write_expression(builder: Builder, expression: Any, operands: list[Operand], params: dict[str, Any]) -> Value:

@@ -8,7 +8,7 @@ function's own result is eager mode's, and its effects happen once. Where someth
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 
@@ -67,8 +67,7 @@ class Tracer:
         self.memory = Memory()
         self.surroundings = surroundings
         self.inputs: dict[Value, Source] = {}
-        self._made_inside: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
-        self._origins: dict[int, str] = {}
+        self._made_inside: dict[int, tuple[ref[Tensor], str]] = {}
         self.applications: dict[Any, Application] = {}
         self.targets: dict[Value, Array] = {}
         self.versions: dict[int, list[Any]] = {}
@@ -91,12 +90,12 @@ class Tracer:
     def made(self, x: Tensor, origin: str) -> None:
         """A tensor was made; ``origin`` is the library's function that made it, where its values may depend on more
         than numbers and shapes. It is not kept alive."""
-        self._made_inside[id(x)] = x
-        self._origins[id(x)] = origin
+        self._made_inside[id(x)] = ref(x), origin
 
     def was_made_inside(self, x: Tensor) -> bool:
         """Whether a tensor was made while the function ran."""
-        return id(x) in self._made_inside
+        made = self._made_inside.get(id(x))
+        return made is not None and made[0]() is x
 
     # -- what is seen -----------------------------------------------------------------------------------------------
 
@@ -324,7 +323,7 @@ class Tracer:
                 f"compile: the NumPy array of shape {x.shape} used at {describe(mark())} is neither an argument nor a "
                 "variable around the function, so it may be new each time. Pass it as an argument."
             )
-        return self._source_of_new(x, self._origins[id(x)])
+        return self._source_of_new(x, self._made_inside[id(x)][1])
 
     def _source_of_new(self, x: Tensor, origin: str) -> Source:
         """The same for a tensor that was made while tracing; ``origin`` is the function that made it."""

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from ...graph import mode
+from ...ops.definition import apply
 from ...source import describe, inside, mark
 from ...tensor import Tensor
 from ..errors import TraceError
@@ -33,6 +34,8 @@ _READS = {
 
 _PURE = frozenset({"zeros", "ones", "full", "arange", "linspace", "eye", "zeros_like", "ones_like", "full_like"})
 """Functions of :mod:`backlit.creation` whose results depend on nothing but shapes and numbers."""
+
+_APPLYING = apply.__code__
 
 _PLAIN_DATA = frozenset({"tensor", "as_tensor"})
 
@@ -96,7 +99,8 @@ def _noting(init: Any) -> Any:
         init(self, data)
         tracer = mode.tracer
         if tracer is not None and tracer.error is None:
-            tracer.made(self, _origin(sys._getframe(1)))
+            frame = sys._getframe(1)  # what an operation made the tracer is told of next
+            tracer.made(self, "an operation" if frame.f_code is _APPLYING else _origin(frame))
 
     return noted
 
