@@ -8,6 +8,8 @@ beside 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .exponential import exp
 from .polynomials import ERF, ERFC, ERFC_ROOT, by_pairs, horner
 from .values import DOUBLE, FLOAT, Value
@@ -26,27 +28,26 @@ def _near(b: VectorBuilder, x: Value) -> Value:
 def _far(b: VectorBuilder, x: Value) -> Value:
     """erf for larger x, in float32: 1 from 4, where the complement has fallen below half a unit."""
     x = b.minimum(x, 4.0) - 1.25
-    lowest, *others = ERFC_ROOT[x.element]
-    root = b.muladd(x, by_pairs(b, x, x * x, others), lowest)
+    root = by_pairs(b, x, ERFC_ROOT[x.element])
     square = root * root
     return b.muladd(-square, square, 1.0)
 
 
-def _tail(b: VectorBuilder, x: Value) -> Value:
-    """erfc for x ≥ ½."""
+def _tail(b: VectorBuilder, x: Value, polynomial: Callable[..., Value]) -> Value:
+    """erfc for x ≥ ½; ``polynomial`` evaluates W."""
     x = b.minimum(x, _VANISHES[x.element])
     square = x * x
     lost = b.fma(x, x, -square)
     falls = exp(b, -square)
     t = (x - 3.0) / (x + 3.0)
-    return b.muladd(falls, -lost, falls) * horner(b, t, ERFC[x.element])
+    return b.muladd(falls, -lost, falls) * polynomial(b, t, ERFC[x.element])
 
 
 def erf(b: VectorBuilder, x: Value) -> Value:
     """erf x."""
     with b.flagged():
         size = b.intrinsic("fabs", x)
-        far = _far(b, size) if x.element == FLOAT else 1.0 - _tail(b, b.maximum(size, 0.5))
+        far = _far(b, size) if x.element == FLOAT else 1.0 - _tail(b, b.maximum(size, 0.5), by_pairs)
         return b.where(size < _NEAR[x.element], _near(b, x), b.intrinsic("copysign", far, x))
 
 
@@ -54,7 +55,7 @@ def erfc(b: VectorBuilder, x: Value) -> Value:
     """1 − erf x, with small relative error where that is tiny."""
     with b.flagged():
         size = b.intrinsic("fabs", x)
-        tail = _tail(b, b.maximum(size, 0.5))
+        tail = _tail(b, b.maximum(size, 0.5), horner)  # whose roundings count here
         return b.where(size < 0.5, 1.0 - _near(b, x), b.where(x < 0, 2.0 - tail, tail))
 
 

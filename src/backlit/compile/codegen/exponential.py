@@ -73,8 +73,7 @@ def _scaled(b: VectorBuilder, e: Value, bits: Value) -> Value:
 
 def _expm1_reduced(b: VectorBuilder, r: Value) -> Value:
     """eʳ − 1 for |r| ≤ ln 2 / 2, with small relative error down to 0."""
-    square = r * r
-    return b.muladd(square, by_pairs(b, r, square, EXP[r.element]), r)
+    return b.muladd(r * r, by_pairs(b, r, EXP[r.element]), r)
 
 
 def exp(b: VectorBuilder, x: Value) -> Value:

@@ -43,12 +43,12 @@ def _terms(b: VectorBuilder, f: Value) -> tuple[Value, Value]:
     """ln(1 + f) as two summands ``(large, small)``."""
     square = f * f
     if f.element == FLOAT:
-        tail = f * square * by_pairs(b, f, square, LOG[FLOAT])
+        tail = f * square * by_pairs(b, f, LOG[FLOAT])
         return f, b.muladd(square, -0.5, tail)
     s = f / (f + 2.0)
     z = s * s
     half = square * 0.5
-    return f, b.muladd(s, half + z * by_pairs(b, z, z * z, LOG[DOUBLE]), -half)
+    return f, b.muladd(s, half + z * by_pairs(b, z, LOG[DOUBLE]), -half)
 
 
 def _natural(b: VectorBuilder, f: Value, e: Value) -> Value:

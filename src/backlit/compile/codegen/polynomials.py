@@ -103,21 +103,19 @@ def horner(b: VectorBuilder, x: Value, coefficients: Sequence[float]) -> Value:
     return value
 
 
-def by_pairs(b: VectorBuilder, x: Value, square: Value, coefficients: Sequence[float]) -> Value:
-    """The polynomial at ``x`` by Horner's rule in ``square`` = x², on pairs of terms.
+def by_pairs(b: VectorBuilder, x: Value, coefficients: Sequence[float]) -> Value:
+    """The polynomial at ``x``, where pairs of terms are put together by powers of x².
 
-    One multiply-add a coefficient as in :func:`horner`, but half of them wait for nothing: where the terms do not
-    cancel, it is as exact.
+    One multiply-add a coefficient, as in :func:`horner`, but about half as many one after the other. The last is
+    Horner's, so that the result is as exact as by :func:`horner` where terms fall and do not cancel.
     """
-    pairs = [
-        b.muladd(x, coefficients[i + 1], c) if i + 1 < len(coefficients) else x.like(c)
-        for i, c in enumerate(coefficients)
-        if i % 2 == 0
-    ]
-    value = pairs[-1]
-    for pair in reversed(pairs[:-1]):
+    square = x * x
+    lowest, *others = coefficients
+    pairs = [b.muladd(x, odd, even) for even, odd in zip(others[::2], others[1::2], strict=False)]
+    value = x.like(others[-1]) if len(others) % 2 else pairs.pop()
+    for pair in reversed(pairs):
         value = b.muladd(value, square, pair)
-    return value
+    return b.muladd(value, x, lowest)
 
 
 __all__ = ["COS", "ERF", "ERFC", "ERFC_ROOT", "EXP", "LOG", "SIN", "by_pairs", "horner"]
