@@ -65,6 +65,12 @@ _VECTORISED: dict[str, Callable[..., Value]] = {
     "minimum": VectorBuilder.minimum,
     "where": VectorBuilder.where,
 }
+CHAINED = frozenset({
+    "exp", "exp2", "expm1", "tanh", "sigmoid", "log", "log1p", "log2", "log10", "softplus", "logaddexp", "sin", "cos",
+    "erf", "erfc",
+})  # fmt: skip
+"""Functions that are long chains of instructions, each of which waits for the one before."""
+
 _INTRINSICS = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "rint"}
 _LIBM = {
     name: name for name in ("tan", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2", "hypot")
@@ -139,4 +145,4 @@ def _values(operands: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     return tuple(known.like(x) for x in operands)
 
 
-__all__ = ["ScalarFunctions"]
+__all__ = ["CHAINED", "ScalarFunctions"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..codegen.mathfun import CHAINED
 from ..codegen.target import Target, host_target
 from ..codegen.values import Pointer, Value
 from ..codegen.vector import VectorBuilder, function
@@ -18,6 +19,13 @@ LIGHT = 16
 """Loops with at most so many operations are unrolled."""
 
 UNROLLED = 4
+
+SIDE_BY_SIDE = 2
+"""Registers full of elements that a long chain of instructions is computed on, so that one waits less for another.
+
+They are one wide vector, whose halves LLVM turns into instructions next to each other: unrolled, the second chain
+would begin where the first ends, further ahead than a processor looks. More would not fit in the registers.
+"""
 
 
 def lanes_for(kernel: Kernel, target: Target) -> int:
@@ -79,27 +87,54 @@ class _Emitter:
         """The innermost loop: several vectors a round, then one, then what is left over."""
         size = self.kernel.sizes[-1] if self.kernel.sizes else 1
         lanes, keys = self.lanes, list(sums)
-        unroll = UNROLLED if len(self.kernel.operations) <= LIGHT and size >= UNROLLED * lanes else 1
+        main, held = self._main_rounds(index, size, sums)
         rounds = size // lanes
-        main = rounds - rounds % unroll
+
+        def single(i: Any, *carried: Value) -> list[Value]:
+            return self._vector(self.points, index, i, None, keys, carried)
+
+        held = self.b.loop(main, rounds * lanes, lanes, single, held)
+        if size % lanes:
+            held = self._vector(self.points, index, rounds * lanes, size % lanes, keys, held)
+        return dict(zip(keys, held, strict=True))
+
+    def _main_rounds(self, index: list[Any], size: int, sums: dict[int, Value]) -> tuple[int, list[Value]]:
+        """As many elements as rounds of several vectors cover: how many, and what they sum up to."""
+        points, unroll = self._round(size)
+        step, keys = points.lanes * unroll, list(sums)
+        main = size - size % step
 
         def several(i: Any, *carried: Value) -> list[Value]:
             parts = [carried[u * len(keys) : (u + 1) * len(keys)] for u in range(unroll)]
-            return [x for u in range(unroll) for x in self._vector(index, i + u * lanes, None, keys, parts[u])]
+            vectors = [self._vector(points, index, i + u * points.lanes, None, keys, parts[u]) for u in range(unroll)]
+            return [x for vector in vectors for x in vector]
 
-        def single(i: Any, *carried: Value) -> list[Value]:
-            return self._vector(index, i, None, keys, carried)
-
-        start = [*sums.values(), *self._neutrals(keys) * (unroll - 1)]  # what was summed up before counts once
-        carried = self.b.loop(0, main * lanes, unroll * lanes, several, start)
+        start = [self._widened(points, k, x) for k, x in sums.items()]  # what was summed up before counts once
+        carried = self.b.loop(0, main, step, several, [*start, *self._neutrals(keys) * (unroll - 1)])
         held = carried[: len(keys)]
         for u in range(1, unroll):
             more = carried[u * len(keys) : (u + 1) * len(keys)]
             held = [self._combined(k, x, y) for k, x, y in zip(keys, held, more, strict=True)]
-        held = self.b.loop(main * lanes, rounds * lanes, lanes, single, held)
-        if size % lanes:
-            held = self._vector(index, rounds * lanes, size % lanes, keys, held)
-        return dict(zip(keys, held, strict=True))
+        return main, [self._narrowed(k, x) for k, x in zip(keys, held, strict=True)]
+
+    def _round(self, size: int) -> tuple[Points, int]:
+        """The vectors of the main rounds, and how many a round takes."""
+        if size >= self.lanes * SIDE_BY_SIDE and any(o.opcode in CHAINED for o in self.kernel.operations):
+            return Points(self.b, self.pointers, self.kernel, self.lanes * SIDE_BY_SIDE), 1
+        light = len(self.kernel.operations) <= LIGHT and size >= UNROLLED * self.lanes
+        return self.points, UNROLLED if light else 1
+
+    def _widened(self, points: Points, i: int, x: Value) -> Value:
+        """An accumulator with as many lanes as ``points``, the others without effect."""
+        nothing = self.points.nothing(self.kernel.reductions[i])
+        return x if points is self.points else self.b.lanes_at(x, range(points.lanes), nothing)
+
+    def _narrowed(self, i: int, x: Value) -> Value:
+        """The halves of a wide accumulator put together."""
+        if x.lanes == self.lanes:
+            return x
+        halves = [self.b.lanes_at(x, range(half, half + self.lanes)) for half in (0, self.lanes)]
+        return self._combined(i, *halves)
 
     def _neutrals(self, keys: list[int]) -> list[Value]:
         """What accumulators of these reductions start from."""
@@ -111,11 +146,13 @@ class _Emitter:
 
     # -- one vector -------------------------------------------------------------------------------------------------
 
-    def _vector(self, index: list[Any], i: Any, count: int | None, keys: list[int], sums: Any) -> list[Value]:
+    def _vector(
+        self, points: Points, index: list[Any], i: Any, count: int | None, keys: list[int], sums: Any
+    ) -> list[Value]:
         """Everything for one vector of elements, of which the first ``count`` are wanted (None: all)."""
         b, kernel = self.b, self.kernel
         here = [*index, i] if kernel.sizes else []
-        parts = self.points.at(here, count)
+        parts = points.at(here, count)
         after: dict[int, Value] = {}
         for i_reduction, (reduction, part) in enumerate(zip(kernel.reductions, parts, strict=True)):
             if i_reduction in keys:
@@ -123,7 +160,7 @@ class _Emitter:
                     part = b.where(b.first(count, self.lanes), part, self.points.nothing(reduction))
                 after[i_reduction] = combine(b, reduction.kind, sums[keys.index(i_reduction)], part)
             else:
-                self._accumulate(reduction, part, here, count)
+                self._accumulate(points, reduction, part, here, count)
         return [after[i] for i in keys]
 
     # -- reductions -------------------------------------------------------------------------------------------------
@@ -145,9 +182,11 @@ class _Emitter:
             result = combine(b, reduction.kind, address.load(0, 0), result)
         address.store(result)
 
-    def _accumulate(self, reduction: Reduction, part: Value, here: list[Any], count: int | None) -> None:
-        before = self.points.load(reduction.access, here, count)
-        self.points.store(combine(self.b, reduction.kind, before, part), reduction.access, here, count)
+    def _accumulate(
+        self, points: Points, reduction: Reduction, part: Value, here: list[Any], count: int | None
+    ) -> None:
+        before = points.load(reduction.access, here, count)
+        points.store(combine(self.b, reduction.kind, before, part), reduction.access, here, count)
 
 
 def fill_neutral(points: Points, kernel: Kernel, reduction: Reduction) -> None:
