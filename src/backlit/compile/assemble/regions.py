@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ..ir.layout import Layout, broadcast_strides
 from ..ir.program import Instruction, Value
+from ..leaves.leaf import by_positions, written_by
 from ..loops.groups import Group
 from .costs import BARRIER, repacking, work
 from .cuts import Cut, Shares, cut_of, shares
@@ -252,15 +253,16 @@ class Ways:
         draft = _Draft(self, 0, cut)
         for operand, sliced in zip(instruction.operands, split.operands, strict=True):
             layout = self.layouts[operand]
-            inner = operand.size // split.size if sliced else operand.size
-            strides, sizes = ((inner, 1), (split.size, inner)) if sliced else ((0, 1), (split.size, inner))
+            sizes, strides = by_positions(operand.shape, layout.strides, split.size)
+            if not sliced:
+                sizes, strides = (split.size, *operand.shape), (0, *layout.strides)
             draft.touch(draft.reads, layout.base, strides, layout.offset, sizes)
-        for result, kind in zip(instruction.results, split.results, strict=True):
-            inner = result.size // split.size
+        for (shape, layout), kind in zip(written_by(instruction, self.layouts), split.results, strict=True):
             if kind == "sum":
-                draft.put_together(result)
+                draft.put_together(layout.base)
             else:
-                draft.write(result, (inner, 1), (split.size, inner))
+                sizes, strides = by_positions(shape, layout.strides, split.size)
+                draft.write(layout.base, strides, sizes, layout.offset)
         return draft.way()
 
     def _cat(self, instruction: Instruction) -> Way | None:
@@ -311,13 +313,15 @@ class _Draft:
         self.touch(self.reads, layout.base, strides, layout.offset, space)
         return True
 
-    def write(self, value: Value, strides: tuple[int, ...], space: tuple[int, ...]) -> None:
-        """A result that lies by ``strides``."""
+    def write(self, value: Value, strides: tuple[int, ...], space: tuple[int, ...], offset: int = 0) -> None:
+        """A result that lies by ``strides``, or a part of one that begins at ``offset``."""
         layout = self.ways.layouts[value]
         if value in self.ways.in_place and (whole := self.ways.whole(self.ways.in_place[value])) is not None:
             self.inside.add(whole)
-        cut = cut_of(layout.base.size, space, strides, layout.offset, self.axis, self.shares.step)
-        self.writes[self.ways.memory(layout.base)] = cut
+        cut = cut_of(layout.base.size, space, strides, layout.offset + offset, self.axis, self.shares.step)
+        memory = self.ways.memory(layout.base)
+        if self.writes.setdefault(memory, cut) != cut:
+            self.writes[memory] = None
 
     def reduced(self, member: Instruction, space: tuple[int, ...]) -> bool:
         """A reduction; over the shared axis each share gives a part of the result."""

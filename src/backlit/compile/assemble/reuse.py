@@ -6,7 +6,7 @@ reads before it writes.
 
 from __future__ import annotations
 
-from ..ir.layout import Layout, row_major
+from ..ir.layout import Layout, is_row_major
 from ..ir.program import Value
 from ..loops.fusion import Group
 
@@ -48,7 +48,7 @@ def _given_up(group: Group, time: int, layouts: dict[Value, Layout], lives: Live
             base = layouts[operand].base
             if base in lives and base not in own:
                 direct = member.opcode not in ("matmul", "reduce") and operand.shape == group.space
-                plain = layouts[operand].offset == 0 and layouts[operand].strides == row_major(operand.shape)
+                plain = layouts[operand].offset == 0 and is_row_major(operand.shape, layouts[operand].strides)
                 found[base] = found.get(base, True) and direct and plain
     return [base for base, direct in found.items() if direct and lives[base][0] < time == lives[base][1]]
 
@@ -57,7 +57,7 @@ def _fits(result: Value, operand: Value, layouts: dict[Value, Layout]) -> bool:
     assert result.dtype is not None and operand.dtype is not None
     layout = layouts[result]
     same = (result.size, result.dtype.itemsize) == (operand.size, operand.dtype.itemsize)
-    return same and layout.base is result and layout.strides == row_major(result.shape)
+    return same and layout.base is result and is_row_major(result.shape, layout.strides)
 
 
 __all__ = ["reused"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...memory import LINE
-from ..ir.layout import Layout, row_major
+from ..ir.layout import Layout, is_row_major
 from ..ir.program import Program, Value
 from ..loops.groups import Group
 from ..passes.dead_code import has_effect
@@ -107,7 +107,7 @@ class _Order:
             group = self.maker.get(value)
             held = self.layouts[target]
             moved = group is not None and group.members[0].opcode == "move"
-            whole = self.layouts[value].base is value and (moved or held.strides == row_major(target.shape))
+            whole = self.layouts[value].base is value and (moved or is_row_major(target.shape, held.strides))
             if group is None or group.space is None or not whole or value in found or held.base in results:
                 continue
             if not self._same_place(group, target, value):

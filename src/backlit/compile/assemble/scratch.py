@@ -7,6 +7,7 @@ import numpy as np
 from ..codegen.target import Target
 from ..ir.layout import Layout
 from ..ir.program import Instruction, Value
+from ..leaves.leaf import leaf_of
 from .natives import product_workspace, whole_lines
 from .products import product_of
 from .regions import Region, Way
@@ -51,7 +52,7 @@ def _workspace(member: Instruction, way: Way | None, layouts: dict[Value, Layout
         ]
         return max(sum(product_workspace(spec, target, member.result.dtype.itemsize)) for spec in specs)
     if member.opcode == "leaf":
-        leaf, dtype = member.params["leaf"], member.result.dtype
+        leaf, dtype = leaf_of(member, layouts), member.result.dtype
         assert dtype is not None
         split = None if way is None else leaf.split()
         leaves = [leaf if split is None or count is None else split.share(count) for count in sizes]

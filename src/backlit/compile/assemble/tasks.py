@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ..codegen.target import Target
 from ..ir.layout import Layout
 from ..ir.program import Instruction, Value
-from ..leaves.leaf import Leaf
+from ..leaves.leaf import by_positions, leaf_of, written_by
 from ..loops.groups import Group
 from ..loops.kernel import Access, Constant, Kernel, Load, Reduction, Store, shared_out
 from .kernels import kernel_of
@@ -144,29 +143,34 @@ class Tasks:
     # -- kernels written by hand ------------------------------------------------------------------------------------
 
     def _leaf(self, instruction: Instruction, way: Way | None, part: int) -> Task:
-        leaf: Leaf = instruction.params["leaf"]
+        leaf = leaf_of(instruction, self.layouts)
         workspace = self._workspace(instruction, way, part)
+        taken = [(v.shape, self.layouts[v]) for v in instruction.operands]
+        given = written_by(instruction, self.layouts)
         split = None if way is None else leaf.split()
         if way is None or split is None:
-            taken, given = ([self._start(v) for v in vs] for vs in (instruction.operands, instruction.results))
-            return Task(leaf, tuple(leaf.arguments(taken, given, workspace)))
+            operands, results = ([self._begin(layout) for _, layout in arrays] for arrays in (taken, given))
+            return Task(leaf, tuple(leaf.arguments(operands, results, workspace)))
         begin, count = way.shares.run(part)
-        first = Fraction(begin, split.size)
+
+        def own(shape: tuple[int, ...], layout: Layout) -> Place:
+            _, strides = by_positions(shape, layout.strides, split.size)
+            return self._begin(layout, begin * strides[0])
+
         operands = [
-            self._start(v, first if own else 0) for v, own in zip(instruction.operands, split.operands, strict=True)
+            own(*array) if cut else self._begin(array[1]) for array, cut in zip(taken, split.operands, strict=True)
         ]
         results = [
-            self._partial(v, part) if kind == "sum" else self._start(v, first)
-            for v, kind in zip(instruction.results, split.results, strict=True)
+            self._partial(array[1].base, part) if kind == "sum" else own(*array)
+            for array, kind in zip(given, split.results, strict=True)
         ]
         leaf = split.share(count)
         return Task(leaf, tuple(leaf.arguments(operands, results, workspace)))
 
-    def _start(self, value: Value, share: Fraction | int = 0) -> Place:
-        """Where a value's first element lies, or the first one behind a share of it."""
-        layout = self.layouts[value]
-        assert value.dtype is not None
-        return moved(self.places[layout.base], (layout.offset + int(value.size * share)) * value.dtype.itemsize)
+    def _begin(self, layout: Layout, further: int = 0) -> Place:
+        """Where an array's first element lies, or one so many elements further on."""
+        assert layout.base.dtype is not None
+        return moved(self.places[layout.base], (layout.offset + further) * layout.base.dtype.itemsize)
 
     # -- joining ----------------------------------------------------------------------------------------------------
 
@@ -189,7 +193,7 @@ class Tasks:
             places: list[Place] = []
         else:
             read = Load(Access(0, self.layouts[operand].strides))
-            slots, places = (operand.dtype.name,), [self._start(operand)]
+            slots, places = (operand.dtype.name,), [self._begin(self.layouts[operand])]
         store = Store(Access(len(slots), self.layouts[whole].strides), read)
         kernel = Kernel(operand.shape, (*slots, operand.dtype.name), (), (store,), ())
         there = moved(self.places[whole], offset * operand.dtype.itemsize)

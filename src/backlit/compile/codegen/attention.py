@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 
 from .exponential import exp
 from .gemm_plan import even_groups
-from .packing import pack_columns
+from .packing import pack_columns, pack_rows
 from .small_product import SmallProduct, Steps, padded, tile_rows
 from .subroutines import Subroutines
 from .target import Target, host_target
@@ -36,13 +36,24 @@ class Heads:
     row: int
 
 
+class Gradients(NamedTuple):
+    """Where gradients lie."""
+
+    query: Heads
+    key: Heads
+    value: Heads
+
+
 @dataclass(frozen=True)
 class Attention:
     """Shapes and places. Queries have ``length`` rows, keys and values ``context`` rows, all ``width`` columns.
 
     ``causal`` forbids keys ahead of the query, counted from the first row, as in eager mode. ``mask`` says where rows
     of :func:`probability_columns` numbers begin, which are added to the scores (``added``) or are zero where a query
-    must not look; distances of 0 share rows.
+    must not look; distances of 0 share rows. ``gradients`` says where gradients lie, if not as what they are of.
+
+    Rows that lie apart, and are needed again for each tile of rows, are first copied side by side, a head at a time: in
+    a first-level cache they would push each other out.
     """
 
     batch: int
@@ -59,6 +70,7 @@ class Attention:
     dtype: str = "float32"
     mask: Heads | None = None
     added: bool = False
+    gradients: Gradients | None = None
 
     @classmethod
     def packed(
@@ -86,8 +98,21 @@ def probability_columns(spec: Attention, target: Target | None = None) -> int:
 
 
 def workspace_size(spec: Attention, target: Target | None = None) -> int:
-    """Elements of scratch memory of either function: a head's panels, and its dS."""
-    return probability_columns(spec, target) * (spec.width + spec.length)
+    """Elements of scratch memory of either function: a head's panels, its dS, and rows that lay apart."""
+    target = target or host_target()
+    rows = spec.length * (_lie_apart(spec, spec.query) + _lie_apart(spec, spec.out))
+    rows += spec.context * (_lie_apart(spec, spec.key) or _lie_apart(spec, spec.value))
+    return probability_columns(spec, target) * (spec.width + spec.length) + rows * _whole_vectors(spec, target)
+
+
+def _lie_apart(spec: Attention, heads: Heads) -> bool:
+    return heads.row != spec.width
+
+
+def _whole_vectors(spec: Attention, target: Target) -> int:
+    """Columns of rows that are copied side by side."""
+    lanes = target.lanes(spec.dtype)
+    return -(-spec.width // lanes) * lanes
 
 
 def emit_attention(module: ir.Module, name: str, spec: Attention, target: Target | None = None) -> ir.Function:
@@ -100,7 +125,7 @@ def emit_attention(module: ir.Module, name: str, spec: Attention, target: Target
 def emit_attention_backward(module: ir.Module, name: str, spec: Attention, target: Target | None = None) -> ir.Function:
     """Define ``void name(query, key, value, probabilities, g, dquery, dkey, dvalue, workspace)``.
 
-    Gradients lie like what they are of, and are overwritten; ``g`` lies like ``out``.
+    Gradients are overwritten; ``g`` lies like ``out``.
     """
     with function(module, name, [spec.dtype] * 9, target, spec.dtype) as (b, *pointers):
         _Backward(b, spec).emit(*pointers)
@@ -148,6 +173,17 @@ class _Heads:
         if context % self.panel:
             one(whole, context % self.panel)
 
+    def step(self, heads: Heads) -> int:
+        """From row to row of what is read again and again."""
+        return _whole_vectors(self.spec, self.b.target) if _lie_apart(self.spec, heads) else heads.row
+
+    def near(self, source: Pointer, heads: Heads, rows: int, place: Pointer) -> Pointer:
+        """Rows of one head side by side: where they are, or copied to a place."""
+        if not _lie_apart(self.spec, heads):
+            return source
+        pack_rows(self.b, source, heads.row, rows, self.spec.width, place, self.step(heads))
+        return place
+
     def even(self, rows: int, depth: int) -> bool:
         """Whether sums over ``depth``, cut at tiles of ``rows``, always have an even number of terms."""
         sizes = [size for _, _, size in even_groups(rows, self.limit, self.limit // 2)]
@@ -168,7 +204,7 @@ class _Forward(_Heads):
             spec.scale,
             spec.width % 2 == 0,
         )
-        means = Steps(self.columns, 1, spec.value.row, spec.out.row)
+        means = Steps(self.columns, 1, self.step(spec.value), spec.out.row)
         mean = SmallProduct(self.tiles, "mean", spec.width, means, even=self.even(spec.length, spec.context))
 
         def head(place: Any, n: Any) -> None:
@@ -179,6 +215,7 @@ class _Forward(_Heads):
             p = kept + n * (spec.length * self.columns)
             masks = [(m + place(spec.mask), spec.mask.row) for m in mask if spec.mask]
             self.pack(k, spec.key.row, panels)
+            v = self.near(v, spec.value, spec.context, panels + self.columns * spec.width)
 
             def tile(i: Any, count: int) -> None:
                 reach, rows = self.reach(i, count), p + i * self.columns
@@ -234,6 +271,11 @@ class _Forward(_Heads):
 
 
 class _Backward(_Heads):
+    @property
+    def gradients(self) -> Gradients:
+        """Where gradients lie."""
+        return self.spec.gradients or Gradients(self.spec.query, self.spec.key, self.spec.value)
+
     def emit(
         self,
         query: Pointer,
@@ -247,28 +289,33 @@ class _Backward(_Heads):
         workspace: Pointer,
     ) -> None:
         spec, columns = self.spec, self.columns
+        to = self.gradients
         panels, ds = workspace, workspace + columns * spec.width
+        keys = ds + columns * spec.length
+        queries = keys + spec.context * self.step(spec.key) * _lie_apart(spec, spec.key)
+        above_all = queries + spec.length * self.step(spec.query) * _lie_apart(spec, spec.query)
         scores, to_query, to_key, to_value = self._products()
 
         def head(place: Any, n: Any) -> None:
-            q, dq = query + place(spec.query), dquery + place(spec.query)
-            k, dk = key + place(spec.key), dkey + place(spec.key)
-            v, dv = value + place(spec.value), dvalue + place(spec.value)
-            above, p = g + place(spec.out), kept + n * (spec.length * columns)
-            self.pack(v, spec.value.row, panels)
+            dq, dk, dv = (p + place(h) for p, h in zip((dquery, dkey, dvalue), to, strict=True))
+            p = kept + n * (spec.length * columns)
+            self.pack(value + place(spec.value), spec.value.row, panels)
+            q = self.near(query + place(spec.query), spec.query, spec.length, queries)
+            k = self.near(key + place(spec.key), spec.key, spec.context, keys)
+            above = self.near(g + place(spec.out), spec.out, spec.length, above_all)
 
             def rows(i: Any, count: int) -> None:
                 reach, line = self.reach(i, count), ds + i * columns
-                scores.rows(count, above + i * spec.out.row, panels, line, spec.width, reach)
+                scores.rows(count, above + i * self.step(spec.out), panels, line, spec.width, reach)
                 self._through_softmax(line, p + i * columns, count, reach)
-                to_query.rows(count, line, k, dq + i * spec.query.row, reach)
+                to_query.rows(count, line, k, dq + i * to.query.row, reach)
 
             def context(j: Any, count: int) -> None:
                 begin = j if self.halved else 0
                 depth = spec.length - begin
                 down = begin * columns + j
-                to_value.rows(count, p + down, above + begin * spec.out.row, dv + j * spec.value.row, depth)
-                to_key.rows(count, ds + down, q + begin * spec.query.row, dk + j * spec.key.row, depth)
+                to_value.rows(count, p + down, above + begin * self.step(spec.out), dv + j * to.value.row, depth)
+                to_key.rows(count, ds + down, q + begin * self.step(spec.query), dk + j * to.key.row, depth)
 
             self.each_tile(spec.length, rows)
             self.each_tile(spec.context, context)
@@ -279,16 +326,14 @@ class _Backward(_Heads):
         """dP = dO Vᵀ, dQ = s dS K, dK = s dSᵀ Q and dV = Pᵀ dO."""
         spec, tiles, columns, width = self.spec, self.tiles, self.columns, self.spec.width
         down, across = self.even(spec.context, spec.length), self.even(spec.length, spec.context)
-        scores = Steps(spec.out.row, 1, self.panel, columns)
-        to_query, to_key = (
-            Steps(columns, 1, spec.key.row, spec.query.row),
-            Steps(1, columns, spec.query.row, spec.key.row),
-        )
+        query, key, g, to = self.step(spec.query), self.step(spec.key), self.step(spec.out), self.gradients
+        scores = Steps(g, 1, self.panel, columns)
+        to_query, to_key = Steps(columns, 1, key, to.query.row), Steps(1, columns, query, to.key.row)
         return [
             SmallProduct(tiles, "dP", columns, scores, self.panel * width, even=width % 2 == 0),
             SmallProduct(tiles, "dQ", width, to_query, scale=spec.scale, even=across),
             SmallProduct(tiles, "dK", width, to_key, scale=spec.scale, even=down),
-            SmallProduct(tiles, "dV", width, Steps(1, columns, spec.out.row, spec.value.row), even=down),
+            SmallProduct(tiles, "dV", width, Steps(1, columns, g, to.value.row), even=down),
         ]
 
     def _through_softmax(self, line: Pointer, p: Pointer, count: int, reach: Any) -> None:
@@ -316,6 +361,7 @@ class _Backward(_Heads):
 
 __all__ = [
     "Attention",
+    "Gradients",
     "Heads",
     "emit_attention",
     "emit_attention_backward",

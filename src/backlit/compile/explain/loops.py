@@ -67,9 +67,17 @@ def _group(group: Group, way: Way | None, names: Names, kept: set[Value], built:
             note = "  # kept"
         if member.opcode == "matmul" and _by_lists(member, way, built):
             note += f"  # passes over zeros of {names(member.operands[0])}"
+        note += _together(member, names)
         made = ", ".join(names(v) for v in member.results)
         lines.append(f"{indent}{made + ' = ' if made else ''}{_expression(member, names)}{note}")
     return "\n".join(lines)
+
+
+def _together(member: Instruction, names: Names) -> str:
+    """A note where a kernel writes several arrays as parts of one."""
+    parts = [part.result for part in member.params.get("parts", ())]
+    several = [i for i in dict.fromkeys(parts) if parts.count(i) > 1]
+    return "".join(f"  # {names(member.results[i])}: {parts.count(i)} arrays in one" for i in several)
 
 
 def _by_lists(member: Instruction, way: Way | None, built: Built) -> bool:

@@ -28,6 +28,11 @@ def row_major(shape: tuple[int, ...]) -> Strides:
     return tuple(reversed(strides))
 
 
+def is_row_major(shape: tuple[int, ...], strides: Strides) -> bool:
+    """Whether an array lies without gaps; how far it would be along a dimension of size 1 says nothing."""
+    return all(n == 1 or a == b for n, a, b in zip(shape, strides, row_major(shape), strict=True))
+
+
 def view_layout(view: Instruction, inner: Layout) -> Layout | None:
     """The layout of a view's result, given that of its operand; None where only a copy would do."""
     (operand,), shape = view.operands, view.result.shape

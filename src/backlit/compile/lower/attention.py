@@ -34,9 +34,7 @@ class _Heads:
     def __init__(self, b: Builder, inputs: list[Any], params: dict[str, Any], lead: tuple[int, ...]) -> None:
         query, key, _, *mask = inputs
         self.lead = lead
-        own = [((1,) * len(lead) + x.shape)[-len(lead) - 2 : -2] if lead else () for x in mask]
-        alike = all(set(sizes) <= {1} or sizes == lead for sizes in own)
-        self.sizes = lead if len(lead) == 2 and not alike else (prod(lead), 1)
+        self.sizes = _batch_and_heads(lead)
         self.operands = [self._stretched(b, x) for x in inputs[:3]]
         length, context, width = query.shape[-2], key.shape[-2], query.shape[-1]
         long, short = (_dense(rows, width, self.sizes[1]) for rows in (length, context))
@@ -45,23 +43,30 @@ class _Heads:
             query.dtype.name,
         )  # fmt: skip
         if mask:
-            self._add_mask(b, mask[0], own[0], alike)
+            self._add_mask(b, mask[0])
 
     def _stretched(self, b: Builder, x: Value) -> Value:
         return b.reshape(b.expand(x, (*self.lead, *x.shape[-2:])), (*self.sizes, *x.shape[-2:]))
 
-    def _add_mask(self, b: Builder, mask: Value, own: tuple[int, ...], alike: bool) -> None:
+    def _add_mask(self, b: Builder, mask: Value) -> None:
         """Rows as long as those of the probabilities, in the dtype of the scores; once for heads that share them."""
-        if not alike and self.sizes != self.lead:
-            own = self.lead
         rows = mask.shape[-2] if mask.ndim > 1 else 1
-        sizes = own if self.sizes == self.lead else (prod(own), 1)
+        own = ((1,) * len(self.lead) + mask.shape[:-2])[mask.ndim - min(mask.ndim, 2) :]
+        batch = own[:-1] if set(own[:-1]) <= {1} else self.lead[:-1]
+        own = (*batch, *own[-1:])
+        sizes = (prod(own[:-1]), prod(own[-1:])) if prod(self.lead[:-1]) > 1 else (prod(own), 1)
         context, columns = self.spec.context, kernel.probability_columns(self.spec)
         full = b.reshape(b.expand(b.cast(mask, self.spec.dtype), (*own, rows, context)), (*sizes, rows, context))
         full = padded(b, full, [(0, 0)] * 3 + [(0, columns - context)])
         steps = [0 if n == 1 else step for n, step in zip(full.shape[:3], row_major(full.shape)[:3], strict=True)]
         self.operands.append(full)
         self.spec = replace(self.spec, mask=kernel.Heads(*steps), added=mask.kind == "f")
+
+
+def _batch_and_heads(lead: tuple[int, ...]) -> tuple[int, int]:
+    """All leading dimensions as two: what a thread can take a share of comes first."""
+    batch, heads = prod(lead[:-1]), prod(lead[-1:])
+    return (heads, 1) if batch == 1 else (batch, heads)
 
 
 def _dense(rows: int, width: int, heads: int) -> kernel.Heads:

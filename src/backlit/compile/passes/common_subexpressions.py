@@ -26,7 +26,8 @@ def without_repetitions(program: Program) -> Program:
 
 def _key(instruction: Instruction) -> Any:
     if instruction.opcode == "leaf":
-        settings: Any = instruction.params["leaf"]  # its meaning in NumPy is another function each time
+        params = instruction.params  # its meaning in NumPy is another function each time
+        settings: Any = params["leaf"], params.get("parts")
     else:
         # A constant's text tells −0.0 from 0.0 and finds NaN equal to itself.
         settings = tuple((name, repr(value)) for name, value in sorted(instruction.params.items()))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..ir.layout import Layout, row_major
+from ..ir.layout import Layout, is_row_major
 from ..ir.program import Instruction, Program, Value
 
 Unreadable = Callable[[tuple[int, ...], tuple[int, ...]], bool]
 
 
 def with_operands_in_memory(program: Program, layouts: dict[Value, Layout], unreadable: Unreadable) -> Program:
-    """Copies of constants that are operands of products and calls, and of right operands that products cannot read as
-    they lie (``unreadable(shape, strides)``)."""
+    """Copies of constants that are operands of products and calls, of right operands that products cannot read as they
+    lie (``unreadable(shape, strides)``), and of operands that a leaf does not read as they lie."""
     makers = program.makers()
     body: list[Instruction] = []
     copies: dict[Value, Value] = {}
@@ -23,7 +23,8 @@ def with_operands_in_memory(program: Program, layouts: dict[Value, Layout], unre
         if maker is not None and maker.opcode in ("constant", "iota"):
             return False
         if user.opcode == "leaf":
-            return layout.strides == row_major(operand.shape)
+            shape, strides = operand.shape, layout.strides
+            return is_row_major(shape, strides) or user.params["leaf"].reads(position, shape, strides)
         return not (user.opcode == "matmul" and position == 1 and unreadable(operand.shape, layout.strides))
 
     for instruction in program.body:

@@ -30,9 +30,31 @@ def joined_once(i: Instruction, known: Known, builder: Builder) -> Value | None:
     """A ``cat`` along the same dimension among the parts of another, or a run of its parts, is taken apart."""
     dim = i.params["dim"]
     parts = [part for x in i.operands for part in _parts(x, dim, known, builder)]
+    parts = _neighbours_together(parts, dim, known, builder)
     if tuple(parts) == i.operands:
         return None
     return parts[0] if len(parts) == 1 else builder.emit("cat", parts, i.result.shape, i.result.dtype, dim=dim)
+
+
+def _neighbours_together(parts: list[Value], dim: int, known: Known, builder: Builder) -> list[Value]:
+    """Runs of one value that follow each other as they do in it, as one run or all of it."""
+    runs: list[tuple[Value, int, int, Value | None]] = []
+    for part in parts:
+        whole, begin, end = _run_of(part, dim, known)
+        if runs and runs[-1][0] is whole and runs[-1][2] == begin:
+            runs[-1] = (whole, runs[-1][1], end, None)
+        else:
+            runs.append((whole, begin, end, part))
+    return [_run(x, dim, a, b - a, known, builder) if part is None else part for x, a, b, part in runs]
+
+
+def _run_of(part: Value, dim: int, known: Known) -> tuple[Value, int, int]:
+    """The value that a part is a run of, and from where to where."""
+    maker = known.makers.get(part)
+    if maker is None or maker.opcode != "slice" or not _is_run(maker, dim):
+        return part, 0, part.shape[dim]
+    begin = maker.params["starts"][dim]
+    return maker.operands[0], begin, begin + part.shape[dim]
 
 
 def _source(x: Value, starts: Sizes, steps: Sizes, shape: Sizes, known: Known) -> tuple[Value, Sizes, Sizes]:

@@ -10,6 +10,7 @@ from .gates import with_known_zeros
 from .made_again import with_cheap_results_made_again
 from .max_pooling import with_native_max_pooling
 from .pooled_convolutions import with_pooled_convolutions
+from .results_as_read import with_results_as_read
 from .simplify import simplified
 from .spaces import with_products_spaces
 
@@ -23,6 +24,8 @@ PASSES = (
     with_native_max_pooling,
     with_products_spaces,
     without_repetitions,
+    with_results_as_read,
+    simplified,
     with_cheap_results_made_again,  # nothing may put repetitions together behind it
     without_dead_code,
     with_known_zeros,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.layout import Layout, row_major
+from ..ir.layout import Layout, is_row_major
 from ..ir.program import Instruction, Program, Value
 
 
@@ -14,7 +14,7 @@ def with_own_results(program: Program, layouts: dict[Value, Layout]) -> Program:
     for value in program.outputs:
         layout = layouts[value]
         maker = makers.get(layout.base)
-        evenly = layout.strides == row_major(value.shape) and layout.offset == 0 and layout.base.size == value.size
+        evenly = is_row_major(value.shape, layout.strides) and layout.offset == 0 and layout.base.size == value.size
         if maker is None or maker.opcode in ("constant", "iota") or not evenly or layout.base in taken:
             copy = Value(value.shape, value.dtype)
             body.append(Instruction("copy", (value,), (copy,), {}, None, None))
