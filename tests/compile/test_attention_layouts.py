@@ -313,7 +313,9 @@ def test_any_way_with_any_mask_and_any_gradients(
         held(function_of(way, FINISHES[finish], m, mask == "causal", wanted), watched)
 
 
-@pytest.mark.parametrize("way", [split, in_steps, one_for_all, without_batch, five_dimensions], ids=lambda w: w.__name__)
+@pytest.mark.parametrize(
+    "way", [split, in_steps, one_for_all, without_batch, five_dimensions], ids=lambda w: w.__name__
+)
 def test_views_that_the_kernel_can_read_are_not_copied(way: Any) -> None:
     compiled = bl.compile(lambda x: attention(*way(x)))
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from backlit.compile.ir.build import Builder
 from backlit.compile.ir.interpret import interpret
 from backlit.compile.ir.layout import VIEWS, row_major
 from backlit.compile.ir.program import Program, Value
+from backlit.compile.leaves.leaf import Leaf, emit_leaf
 from backlit.compile.loops.fusion import fuse
 from backlit.compile.lower.joining import joined
 from backlit.compile.passes.constant_folding import with_folded_constants
@@ -24,6 +26,7 @@ from backlit.compile.passes.operands import with_operands_in_memory
 from backlit.compile.passes.pipeline import optimised
 from backlit.compile.passes.pooled_convolutions import with_pooled_convolutions
 from backlit.compile.passes.results import with_moves, with_own_results
+from backlit.compile.passes.results_as_read import with_results_as_read
 from backlit.compile.passes.simplify import simplified
 
 
@@ -68,6 +71,82 @@ def test_a_part_of_a_number_is_the_number() -> None:
     changed = without_dead_code(simplified(program))
     assert_alike(program, changed)
     assert opcodes(changed) == ["constant", "expand"]
+
+
+def test_neighbouring_parts_of_one_value_are_one_part() -> None:
+    b, x, y = Builder(), Value((6, 3), FLOAT), Value((2, 3), FLOAT)
+    ones = [b.slice(x, (i, 0), (1, 1), (2, 3)) for i in (0, 2, 4)]
+    whole = joined(b, ones, 0)
+    some = joined(b, [y, ones[1], ones[2], ones[0]], 0)  # 4 rows of x, and then its first
+    narrow = [b.slice(x, (i, 1), (1, 1), (3, 2)) for i in (0, 3)]
+    stepped = [b.slice(x, (i, 0), (2, 1), (2, 3)) for i in (0, 2)]
+    program = Program([x, y], b.body, [whole, some, joined(b, narrow, 0), joined(b, stepped, 0)])
+    changed = without_dead_code(simplified(program))
+    assert_alike(program, changed)
+    assert changed.outputs[0] is x
+    (made,) = (i for i in changed.body if i.result is changed.outputs[1])
+    assert [v.shape for v in made.operands] == [(2, 3), (4, 3), (2, 3)]
+    assert opcodes(changed).count("cat") == 3  # of parts of rows, and of rows apart, nothing is a run
+
+
+# -- leaves ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Halves(Leaf):
+    """``x → x + 1, x + 2``, anywhere but with rows as they are, if that is wanted."""
+
+    free: bool = True
+
+    def writes(self, position: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+        return self.free and strides[-1] == 1
+
+
+def halves(b: Builder, x: Value, free: bool = True) -> tuple[Value, ...]:
+    return emit_leaf(b, Halves(free), [x], [(x.shape, x.dtype)] * 2, lambda x: (x + 1, x + 2))
+
+
+def test_results_are_made_in_the_order_in_which_they_are_read() -> None:
+    b, x = Builder(), Value((2, 3, 4), FLOAT)
+    one, two = halves(b, x)
+    turned = b.reshape(b.permute(one, (1, 0, 2)), (3, 8))
+    across = b.permute(two, (2, 0, 1))  # which would take rows apart
+    program = Program([x], b.body, [turned, across, one])
+    changed = without_dead_code(simplified(with_results_as_read(program)))
+    assert_alike(program, changed)
+    (leaf,) = (i for i in changed.body if i.opcode == "leaf")
+    assert leaf.results[0] is changed.outputs[0] and [v.shape for v in leaf.results] == [(3, 8), (2, 3, 4)]
+    assert_alike(program, with_results_as_read(changed))
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_results_that_are_put_together_are_made_together(free: bool) -> None:
+    b, x = Builder(), Value((2, 3, 4), FLOAT)
+    one, two = (b.reshape(b.permute(v, (1, 0, 2)), (3, 1, 8)) for v in halves(b, x, free))
+    both = b.permute(joined(b, [two, one], 1), (1, 0, 2))
+    program = Program([x], b.body, [both, one])
+    changed = without_dead_code(simplified(with_results_as_read(program)))
+    assert_alike(program, changed)
+    (leaf,) = (i for i in changed.body if i.opcode == "leaf")
+    assert (leaf.results == (changed.outputs[0],)) == free
+    assert ("cat" in opcodes(changed)) != free
+
+
+def test_results_that_others_are_put_together_with_stay_as_they_are() -> None:
+    b, x = Builder(), Value((2, 3, 4), FLOAT)
+    one, two = halves(b, x)
+    program = Program([x], b.body, [joined(b, [one, x], 1), joined(b, [two, two], 0)])
+    changed = with_results_as_read(program)
+    assert opcodes(changed) == opcodes(program)
+
+
+def test_what_was_just_copied_is_not_copied_again() -> None:
+    """A leaf's operand had a dimension of size 1, of which strides say nothing, and was taken for one with gaps."""
+    b, x = Builder(), Value((4, 3, 2), FLOAT)
+    halves(b, b.reshape(b.permute(x, (1, 0, 2)), (12, 1, 2)))
+    program = with_copies(Program([x], b.body, []), {})
+    changed = with_operands_in_memory(program, layouts_of(program, {}), lambda *_: False)
+    assert opcodes(changed).count("copy") == 1
 
 
 # -- constants ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Attention and its gradients against float64, behind a causal mask and without, at lengths that fit no tile."""
 
 import ctypes
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from llvmlite import ir
 
 from backlit.compile.codegen.attention import (
     Attention,
+    Gradients,
     Heads,
     emit_attention,
     emit_attention_backward,
@@ -113,6 +115,37 @@ def test_heads_side_by_side_in_one_matrix(target):
     np.testing.assert_allclose(by_head(out, 0), wanted[0], rtol=1e-4, atol=1e-5)
     for i in range(3):
         np.testing.assert_allclose(by_head(gradient, i), wanted[i + 1], rtol=1e-4, atol=1e-5)
+
+
+def test_rows_that_lie_apart_and_gradients_elsewhere(target):
+    """Each operand and each gradient in a matrix of its own, with gaps that stay as they are."""
+    batch, heads, length, context, width = 2, 3, 17, 11, 5
+    rng = np.random.default_rng(0)
+
+    def placed(rows, gap):
+        """An array of heads inside a larger one, and where its rows lie."""
+        room = np.full((batch, rows, heads, width + gap), 55.0, "float32")
+        steps = [s // 4 for s in room.strides]
+        return room, room[..., :width].transpose(0, 2, 1, 3), Heads(steps[0], steps[2], steps[1])
+
+    rows = (length, context, context, length)
+    rooms, (q, k, v, g), places = zip(*[placed(n, gap) for gap, n in enumerate(rows, 1)], strict=True)
+    outs, (out, dq, dk, dv), given = zip(*[placed(n, 4) for n in (length, *rows[:3])], strict=True)
+    for x in (q, k, v, g):
+        x[...] = rng.standard_normal(x.shape)
+    forwards = Attention(batch, heads, length, context, width, *places[:3], given[0], 0.3, False)
+    backwards = replace(forwards, out=places[3], gradients=Gradients(*given[1:]))
+    kept = np.empty((batch, heads, length, probability_columns(forwards, target)), "float32")
+    size = max(workspace_size(spec, target) for spec in (forwards, backwards))
+    space, workspace = between_canaries((size,), "float32")
+    at = [x.ctypes.data for x in rooms]
+    compiled(forwards, target)[0](*at[:3], outs[0].ctypes.data, kept.ctypes.data, workspace.ctypes.data)
+    gradients = [x.ctypes.data for x in outs[1:]]
+    compiled(backwards, target)[1](*at[:3], kept.ctypes.data, at[3], *gradients, workspace.ctypes.data)
+    for found, right in zip((out, dq, dk, dv), expected(forwards, q, k, v, g), strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-5)
+    assert all((room[..., width:] == 55).all() for room in outs)
+    assert (space[:64] == 55).all() and (space[-64:] == 55).all()
 
 
 def test_what_a_query_may_not_see_does_not_reach_it(target):

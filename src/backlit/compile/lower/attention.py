@@ -51,7 +51,7 @@ class _Heads:
     def _add_mask(self, b: Builder, mask: Value) -> None:
         """Rows as long as those of the probabilities, in the dtype of the scores; once for heads that share them."""
         rows = mask.shape[-2] if mask.ndim > 1 else 1
-        own = ((1,) * len(self.lead) + mask.shape[:-2])[mask.ndim - min(mask.ndim, 2) :]
+        own = ((1,) * len(self.lead) + mask.shape[:-2])[max(mask.ndim - 2, 0) :]
         batch = own[:-1] if set(own[:-1]) <= {1} else self.lead[:-1]
         own = (*batch, *own[-1:])
         sizes = (prod(own[:-1]), prod(own[-1:])) if prod(self.lead[:-1]) > 1 else (prod(own), 1)
