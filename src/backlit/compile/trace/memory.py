@@ -57,12 +57,20 @@ class _Block:
 class _View:
     """A view of a block, and the value that it shows: None where its memory was written to through another view."""
 
-    __slots__ = ("block", "bounds", "value")
+    __slots__ = ("_bounds", "block", "key", "value")
 
-    def __init__(self, block: _Block, bounds: Extent) -> None:
+    def __init__(self, block: _Block, key: Key) -> None:
         self.block = block
-        self.bounds = bounds
+        self.key = key
         self.value: Value | None = None
+        self._bounds: Extent | None = None
+
+    @property
+    def bounds(self) -> Extent:
+        """Where its bytes lie; most views are never asked."""
+        if self._bounds is None:
+            self._bounds = _bounds(self.key)
+        return self._bounds
 
 
 class Memory:
@@ -103,9 +111,11 @@ class Memory:
 
     def _look(self, array: Array) -> _View | None:
         met = self._met.get(id(array))
-        if met is not None and met[0]() is array:
-            return met[1]
-        view = self._views.get(memory_key(array))
+        return met[1] if met is not None and met[0]() is array else self._known(array, memory_key(array))
+
+    def _known(self, array: Array, key: Key) -> _View | None:
+        """The view under a key, if its memory is still there."""
+        view = self._views.get(key)
         if view is None or view.block.owner() is None:
             return None
         self._met[id(array)] = weakref.ref(array), view
@@ -113,10 +123,14 @@ class Memory:
 
     def _view(self, array: Array) -> _View:
         """The view that an array is; a new one where it is not known."""
-        view = self._look(array)
+        met = self._met.get(id(array))
+        if met is not None and met[0]() is array:
+            return met[1]
+        key = memory_key(array)
+        view = self._known(array, key)
         if view is None:
-            block, key = self._block(array), memory_key(array)
-            view = self._views[key] = _View(block, _bounds(key))
+            block = self._block(array)
+            view = self._views[key] = _View(block, key)
             block.views.append(view)
             self._met[id(array)] = weakref.ref(array), view
         return view
