@@ -79,6 +79,16 @@ def test_heads_in_blocks_equal_all_at_once(monkeypatch, block, mask):
         np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
+def test_the_causal_mask_is_made_once_each_way_for_all_blocks(monkeypatch):
+    module = sys.modules[attention.__module__]
+    monkeypatch.setattr(module, "_BLOCK", 1)
+    made, original = [], np.arange
+    monkeypatch.setattr(module.np, "arange", lambda *given: made.append(given) or original(*given))
+    q, k, v = (leaf(draw(4, 3, 6, 2, seed=i)) for i in range(3))
+    attention(q, k, v, is_causal=True).sum().backward()
+    assert made.count((6,)) == 4  # queries and keys, forward and backward
+
+
 def test_dropout_thins_the_weights_without_bias():
     n = 4000
     v = np.eye(4)

@@ -45,7 +45,7 @@ class Attention(Op):
             if np.broadcast_shapes(lead, value.shape[:-2]) == lead:
                 out, top = _forward_by_blocks(query, key, value, mask, scale, causal)
                 return out, (None, top, None)
-        weights = _scores(query, key, mask, scale, causal)
+        weights = _scores(query, key, mask, scale, _ahead(causal, query, key))
         weights /= _raise(weights, _tops(weights))
         kept = (generator or default_generator).chances(1.0 - dropout_p, weights.shape) if dropout_p else None
         return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)
@@ -57,7 +57,7 @@ class Attention(Op):
         if extra is None:
             raise LookupError("the dropped entries are no longer known")
         kept = extra[2]
-        weights = _scores(query, key, mask, scale, causal)
+        weights = _scores(query, key, mask, scale, _ahead(causal, query, key))
         weights /= _raise(weights, _tops(weights))
         return _thinned(weights, kept, dropout_p) @ value, (weights, None, kept)
 
@@ -144,8 +144,9 @@ def _forward_by_blocks(query: Array, key: Array, value: Array, mask: Array | Non
     rows = (*lead, query.shape[-2])
     q, k, v, m = [*_stretched(lead, query, key, value, mask), None][:4]
     out, top = np.empty((*rows, value.shape[-1]), query.dtype), np.empty((*rows, 1), query.dtype)
+    ahead = _ahead(causal, query, key)
     for i in _blocks(lead, query.shape[-2] * key.shape[-2]):
-        e = _scores(q[i], k[i], None if m is None else m[i], scale, causal)
+        e = _scores(q[i], k[i], None if m is None else m[i], scale, ahead)
         top[i] = _tops(e)
         total = _raise(e, top[i])
         np.matmul(e, v[i], out=out[i])
@@ -164,8 +165,9 @@ def _backward_by_blocks(
         None if edge is None else np.empty(x.shape, g.dtype) for edge, x in zip(ctx.edges, full, strict=False)
     ]
     dq, dk, dv, dm = [*parts, None][:4]
+    ahead = _ahead(causal, query, key)
     for i in _blocks(lead, query.shape[-2] * key.shape[-2]):
-        e = _scores(q[i], k[i], None if m is None else m[i], scale, causal)
+        e = _scores(q[i], k[i], None if m is None else m[i], scale, ahead)
         total = _raise(e, top[i])
         shared = g[i] / total
         if dv is not None:
@@ -195,9 +197,9 @@ def _thinned(weights: Any, kept: Array | None, p: float) -> Any:
     return weights if kept is None else masked(weights, kept, p)
 
 
-def _scores(query: Array, key: Array, mask: Array | None, scale: float, causal: bool) -> Array:
+def _scores(query: Array, key: Array, mask: Array | None, scale: float, ahead: Array | None) -> Array:
     scores = (query * query.dtype.type(scale)) @ key.mT
-    blocked = _blocked(mask, causal, scores.shape)
+    blocked = _blocked(mask, ahead)
     if blocked is not None:
         np.copyto(scores, -np.inf, where=blocked)
     elif mask is not None:
@@ -225,7 +227,7 @@ def _raise(scores: Array, top: Array) -> Array:
 def _probabilities_recorded(query: Tensor, key: Tensor, mask: Tensor | None, params: dict[str, Any]) -> Tensor:
     """Probabilities out of recorded operations."""
     scores = (query * params["scale"]) @ key.mT
-    blocked = _blocked(None if mask is None else mask._data, params["causal"], scores.shape)
+    blocked = _blocked(None if mask is None else mask._data, _ahead(params["causal"], query, key))
     if blocked is not None:
         scores = where(constant(blocked), -np.inf, scores)
     elif mask is not None:
@@ -235,10 +237,15 @@ def _probabilities_recorded(query: Tensor, key: Tensor, mask: Tensor | None, par
     return raised / (total + constant(total._data == 0))
 
 
-def _blocked(mask: Array | None, causal: bool, shape: tuple[int, ...]) -> Array | None:
+def _ahead(causal: bool, query: Any, key: Any) -> Array | None:
+    """Where a key lies ahead of the query, if that counts."""
+    return np.arange(key.shape[-2]) > np.arange(query.shape[-2])[:, None] if causal else None
+
+
+def _blocked(mask: Array | None, ahead: Array | None) -> Array | None:
     """Where a query must not look; None if every query sees every key, or an additive mask decides."""
-    if causal:
-        return np.arange(shape[-1]) > np.arange(shape[-2])[:, None]
+    if ahead is not None:
+        return ahead
     return ~mask if mask is not None and mask.dtype == np.bool_ else None
 
 
