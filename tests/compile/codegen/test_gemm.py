@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from backlit.compile.codegen.engine import load
 from backlit.compile.codegen.gemm import Gemm, emit_gemm, emit_pack, packed_size, workspace_size
-from backlit.compile.codegen.gemm_plan import dot_shape, plan
+from backlit.compile.codegen.gemm_plan import TOGETHER, dot_shape, plan
 from backlit.compile.codegen.target import host_target
 
 CANARY = 12345.0
@@ -115,13 +115,17 @@ def test_rows_that_alias_are_copied(target):
     check(spec, target)
 
 
-@pytest.mark.parametrize(("m", "k"), [(5, 30), (33, 512), (58, 1100), (200, 7)])
+@pytest.mark.parametrize("n", [150, 160])
+@pytest.mark.parametrize(("m", "k"), [(5, 30), (33, 512), (58, 1100), (200, 7), (410, 90)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_transposed_left_side_is_packed(target, m, k, dtype):
-    spec = Gemm.of(m, 150, k, transpose_a=True, dtype=dtype)
-    assert plan(spec, target).pack_a
+def test_a_transposed_left_side_is_packed(target, m, n, k, dtype):
+    spec = Gemm.of(m, n, k, transpose_a=True, dtype=dtype)
+    cut = plan(spec, target)
+    assert cut.pack_a and cut.pack_a_in_turn == (n == 160), "all of it before columns that are gone through in turn"
     check(spec, target)
-    check(Gemm(m, 150, k, (1, m + 3), (150, 1), 160, dtype, accumulate=True), target)
+    check(Gemm(m, n, k, (1, m + 3), (n, 1), n + 10, dtype, accumulate=True), target)
+    if cut.pack_a_in_turn:
+        assert workspace_size(spec, target) <= cut.block(spec) + TOGETHER * cut.tile_rows * cut.kept_stride
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(20, 10), (20, 12), (2, 10), (20, 3), (1, 7)])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .gemm_plan import Gemm, Panel, Plan
+from .gemm_plan import TOGETHER, Gemm, Panel, Plan
 from .gemm_tile import Epilogue, Reads, TileFunctions
 from .packing import pack_columns, pack_narrow, pack_rows
 from .subroutines import Subroutines
 from .values import Pointer, Value
 from .vector import VectorBuilder
-
-_TOGETHER = 8  # tiles of rows that are packed at a time: as many cache lines of A hold their elements of one row
 
 _SIDE_BY_SIDE = 4  # panels of B that are packed at a time
 
@@ -70,8 +68,9 @@ class BlockedProduct:
         self._run(_Run((runs - 1) * depth, self.cut.depths[-1], fresh and runs == 1, last=True))
 
     def _run(self, run: _Run) -> None:
-        if self.cut.pack_a:
-            self._pack_left(run)
+        if self.cut.pack_a and not self.cut.pack_a_in_turn:
+            for rows in self.cut.row_groups(self.spec.m):
+                self._by_groups(rows, lambda i, *group: self._pack_left(i, i, *group, run))
         for start, stop, panel in alike(self.cut.panels):
             self.b.loop(
                 start, stop, self.cut.panels_a_block, lambda j, stop=stop, panel=panel: self._block(j, stop, panel, run)
@@ -80,14 +79,25 @@ class BlockedProduct:
     def _block(self, first: Any, stop: int, panel: Panel, run: _Run) -> None:
         b, beyond = self.b, first + self.cut.panels_a_block
         end = min(beyond, stop) if isinstance(beyond, int) else b.minimum(beyond, stop)
-        done = 0
-        if self.cut.pack_early:
-            done = self.cut.row_groups(self.spec.m)[0][2]
-            self._row(0, done, first, end, panel, run, packing=True)
-        elif self.packs is not None:
+        early = self.cut.row_groups(self.spec.m)[0][2] if self.cut.pack_early else 0
+        if self.packs is not None and not early:
             self._pack_block(first, end, panel, run)
+
+        def tiles(start: Any, stop: Any, rows: int, held: Any) -> None:
+            if early and isinstance(start, int) and start == 0:
+                self._row(0, rows, first, end, panel, run, held, packing=True)
+                start = rows
+            b.loop(start, stop, rows, lambda i: self._row(i, rows, first, end, panel, run, held))
+
+        def group(i: Any, rows: int, count: int, available: int) -> None:
+            self._pack_left(i, 0, rows, count, available, run)
+            tiles(i, i + count * rows, rows, i)
+
         for top, bottom, rows in self.cut.row_groups(self.spec.m):
-            b.loop(max(top, done), bottom, rows, lambda i, rows=rows: self._row(i, rows, first, end, panel, run))
+            if self.cut.pack_a_in_turn:
+                self._by_groups((top, bottom, rows), group, alone=early)
+            else:
+                tiles(top, bottom, rows, 0)
 
     def _pack_block(self, first: Any, end: Any, panel: Panel, run: _Run) -> None:
         """A block of panels; where columns are neighbours several at a time, for longer runs in memory."""
@@ -118,31 +128,42 @@ class BlockedProduct:
             lambda b, source, packed: pack_panel(b, self.spec, panel, source, packed, run.depth),
         )
 
-    def _pack_left(self, run: _Run) -> None:
-        """All of A in this run: what each tile of rows needs lies together then."""
+    def _by_groups(
+        self, tiles: tuple[int, int, int], body: Callable[[Any, int, int, int], None], alone: int = 0
+    ) -> None:
+        """``body(first row, rows, count, available)`` for so many tiles of rows at a time.
+
+        Of each row of what lies transposed, ``available`` elements may be read from there. With ``alone`` the very
+        first rows come by themselves: not in a loop, where they would look like all others."""
+        top, bottom, rows = tiles
+        together = TOGETHER * rows
+        safe = max(min(bottom, self.spec.m - self.b.lanes) - top, 0) // together * together + top
+        start = top
+        if alone and top == 0 and safe:
+            body(0, rows, TOGETHER, together + self.b.lanes)
+            start = together
+        self.b.loop(start, safe, together, lambda i: body(i, rows, TOGETHER, together + self.b.lanes))
+        for i in range(safe, bottom, together):
+            body(i, rows, min(TOGETHER, (bottom - i) // rows), self.spec.m - i)
+
+    def _pack_left(self, i: Any, held: Any, rows: int, count: int, available: int, run: _Run) -> None:
+        """Some tiles' rows of A, from row ``i`` on: what each tile needs lies together then."""
         spec, step = self.spec, self.cut.kept_stride
-        given = self.a + run.begin * spec.a_strides[1]
-
-        def several(i: Any, rows: int, count: int, available: int) -> None:
-            pack_narrow(
-                self.b, given + i, spec.a_strides[1], run.depth, [rows] * count, available, self.panels + i * step, step
-            )
-
-        for top, bottom, rows in self.cut.row_groups(spec.m):
-            together = _TOGETHER * rows
-            safe = max(min(bottom, spec.m - self.b.lanes) - top, 0) // together * together + top
-            self.b.loop(
-                top, safe, together, lambda i, rows=rows: several(i, rows, _TOGETHER, _TOGETHER * rows + self.b.lanes)
-            )
-            for i in range(safe, bottom, together):
-                several(i, rows, min(_TOGETHER, (bottom - i) // rows), spec.m - i)
+        given = self.a + run.begin * spec.a_strides[1] + i
+        pack_narrow(
+            self.b, given, spec.a_strides[1], run.depth, [rows] * count, available, self.panels + held * step, step
+        )
 
     def _place(self, j: Any, first: Any) -> Pointer:
         """Where panel j is in the workspace, which holds the block that begins with ``first``."""
         return self.workspace + (j - first) * (self.cut.width * max(self.cut.depths))
 
-    def _row(self, i: Any, rows: int, first: Any, end: Any, panel: Panel, run: _Run, packing: bool = False) -> None:
-        """All tiles of some rows inside a block of panels; the first row of tiles may be what packs them."""
+    def _row(
+        self, i: Any, rows: int, first: Any, end: Any, panel: Panel, run: _Run, held: Any, packing: bool = False
+    ) -> None:
+        """All tiles of some rows inside a block of panels; the first row of tiles may be what packs them.
+
+        Packed rows of A are there from row ``held`` on."""
         b, cut, spec = self.b, self.cut, self.spec
         given = self.a + run.begin * spec.a_strides[1]
         left = given + i * spec.a_strides[0]
@@ -151,7 +172,7 @@ class BlockedProduct:
         if self.kept is not None:
             left = self._copied(left, rows, run.depth)
         elif cut.pack_a:
-            left = self.panels + i * cut.kept_stride
+            left = self.panels + (b.index(i) - held) * cut.kept_stride
 
         def tile(j: Any) -> None:
             column = j * cut.width
@@ -164,9 +185,24 @@ class BlockedProduct:
                 right = self.right + column + run.begin * spec.b_strides[0]
             out = self.c + i * spec.c_stride + column
             addresses, numbers = [left, right, out, ahead, packed], [i, column, run.depth]
+            if cut.pack_a_in_turn and spec.m > TOGETHER * rows:
+                self._ask_left(b.index(i), rows, b.index(held), b.index(j) - first, run)
             self.tiles.call(rows, panel, addresses, numbers, run.fresh, run.last, packing)
 
         b.loop(first, end, 1, tile)
+
+    def _ask_left(self, i: Value, rows: int, held: Value, j: Value, run: _Run) -> None:
+        """Ask for a share of the rows that are packed next, beside each tile: all at once they keep memory waiting."""
+        b, (_, along) = self.b, self.spec.a_strides
+        share = -(-run.depth // (TOGETHER * len(self.cut.panels)))
+        done = ((i - held) // rows * len(self.cut.panels) + j) * share + run.begin
+        source = self.a + held + TOGETHER * rows + done * along
+
+        def ask(k: Any) -> None:
+            for column in range(0, TOGETHER * rows, b.a_line(b.element)):
+                b.prefetch(source + (b.index(k) * along + column))
+
+        b.loop(0, share, 1, ask)
 
     def _copied(self, left: Pointer, rows: int, depth: int) -> Pointer:
         """Rows of A side by side, where their own distance would make them evict each other."""

@@ -31,6 +31,7 @@ _PLACES = 256  # rows of such a block at most: a list holds bytes
 _DENSE = 0.6  # the share of A that is not zero from which on lists take longer
 _MANY_ROWS, _WIDE, _LONG = 64, 256, 256  # rows, columns and k from which on lists pay
 _MOST_LISTED = 1 << 30  # elements of A whose number fits 32 bits
+TOGETHER = 8  # tiles of rows that are packed at a time: as many cache lines of A hold their elements of one row
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
 
 
@@ -167,6 +168,12 @@ class Plan:
         return (math.ceil(max(self.depths) / self.lanes) + 1 | 1) * self.lanes
 
     @property
+    def pack_a_in_turn(self) -> bool:
+        """Whether rows of A are packed just before their tiles, which then go through all columns."""
+        one_block = len(self.panels) <= self.panels_a_block and self.panels[-1].columns == self.panels[0].columns
+        return self.pack_a and one_block
+
+    @property
     def width(self) -> int:
         """Columns of a full panel."""
         return self.panels[0].vectors * self.lanes
@@ -185,8 +192,12 @@ class Plan:
         if self.turned is not None:
             product, plan = self.turned
             return product.m * product.c_stride + plan.workspace(product)
-        dense = self.block(spec) + (spec.m * self.kept_stride if self.pack_a else 0)
+        dense = self.block(spec) + (self._held(spec) * self.kept_stride if self.pack_a else 0)
         return dense if self.sparse is None else max(dense, self.sparse.workspace(spec, self.lanes))
+
+    def _held(self, spec: Gemm) -> int:
+        """Rows of A that are packed at a time."""
+        return min(spec.m, TOGETHER * self.tile_rows) if self.pack_a_in_turn else spec.m
 
     def row_groups(self, m: int) -> list[tuple[int, int, int]]:
         """:func:`even_groups` of m rows."""
@@ -357,4 +368,4 @@ def _depths(k: int) -> tuple[int, ...]:
     return (depth,) * (runs - 1) + (k - depth * (runs - 1),)
 
 
-__all__ = ["Gemm", "Panel", "Plan", "even_groups", "packed_elements", "plan", "tile_shape"]
+__all__ = ["TOGETHER", "Gemm", "Panel", "Plan", "even_groups", "packed_elements", "plan", "tile_shape"]
