@@ -70,7 +70,7 @@ class BlockedProduct:
     def _run(self, run: _Run) -> None:
         if self.cut.pack_a and not self.cut.pack_a_in_turn:
             for rows in self.cut.row_groups(self.spec.m):
-                self._by_groups(rows, lambda i, *group: self._pack_left(i, i, *group, run))
+                self._by_groups(rows, lambda i, *group: self._pack_left(i, i, run, *group))
         for start, stop, panel in alike(self.cut.panels):
             self.b.loop(
                 start, stop, self.cut.panels_a_block, lambda j, stop=stop, panel=panel: self._block(j, stop, panel, run)
@@ -90,7 +90,7 @@ class BlockedProduct:
             b.loop(start, stop, rows, lambda i: self._row(i, rows, first, end, panel, run, held))
 
         def group(i: Any, rows: int, count: int, available: int) -> None:
-            self._pack_left(i, 0, rows, count, available, run)
+            self._pack_left(i, 0, run, rows, count, available)
             tiles(i, i + count * rows, rows, i)
 
         for top, bottom, rows in self.cut.row_groups(self.spec.m):
@@ -146,7 +146,7 @@ class BlockedProduct:
         for i in range(safe, bottom, together):
             body(i, rows, min(TOGETHER, (bottom - i) // rows), self.spec.m - i)
 
-    def _pack_left(self, i: Any, held: Any, rows: int, count: int, available: int, run: _Run) -> None:
+    def _pack_left(self, i: Any, held: Any, run: _Run, rows: int, count: int, available: int) -> None:
         """Some tiles' rows of A, from row ``i`` on: what each tile needs lies together then."""
         spec, step = self.spec, self.cut.kept_stride
         given = self.a + run.begin * spec.a_strides[1] + i
