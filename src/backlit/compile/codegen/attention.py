@@ -12,6 +12,7 @@ upper half is neither computed nor read. Nothing is transposed in memory but one
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from .subroutines import Subroutines
 from .target import Target, host_target
 from .values import INT32, Pointer, Value
 from .vector import VectorBuilder, function
+
+_ROWS = 6  # of which softmax is computed side by side
 
 
 @dataclass(frozen=True)
@@ -213,61 +216,88 @@ class _Forward(_Heads):
                 for p, layout in ((query, spec.query), (key, spec.key), (value, spec.value), (out, spec.out))
             )
             p = kept + n * (spec.length * self.columns)
-            masks = [(m + place(spec.mask), spec.mask.row) for m in mask if spec.mask]
+            masks = [m + place(spec.mask) for m in mask if spec.mask]
             self.pack(k, spec.key.row, panels)
             v = self.near(v, spec.value, spec.context, panels + self.columns * spec.width)
 
             def tile(i: Any, count: int) -> None:
                 reach, rows = self.reach(i, count), p + i * self.columns
                 scores.rows(count, q + i * spec.query.row, panels, rows, spec.width, reach)
-                self._softmax(rows, [(m + i * step, step) for m, step in masks], i, count, reach)
+                self._softmax(rows, [m + i * self._mask_step for m in masks], i, count, reach)
                 mean.rows(count, rows, v, o + i * spec.out.row, reach)
 
             self.each_tile(spec.length, tile)
 
         self.each_head(head)
 
-    def _softmax(self, rows: Pointer, masks: list[tuple[Pointer, int]], i: Any, count: int, reach: Any) -> None:
+    def _softmax(self, rows: Pointer, mask: Sequence[Pointer], i: Any, count: int, reach: Any) -> None:
         """Each row of a tile in place; zeros behind what it may see, to the end of the tile's last panel.
 
-        ``masks``: the mask's row for the tile's first one and the distance to the next, or nothing.
+        ``mask``: the mask's row for the tile's first one, or nothing.
         """
-        b, spec = self.b, self.spec
+        step = self._mask_step
+        for r in range(0, count, _ROWS):
+            several = min(_ROWS, count - r)
+            self.tiles.call(
+                ("softmax", several),
+                [rows + r * self.columns, i + r, reach, *[m + r * step for m in mask]],
+                lambda b, row, i, reach, *mask, several=several: self._rows(
+                    b, [self._scores(b, n, row, i, mask) for n in range(several)], reach
+                ),
+            )
 
-        def row(r: Any) -> None:
-            sees = b.minimum(b.index(i + r + 1), spec.context) if spec.causal else spec.context
-            arguments = [rows + r * self.columns, sees, reach, *[m + r * step for m, step in masks]]
-            self.tiles.call("softmax", arguments, self._row)
+    @property
+    def _mask_step(self) -> int:
+        return self.spec.mask.row if self.spec.mask else 0
 
-        b.loop(0, count, 1, row)
+    def _scores(self, b: VectorBuilder, n: int, row: Pointer, i: Value, mask: Sequence[Pointer]) -> _Scores:
+        """The n-th row behind one."""
+        return _Scores(b, self.spec, row + n * self.columns, i + n, [m + n * self._mask_step for m in mask])
 
-    def _row(self, b: VectorBuilder, row: Pointer, sees: Value, reach: Value, *mask: Pointer) -> None:
+    def _rows(self, b: VectorBuilder, rows: Sequence[_Scores], reach: Value) -> None:
+        """Rows side by side: one by one, each step would wait for the one before."""
         end = (reach + (self.panel - 1)) // self.panel * self.panel
-        first = b.iota(INT32)
-        limit = b.convert(sees, INT32)
 
-        def inside(j: Value) -> Value:
-            here = first + b.convert(j, INT32) < limit
-            return here & (mask[0].load(j) != 0) if mask and not self.spec.added else here
+        def top(j: Value, *best: Value) -> list[Value]:
+            return [b.maximum(x.seen(j, x.score(j), -math.inf), y) for x, y in zip(rows, best, strict=True)]
 
-        def score(j: Value) -> Value:
-            return row.load(j) + mask[0].load(j) if mask and self.spec.added else row.load(j)
+        def raised(j: Value, *totals: Value) -> list[Value]:
+            e = [x.seen(j, exp(b, x.score(j) - y), 0.0) for x, y in zip(rows, lifted, strict=True)]
+            for x, value in zip(rows, e, strict=True):
+                x.row.store(value, j)
+            return [total + value for total, value in zip(totals, e, strict=True)]
 
-        def top(j: Value, best: Value) -> list[Value]:
-            return [b.maximum(b.where(inside(j), score(j), -math.inf), best)]
+        def shared(j: Value) -> None:
+            for x, share in zip(rows, shares, strict=True):
+                x.row.store(x.row.load(j) * share, j)
 
-        def raised(j: Value, total: Value, best: Value) -> list[Value]:
-            e = b.where(inside(j), exp(b, score(j) - best), 0.0)
-            row.store(e, j)
-            return [total + e, best]
+        best = b.loop(b.index(0), end, b.lanes, top, [b.number(-math.inf)] * len(rows))
+        highest = [b.max(x) for x in best]
+        # No key at all: the row stays zero, as eagerly and in PyTorch.
+        lifted = [b.splat(b.where(x == -math.inf, 0.0, x)) for x in highest]
+        totals = b.loop(b.index(0), end, b.lanes, raised, [b.number(0.0)] * len(rows))
+        shares = [b.splat(1.0 / b.maximum(b.sum(total), 1.0)) for total in totals]
+        b.loop(b.index(0), end, b.lanes, shared)
 
-        [best] = b.loop(b.index(0), end, b.lanes, top, [b.number(-math.inf)])
-        highest = b.max(best)
-        none = highest == -math.inf  # no key at all: the row stays zero, as eagerly and in PyTorch
-        lifted = b.splat(b.where(none, 0.0, highest))
-        total, _ = b.loop(b.index(0), end, b.lanes, raised, [b.number(0.0), lifted])
-        share = b.splat(1.0 / b.maximum(b.sum(total), 1.0))
-        b.loop(b.index(0), end, b.lanes, lambda j: row.store(row.load(j) * share, j))
+
+class _Scores:
+    """A row of scores, of which query ``i`` sees those that come before it and that a mask leaves."""
+
+    def __init__(self, b: VectorBuilder, spec: Attention, row: Pointer, i: Value, mask: Sequence[Pointer]) -> None:
+        self.b, self.row, self.mask, self.added = b, row, mask, spec.added
+        sees = b.minimum(i + 1, spec.context) if spec.causal else b.index(spec.context)
+        self.first, self.limit = b.iota(INT32), b.convert(sees, INT32)
+
+    def score(self, j: Value) -> Value:
+        """Some of them."""
+        return self.row.load(j) + self.mask[0].load(j) if self.mask and self.added else self.row.load(j)
+
+    def seen(self, j: Value, x: Value, otherwise: float) -> Value:
+        """``x`` where the query looks."""
+        inside = self.first + self.b.convert(j, INT32) < self.limit
+        if self.mask and not self.added:
+            inside = inside & (self.mask[0].load(j) != 0)
+        return self.b.where(inside, x, otherwise)
 
 
 class _Backward(_Heads):
