@@ -142,6 +142,42 @@ def test_float64_error(build, name):
     assert worst <= STATED[name][1]
 
 
+EXTENDED = {
+    **{name: getattr(np, name) for name in ("exp", "exp2", "expm1", "tanh", "log", "log1p", "log2", "log10")},
+    **{name: getattr(np, name) for name in ("sin", "cos", "sqrt")},
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+}
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="no floating type here is wider than float64")
+@pytest.mark.parametrize("name", EXTENDED)
+def test_float64_error_over_many_values(build, name):
+    count, rng = 1 << 16, np.random.default_rng(0)
+    function = elementwise(build, [name], count, "float64")
+    for low, high in [(0.5, 2), (0.9, 1.1), (-0.4, 0.4), (-1, 1), (-30, 30), (1e-3, 1e3)]:
+        x = rng.uniform(low, high, count)
+        with np.errstate(all="ignore"):
+            wanted = EXTENDED[name](x.astype(np.longdouble))
+        inside = np.abs(wanted) < 1e300
+        gap = np.spacing(np.abs(wanted[inside]).astype("float64"))
+        assert np.max(np.abs(function(x)[0][inside] - wanted[inside]) / gap) <= STATED[name][1], (low, high)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("erf", 0.4, 1.4), ("erfc", 0.4, 1.4), ("erfc", 20, 26.4)])
+def test_float64_error_functions_over_many_values(build, name, low, high):
+    """Where they change from one formula to the next, and far out."""
+    x = np.random.default_rng(0).uniform(low, high, 4096)
+    found = elementwise(build, [name], x.size, "float64")(x)[0]
+    with mpmath.workprec(120):
+        wanted = [getattr(mpmath, name)(mpmath.mpf(float(value))) for value in x]
+        off = [
+            float(abs(mpmath.mpf(float(y)) - z)) / np.spacing(abs(float(z))) for y, z in zip(found, wanted, strict=True)
+        ]
+    assert max(off) <= STATED[name][1]
+
+
 ONE_OPERAND = [
     *STATED, "abs", "square", "sqrt", "floor", "ceil", "trunc", "round", "sign", "sinc", "isnan",
     "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
