@@ -20,10 +20,10 @@ def planned_anew():
 @pytest.fixture
 def number_of_threads():
     """``number_of_threads(2)``: from here to the end of the test."""
-    chosen, before = threads._chosen, threads.get_num_threads()
-    yield threads.set_num_threads
-    threads.set_num_threads(before)
-    threads._chosen = chosen
+    from sharing import threads_as_before
+
+    with threads_as_before():
+        yield threads.set_num_threads
 
 
 @pytest.fixture

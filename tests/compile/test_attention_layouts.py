@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 from guarded import guards
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharing import shared_out
 
 import backlit as bl
-from backlit import threads
-from backlit.compile.assemble import regions
 
 pytestmark = pytest.mark.usefixtures("planned_anew")
 
@@ -27,26 +25,8 @@ B, L, H, W = 3, 10, 4, 8
 
 @pytest.fixture(params=[1, 2])
 def thread_count(request: pytest.FixtureRequest) -> Iterator[int]:
-    with sharing(request.param):
+    with shared_out(request.param):
         yield request.param
-
-
-class sharing:
-    """A block in which so many threads share everything that can be shared."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __enter__(self) -> None:
-        self.before = threads._chosen, threads.get_num_threads()
-        self.patch = mock.patch.multiple(regions, WORTH_SHARING=0.0, WORTH_THREADS=0.0)
-        self.patch.start()
-        bl.set_num_threads(self.count)
-
-    def __exit__(self, *_: object) -> None:
-        bl.set_num_threads(self.before[1])
-        threads._chosen = self.before[0]
-        self.patch.stop()
 
 
 def numbers(*shape: int, seed: int = 0) -> Any:
@@ -121,7 +101,7 @@ def test_a_block_copies_nothing_around_attention(custom: str, thread_count: int)
 def test_a_batch_goes_through_attention_without_waiting() -> None:
     """Each thread's share of the rows of the product is what its share of attention reads and writes."""
     net = Block("split")
-    with sharing(2), bl.no_grad():
+    with shared_out(2), bl.no_grad():
         compiled = bl.compile(lambda x: net(x))
         for _ in range(2):
             compiled(numbers(64, L, H * W))
@@ -309,7 +289,7 @@ def test_any_way_with_any_mask_and_any_gradients(
     m = MASKS[mask](q)
     if m is None or m.dtype == bl.bool:
         wanted = wanted.replace("m", "")
-    with sharing(count):
+    with shared_out(count):
         held(function_of(way, FINISHES[finish], m, mask == "causal", wanted), watched)
 
 

@@ -131,8 +131,8 @@ def test_attention_with_a_mask_of_its_own_is_native_and_equals_eager(
     assert not externs(compiled._latest().executable.built)
 
 
-def test_attention_with_a_mask_is_shared_out_among_threads() -> None:
-    before, rng = bl.get_num_threads(), np.random.default_rng(0)
+def test_attention_with_a_mask_is_shared_out_among_threads(number_of_threads: Any) -> None:
+    rng = np.random.default_rng(0)
     leaves = [bl.tensor(rng.normal(size=(4, 2, 40, 32)).astype(np.float32), requires_grad=True) for _ in range(3)]
     mask = bl.tensor(rng.random((4, 1, 1, 40)) < 0.7)
 
@@ -140,15 +140,12 @@ def test_attention_with_a_mask_is_shared_out_among_threads() -> None:
         out = bl.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return out, *bl.autograd.grad((out * out).sum(), [q, k, v])
 
-    bl.set_num_threads(2)
-    try:
-        compiled = bl.compile(attended)
-        for _ in range(2):
-            for a, b in zip(compiled(*leaves), attended(*leaves), strict=True):
-                np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=2e-4, atol=2e-5)
-        assert any(region.parts > 1 for region in compiled._latest().executable.built.regions)
-    finally:
-        bl.set_num_threads(before)
+    number_of_threads(2)
+    compiled = bl.compile(attended)
+    for _ in range(2):
+        for a, b in zip(compiled(*leaves), attended(*leaves), strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=2e-4, atol=2e-5)
+    assert any(region.parts > 1 for region in compiled._latest().executable.built.regions)
 
 
 @pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])

@@ -12,21 +12,19 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 from guarded import guards
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from sharing import shared_out
 
 import backlit as bl
-from backlit import threads
-from backlit.compile.assemble import regions
 from backlit.compile.ir.interpret import interpret
 from backlit.compile.ir.program import Program, verify
 from backlit.compile.passes.pipeline import PASSES, optimised
@@ -137,24 +135,11 @@ def hold_natively(function: Drawn, leaves: list[Any], wanted: list[Array]) -> No
     """
     compiled = bl.compile(function)
     watched, shared = function.record["seed"] % 2, function.record["seed"] // 2 % 2
-    with guards() if watched else nullcontext(), shared_out() if shared else nullcontext():
+    with guards() if watched else nullcontext(), shared_out(2) if shared else nullcontext():
         for _ in range(2):
             found = function.arrays(compiled, leaves)
         same("native code", function, leaves, wanted, found)
         hold_elsewhere(function, compiled, leaves)
-
-
-@contextmanager
-def shared_out() -> Iterator[None]:
-    """A block in which two threads share everything that can be shared."""
-    chosen, blas = threads._chosen, threads.get_num_threads()
-    with mock.patch.multiple(regions, WORTH_SHARING=0.0, WORTH_THREADS=0.0):
-        bl.set_num_threads(2)
-        try:
-            yield
-        finally:
-            bl.set_num_threads(blas)
-            threads._chosen = chosen
 
 
 def hold_elsewhere(function: Drawn, compiled: Any, leaves: list[Any]) -> None:

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sharing import shared_out
 
 import backlit as bl
-from backlit import threads
-from backlit.compile.assemble import regions
 from backlit.compile.assemble.build import build
 from backlit.compile.assemble.cuts import cut_of, shares
 from backlit.compile.ir.build import Builder
@@ -75,31 +74,24 @@ def test_whole_arrays_are_cut_along_every_axis(shape: tuple[int, ...]) -> None:
         assert cut_of(int(np.prod(shape)), shape, row_major(shape), 0, axis, 2) is not None
 
 
-def parts_of(monkeypatch: pytest.MonkeyPatch, function: Any, *arguments: Any) -> list[tuple[int, int]]:
+def parts_of(function: Any, *arguments: Any) -> list[tuple[int, int]]:
     """The number of shares and of groups of each region of a function on two threads."""
-    monkeypatch.setattr(regions, "WORTH_SHARING", 0.0)
-    monkeypatch.setattr(regions, "WORTH_THREADS", 0.0)
-    before, blas = threads._chosen, threads.get_num_threads()
-    bl.set_num_threads(2)
-    try:
+    with shared_out(2):
         compiled = bl.compile(function)
         for _ in range(2):
             found, wanted = compiled(*arguments), function(*arguments)
             np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
         return [(r.parts, len(r.groups)) for r in compiled._latest().executable.built.regions]
-    finally:
-        bl.set_num_threads(blas)
-        threads._chosen = before
 
 
-def test_rows_go_through_two_products_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_go_through_two_products_without_waiting() -> None:
     x, v, w = bl.randn(40, 8), bl.randn(8, 64), bl.randn(64, 16)
-    assert parts_of(monkeypatch, lambda x: (x @ v).relu() @ w, x) == [(2, 2)]
+    assert parts_of(lambda x: (x @ v).relu() @ w, x) == [(2, 2)]
 
 
-def test_who_needs_all_rows_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_needs_all_rows_waits() -> None:
     x = bl.randn(40, 40)
-    assert parts_of(monkeypatch, lambda x: x.exp() @ x.exp().T, x) == [(2, 1), (2, 1)]
+    assert parts_of(lambda x: x.exp() @ x.exp().T, x) == [(2, 1), (2, 1)]
 
 
 def test_a_small_batch_times_a_large_matrix_is_shared_by_columns() -> None:
@@ -110,9 +102,9 @@ def test_a_small_batch_times_a_large_matrix_is_shared_by_columns() -> None:
     assert (region.parts, region.ways[0].axis) == (2, 1)
 
 
-def test_a_sum_over_the_shared_rows_is_put_together_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sum_over_the_shared_rows_is_put_together_at_the_end() -> None:
     x = bl.randn(4096, 3)
-    assert parts_of(monkeypatch, lambda x: x.exp().sum(0), x) == [(2, 1)]
+    assert parts_of(lambda x: x.exp().sum(0), x) == [(2, 1)]
 
 
 def test_checks_run_before_what_they_have_to_allow() -> None:

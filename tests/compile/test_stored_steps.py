@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import backlit as bl
-from backlit import threads
 from backlit.compile.assemble import build
 from backlit.compile.ir.program import Instruction, Program, Value
 from backlit.compile.ir.text import Unwritable, text_of
@@ -101,13 +100,10 @@ def test_functions_that_differ_are_different_steps(folder):
     assert len(list(folder.glob("*.step"))) == len(functions) * 4
 
 
-def test_numbers_of_threads_are_different_steps(folder, builds):
-    before, blas = threads._chosen, threads.get_num_threads()
+def test_numbers_of_threads_are_different_steps(folder, builds, number_of_threads):
     for count in (1, 2, 1, 2):
-        bl.set_num_threads(count)
+        number_of_threads(count)
         twice(lambda x: (x * x).sum(), X)
-    bl.set_num_threads(blas)
-    threads._chosen = before
     assert len(builds) == 2
 
 

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 from guarded import guards
+from sharing import shared_out
 from trainings import NETWORKS, OPTIMIZERS, Learner
 
 import backlit as bl
-from backlit import threads
-from backlit.compile.assemble import regions
 from backlit.compile.runtime import pool
 
 pytestmark = pytest.mark.usefixtures("planned_anew")
@@ -41,16 +40,11 @@ def double() -> Iterator[None]:
 
 
 @pytest.fixture(params=[1, 2])
-def count(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def count(request: Any) -> Iterator[int]:
     """A number of threads, among which even the smallest work is shared out."""
-    monkeypatch.setattr(regions, "WORTH_SHARING", 0.0)
-    monkeypatch.setattr(regions, "WORTH_THREADS", 0.0)
-    before, blas = threads._chosen, bl.get_num_threads()
-    bl.set_num_threads(request.param)
-    yield request.param
-    pool.close()
-    bl.set_num_threads(blas)
-    threads._chosen = before
+    with shared_out(request.param):
+        yield request.param
+        pool.close()
 
 
 def hold(network: str, optimizer: str, rtol: float) -> None:

@@ -282,22 +282,20 @@ PARTS = (
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shape", [(8, 6), (600, 300)])
 @pytest.mark.parametrize("written", PARTS)
-def test_parts_of_arguments_are_written_where_they_are(written: Any, shape: tuple[int, int], threads: int) -> None:
+def test_parts_of_arguments_are_written_where_they_are(
+    written: Any, shape: tuple[int, int], threads: int, number_of_threads: Any
+) -> None:
     """No more is written than changed, and what is read of the old values is read before."""
-    before = bl.get_num_threads()
-    bl.set_num_threads(threads)
-    try:
-        rng = np.random.default_rng(0)
-        arrays = [rng.normal(size=s) for s in (shape, shape[1:])]
-        mine, theirs = ([bl.tensor(a.copy()) for a in arrays] for _ in range(2))
-        compiled = bl.compile(written)
-        for _ in range(4):
-            wanted, found = written(*mine), compiled(*theirs)
-            np.testing.assert_allclose(theirs[0].numpy(), mine[0].numpy(), rtol=1e-12)
-            if wanted is not None:
-                np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-10)
-    finally:
-        bl.set_num_threads(before)
+    number_of_threads(threads)
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=s) for s in (shape, shape[1:])]
+    mine, theirs = ([bl.tensor(a.copy()) for a in arrays] for _ in range(2))
+    compiled = bl.compile(written)
+    for _ in range(4):
+        wanted, found = written(*mine), compiled(*theirs)
+        np.testing.assert_allclose(theirs[0].numpy(), mine[0].numpy(), rtol=1e-12)
+        if wanted is not None:
+            np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-10)
     built = compiled._latest().executable.built
     size = sum(value.size for value in built.order.in_place)
     assert size == mine[0].numel() if written is rows_moved_on else size < mine[0].numel()

@@ -18,6 +18,12 @@ class _Attention(Leaf):
 
     spec: Attention
 
+    def workspace(self, target: Target) -> int:
+        return workspace_size(self.spec, target)
+
+    def _share(self, count: int) -> Leaf:
+        return replace(self, spec=replace(self.spec, batch=count))
+
     def _heads(self, strides: Strides) -> Heads:
         return Heads(strides[0] if self.spec.batch > 1 else 0, strides[1] if self.spec.heads > 1 else 0, strides[2])
 
@@ -38,15 +44,9 @@ class Attend(_Attention):
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_attention(module, name, self.spec, target)
 
-    def workspace(self, target: Target) -> int:
-        return workspace_size(self.spec, target)
-
     def split(self) -> Split:
-        def share(count: int) -> Leaf:
-            return Attend(replace(self.spec, batch=count))
-
         mask = () if self.spec.mask is None else (self.spec.mask.batch > 0,)
-        return Split(self.spec.batch, (True,) * 3 + mask, ("slice",) * 2, share)
+        return Split(self.spec.batch, (True,) * 3 + mask, ("slice",) * 2, self._share)
 
     def reads(self, position: int, shape: tuple[int, ...], strides: Strides) -> bool:
         return position < 3 and _is_made_of_rows(shape, strides)
@@ -74,14 +74,8 @@ class AttendBack(_Attention):
     def emit(self, module: Any, name: str, target: Target) -> Any:
         return emit_attention_backward(module, name, self.spec, target)
 
-    def workspace(self, target: Target) -> int:
-        return workspace_size(self.spec, target)
-
     def split(self) -> Split:
-        def share(count: int) -> Leaf:
-            return AttendBack(replace(self.spec, batch=count))
-
-        return Split(self.spec.batch, (True,) * 5, ("slice",) * 3, share)
+        return Split(self.spec.batch, (True,) * 5, ("slice",) * 3, self._share)
 
     def reads(self, position: int, shape: tuple[int, ...], strides: Strides) -> bool:
         return position != 3 and _is_made_of_rows(shape, strides)

@@ -110,8 +110,12 @@ class Memory:
         view.value = value
 
     def _look(self, array: Array) -> _View | None:
+        return self._met_as(array) or self._known(array, memory_key(array))
+
+    def _met_as(self, array: Array) -> _View | None:
+        """The view that an array was met as; another array's id may have been the same."""
         met = self._met.get(id(array))
-        return met[1] if met is not None and met[0]() is array else self._known(array, memory_key(array))
+        return met[1] if met is not None and met[0]() is array else None
 
     def _known(self, array: Array, key: Key) -> _View | None:
         """The view under a key, if its memory is still there."""
@@ -123,11 +127,10 @@ class Memory:
 
     def _view(self, array: Array) -> _View:
         """The view that an array is; a new one where it is not known."""
-        met = self._met.get(id(array))
-        if met is not None and met[0]() is array:
-            return met[1]
-        key = memory_key(array)
-        view = self._known(array, key)
+        view = self._met_as(array)
+        if view is None:
+            key = memory_key(array)
+            view = self._known(array, key)
         if view is None:
             block = self._block(array)
             view = self._views[key] = _View(block, key)
