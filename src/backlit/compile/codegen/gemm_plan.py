@@ -29,7 +29,7 @@ _FEW_TILES = 4  # rows of tiles, for which packing such rows beforehand, several
 _LISTED_BYTES = 28 * 1024  # of B that rows with lists go over in turn: a first-level cache has room for little else
 _PLACES = 256  # rows of such a block at most: a list holds bytes
 _DENSE = 0.6  # the share of A that is not zero from which on lists take longer
-_MANY_ROWS, _WIDE, _LONG = 64, 256, 256  # rows, columns and k from which on lists pay
+_MANY_ROWS, _WIDE, _LONG = 32, 128, 16  # rows, columns and k from which on lists pay
 _MOST_LISTED = 1 << 30  # elements of A whose number fits 32 bits
 TOGETHER = 8  # tiles of rows that are packed at a time: as many cache lines of A hold their elements of one row
 _ALIASING = 2048  # rows this many bytes apart fall on the same few lines of a first-level cache
@@ -245,7 +245,7 @@ def _lists_pay(spec: Gemm) -> bool:
 
     Each row of a block costs something by itself, and so does packing it, most where it must be turned.
     """
-    rows = _MANY_ROWS if spec.b_strides[1] == 1 else 4 * _MANY_ROWS
+    rows = _MANY_ROWS if spec.b_strides[1] == 1 else 2 * _MANY_ROWS
     if not spec.zeros or spec.b_packed or spec.m * spec.k > _MOST_LISTED:
         return False
     return spec.m >= rows and spec.n >= _WIDE and spec.k >= _LONG
