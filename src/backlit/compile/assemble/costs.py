@@ -11,8 +11,9 @@ from ..ir.program import Instruction, Value
 from ..loops.groups import Group
 from .products import product_of
 
-BARRIER = 2_000.0
-"""All threads waiting for each other, and fetching what another one has written."""
+BARRIER = 10_000.0
+"""All threads waiting for the slowest of them, which others on the machine may have held up, and fetching what another
+one has written. Waiting alone takes 2 µs; this is the least from which on whole steps got no quicker."""
 
 _FLOPS = 50.0
 """Of products, each nanosecond."""

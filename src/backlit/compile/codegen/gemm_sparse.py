@@ -74,7 +74,7 @@ class SparseProduct:
         )
         fresh = b.index(0 if spec.accumulate else 1) > b.index(q)
         lists = self.lists.run(b.index(q))
-        rest = [self.block, self.out + column, column, fresh, *self.extras]
+        rest = [self.block, self._following(begin, column, panel, last), self.out + column, column, fresh, *self.extras]
 
         def listed() -> None:
             self.parts.call(
@@ -95,6 +95,13 @@ class SparseProduct:
             )
 
         b.either(self.strange.load(0, 0) == 0, listed, all_of_it)
+
+    def _following(self, begin: Value, column: Value, panel: Panel, last: bool) -> Pointer:
+        """Where the block begins in B that comes next; behind all of it that is no place, which may be asked for."""
+        down, across = self.spec.b_strides
+        if last:
+            return self.right + (column + panel.vectors * self.b.lanes) * across
+        return self.right + (begin + self.cut.depth) * down + column * across
 
     def _block(
         self, b: VectorBuilder, panel: Panel, depth: int, source: Pointer, block: Pointer, strange: Pointer
@@ -158,7 +165,7 @@ class _Rows:
     """Goes over all rows of the result, some columns of each at a time."""
 
     def __init__(self, spec: Gemm, cut: Sparse, epilogue: Epilogue | None, reads: Reads) -> None:
-        self.spec, self.epilogue, self.reads = spec, epilogue, reads
+        self.spec, self.cut, self.epilogue, self.reads = spec, cut, epilogue, reads
         self.from_zero = cut.runs(spec) == 1 and not spec.accumulate
 
     def emit(
@@ -168,12 +175,16 @@ class _Rows:
         last: bool,
         terms: Terms,
         block: Pointer,
+        following: Pointer,
         out: Pointer,
         column: Value,
         fresh: Value,
         *extras: Pointer,
     ) -> None:
-        """Add a block's part to the sums, which are finished in the ``last`` run and lie in C before it."""
+        """Add a block's part to the sums, which are finished in the ``last`` run and lie in C before it.
+
+        The block that comes next, which begins at ``following`` in B, and the next row of C are asked for meanwhile.
+        """
         masks = panel.masks(b)
 
         def zeros() -> list[Value]:
@@ -182,6 +193,9 @@ class _Rows:
         def row(i: Any) -> None:
             i = b.index(i)
             here = out + i * self.spec.c_stride
+            self._ask(b, i, panel, following)
+            if not self.from_zero:
+                ask_for(b, [(0, self.spec.c_stride)], [out], (i + 1, b.index(0)), (1, panel.vectors))
 
             def held() -> list[Value]:
                 return [here.load(v * b.lanes, mask=mask) for v, mask in enumerate(masks)]
@@ -197,6 +211,16 @@ class _Rows:
                     here.store(x, v * b.lanes, masks[v])
 
         b.loop(0, self.spec.m, 1, row)
+
+    def _ask(self, b: VectorBuilder, i: Value, panel: Panel, following: Pointer) -> None:
+        """Ask for a part of the following block: a row of it each, several where there are few rows of A."""
+        (down, across), depth, columns = self.spec.b_strides, self.cut.depth, panel.vectors * b.lanes
+        step, rows, length = (down, depth, columns) if across == 1 else (across, columns, depth)
+        with b.when(i < rows):
+            for r in range(0, rows, self.spec.m):
+                row = following + (i + r) * step
+                for place in range(0, length, b.a_line(b.element)):
+                    b.prefetch(row + place, near=2)
 
 
 __all__ = ["SparseProduct"]

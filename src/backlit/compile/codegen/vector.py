@@ -165,9 +165,10 @@ class VectorBuilder:
         arguments = [value.ir, address.ir, ir.Constant(INT32, align), mask.ir]
         self.call("llvm.masked.store", ir.VoidType(), arguments, [value.type, ir.PointerType()])
 
-    def prefetch(self, address: Pointer) -> None:
-        """Ask for the cache line at an address that will be read soon."""
-        numbers = [ir.Constant(INT32, x) for x in (0, 3, 1)]  # to read, to be kept near, data
+    def prefetch(self, address: Pointer, near: int = 3) -> None:
+        """Ask for the cache line at an address that will be read soon: into a first-level cache, or only a second-level
+        one with ``near`` 2."""
+        numbers = [ir.Constant(INT32, x) for x in (0, near, 1)]  # to read, how near, data
         self.call("llvm.prefetch", ir.VoidType(), [address.ir, *numbers], [ir.PointerType()])
 
     # Arithmetic
