@@ -27,8 +27,11 @@ _FUNCTION = 0.7
 _PACKED = 0.3
 """Packing one element of an operand."""
 
-_LISTED = 0.25
-"""Looking if one element of the left operand is zero."""
+_LISTED = 0.5
+"""Copying one element of the left operand, which another thread may have made, and looking if it is zero."""
+
+_ASKED_FOR = 0.1
+"""Packing one element of an operand that lies as it is packed, and was asked for beforehand."""
 
 _READ = 0.1
 """Going through one element of an operand that need not be packed."""
@@ -68,7 +71,7 @@ def repacking(instruction: Instruction, layouts: dict[Value, Layout], place: int
     spec = product_of(instruction, layouts).spec
     cut = plan(spec, host_target())
     if cut.sparse is not None:
-        right, left = _PACKED, _LISTED
+        right, left = _ASKED_FOR if spec.b_strides[1] == 1 else _PACKED, _LISTED
     elif cut.turned is not None:
         right, left = _READ, _PACKED
     else:

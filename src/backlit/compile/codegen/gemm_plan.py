@@ -253,7 +253,8 @@ def _lists_pay(spec: Gemm) -> bool:
 
 def _sparse(spec: Gemm, target: Target) -> Sparse:
     lanes, itemsize = target.lanes(spec.dtype), np.dtype(spec.dtype).itemsize
-    groups = even_groups(math.ceil(spec.n / lanes), target.registers - 2)
+    wide = target.registers - 2
+    groups = even_groups(math.ceil(spec.n / lanes), wide, wide)  # as few as can be: each costs something by itself
     stride = max(size for _, _, size in groups) * lanes
     depth = max(_LISTED_BYTES // (stride * itemsize) // lanes, 1) * lanes
     return Sparse(min(depth, spec.k, _PLACES), tuple(groups), stride, int(_DENSE * spec.m * spec.k))
