@@ -16,7 +16,7 @@ from .values import Value
 from .vector import VectorBuilder
 
 _DEPTH = 512  # longest run along k that is added up in registers: 14 rows of it stay in a first-level cache
-_BLOCK_BYTES = 512 * 1024  # of B that is gone over again and again: half of a common second-level cache
+_BLOCK_BYTES = 256 * 1024  # of B that is gone over again and again: half of a common second-level cache
 _NEAR_BYTES = 256 * 1024  # of A that is surely at hand in a second-level cache
 _SOON = 16  # panels of B, after which the next rows of A are needed: too soon for a machine to fetch them by itself
 _SUMS_BYTES = 128 * 1024  # of scalar products that wait on the stack for the epilogue
