@@ -102,7 +102,7 @@ def _rates(results: list[dict[str, Any]]) -> str:
 
 
 def compile_time(results: list[dict[str, Any]]) -> str:
-    """Seconds with an empty cache and in a second process."""
+    """Seconds with an empty cache and in later processes."""
     rows = []
     for result in results:
         own = result["seconds"][OWN]
@@ -114,12 +114,14 @@ def compile_time(results: list[dict[str, Any]]) -> str:
                 _judged(own["cold"], cold),
                 f"≤ {cold:.1f}",
                 _judged(own["warm"], warm),
+                " to ".join(f"{x:.2f}" for x in own["range"]),
                 f"≤ {warm:.1f}",
                 *others,
             ]
         )
     others = [f"{engine}, s" for engine in results[0]["seconds"] if engine != OWN]
-    return table(["workload", "empty cache, s", "target", "second process, s", "target", *others], rows)
+    head = ["workload", "empty cache, s", "target", "later processes, s", "from least to most", "target", *others]
+    return table(head, rows)
 
 
 def memory(results: list[dict[str, Any]]) -> str:
