@@ -108,6 +108,19 @@ def test_a_few_microseconds_of_packing_are_no_reason_to_wait() -> None:
     assert parts_of(lambda x: bl.nn.functional.layer_norm(x, (128,), gain) @ w.T, x) == [(2, 2)]
 
 
+def test_long_regions_end_so_that_memory_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = bl.randn(512, 64), bl.randn(64, 64) / 8
+
+    def layers(x: Any) -> Any:
+        for _ in range(6):
+            x = (x @ w).tanh()
+        return x
+
+    assert parts_of(layers, x) == [(2, 12)]
+    monkeypatch.setattr("backlit.compile.assemble.regions.LONG_ENOUGH", 200_000.0)
+    assert parts_of(layers, x) == [(2, 4)] * 3
+
+
 def test_a_sum_over_the_shared_rows_is_put_together_at_the_end() -> None:
     x = bl.randn(4096, 3)
     assert parts_of(lambda x: x.exp().sum(0), x) == [(2, 1)]

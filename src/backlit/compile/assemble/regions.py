@@ -29,6 +29,10 @@ WORTH_SHARING = 8_000.0
 WORTH_THREADS = 60_000.0
 """Nanoseconds of work that can be shared out in a step from which on its regions are."""
 
+LONG_ENOUGH = 10_000_000.0
+"""Nanoseconds of work from which on a region ends: all that is made in one takes memory at once, and a wait after so
+much work costs little."""
+
 _NEIGHBOURS = 16
 """Shares along an axis whose elements lie side by side are multiples of so many: a cache line, and whole vectors."""
 
@@ -105,6 +109,8 @@ class _Regions:
 
     def run(self) -> list[Region]:
         for group in self.order.groups:
+            if sum(map(work, self.open.groups)) >= LONG_ENOUGH:
+                self.close()
             ways = list(self.options.of(group))
             joining = [way for way in ways if self.fits(way)]
             waiting = min(ways, key=_penalty, default=None)
