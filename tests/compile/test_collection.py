@@ -5,6 +5,7 @@ import gc
 import pytest
 
 import backlit as bl
+from backlit.compile import collection
 from backlit.compile.collection import no_collection
 
 X = bl.tensor([1.0, 2.0])
@@ -53,8 +54,9 @@ def test_blocks_inside_each_other():
 
 
 @pytest.fixture
-def nothing_frozen():
+def nothing_frozen(monkeypatch):
     """The tests' own programs are frozen, for speed."""
+    monkeypatch.setattr(collection, "_frozen", False)
     gc.unfreeze()
     yield
     gc.freeze()
@@ -74,3 +76,13 @@ def test_what_the_program_froze_stays_frozen():
     with no_collection():
         pass
     assert gc.get_freeze_count() > 0
+
+
+def test_what_is_frozen_is_counted_once(monkeypatch):
+    counts = []
+    monkeypatch.setattr(collection, "_frozen", False)
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: counts.append(1) or 5)
+    for _ in range(3):
+        with no_collection():
+            pass
+    assert len(counts) == 1

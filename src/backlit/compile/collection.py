@@ -14,13 +14,14 @@ from threading import Lock
 _lock = Lock()
 _blocks = 0
 _was_on = False
+_frozen = False  # once seen: counting goes through all that is frozen, 50 ms for some millions of objects
 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
     """A block in which no garbage is looked for, unless somebody says so; what is there at its end counts as old, or
     the search would come right behind it. Blocks may lie inside each other, and in several threads."""
-    global _blocks, _was_on
+    global _blocks, _was_on, _frozen
     with _lock:
         if not _blocks:
             _was_on = gc.isenabled()
@@ -32,7 +33,8 @@ def no_collection() -> Iterator[None]:
         with _lock:
             _blocks -= 1
             if not _blocks and _was_on:
-                if not gc.get_freeze_count():  # what the program has frozen would be thawed with the rest
+                _frozen = _frozen or gc.get_freeze_count() > 0
+                if not _frozen:  # what the program has frozen would be thawed with the rest
                     gc.freeze()
                     gc.unfreeze()
                 gc.enable()
