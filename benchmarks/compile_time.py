@@ -64,10 +64,9 @@ def compared(name: str, engines: list[str]) -> dict[str, Any]:
             # Python's own compiled files are there as they are after an installation, whatever this process does.
             caches = dict.fromkeys(("BACKLIT_CACHE", "TORCHINDUCTOR_CACHE_DIR"), folder)
             settings = {**caches, "PYTHONDONTWRITEBYTECODE": ""}
-            cold = apart("compile_time.py", "--alone", name, "--engine", engine, settings=settings)
-            again = [
+            cold, *again = [
                 apart("compile_time.py", "--alone", name, "--engine", engine, settings=settings)
-                for _ in range(AGAIN.get(engine, 1))
+                for _ in range(1 + AGAIN.get(engine, 1))
             ]
             seconds[engine] = {"cold": cold, "warm": statistics.median(again), "range": [min(again), max(again)]}
     return {"workload": name, "aims": WORKLOADS[name], "seconds": seconds}

@@ -105,11 +105,11 @@ class _Regions:
         self.order = order
         self.options = Ways(order, layouts, makers, threads)
         self.found: list[Region] = []
-        self.open = Region([], [])
+        self.open, self.work = Region([], []), 0.0
 
     def run(self) -> list[Region]:
         for group in self.order.groups:
-            if sum(map(work, self.open.groups)) >= LONG_ENOUGH:
+            if self.work >= LONG_ENOUGH:
                 self.close()
             ways = list(self.options.of(group))
             joining = [way for way in ways if self.fits(way)]
@@ -123,16 +123,17 @@ class _Regions:
             else:
                 self.open.groups.append(group)
                 self.open.ways.append(way)
+                self.work += work(group)
         self.close()
         return self.found
 
     def close(self) -> None:
         """End the region; where its work is too little to be shared out, one thread does it."""
-        if self.open.groups and sum(map(work, self.open.groups)) >= WORTH_SHARING:
+        if self.open.groups and self.work >= WORTH_SHARING:
             self.found.append(self.open)
         else:
             self.found += [Region([group], []) for group in self.open.groups]
-        self.open = Region([], [])
+        self.open, self.work = Region([], []), 0.0
 
     def fits(self, way: Way) -> bool:
         """Whether a group can run in the open region without waiting."""

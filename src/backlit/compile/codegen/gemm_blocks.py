@@ -198,11 +198,7 @@ class BlockedProduct:
         done = ((i - held) // rows * len(self.cut.panels) + j) * share + run.begin
         source = self.a + held + TOGETHER * rows + done * along
 
-        def ask(k: Any) -> None:
-            for column in range(0, TOGETHER * rows, b.a_line(b.element)):
-                b.prefetch(source + (b.index(k) * along + column))
-
-        b.loop(0, share, 1, ask)
+        b.loop(0, share, 1, lambda k: b.prefetch(source + b.index(k) * along, TOGETHER * rows))
 
     def _copied(self, left: Pointer, rows: int, depth: int) -> Pointer:
         """Rows of A side by side, where their own distance would make them evict each other."""

@@ -218,9 +218,7 @@ class _Rows:
         step, rows, length = (down, depth, columns) if across == 1 else (across, columns, depth)
         with b.when(i < rows):
             for r in range(0, rows, self.spec.m):
-                row = following + (i + r) * step
-                for place in range(0, length, b.a_line(b.element)):
-                    b.prefetch(row + place, near=2)
+                b.prefetch(following + (i + r) * step, length, near=2)
 
 
 __all__ = ["SparseProduct"]

@@ -52,8 +52,7 @@ def ask_for(
     for extra, stride in reads:
         place = extras[extra] + row * stride + column
         for r in range(rows):
-            for v in range(0, vectors * b.lanes, b.a_line(place.element)):
-                b.prefetch(place + (r * stride + v))
+            b.prefetch(place + r * stride, vectors * b.lanes)
 
 
 class TileFunctions:

@@ -32,19 +32,13 @@ def transposed(b: VectorBuilder, rows: Sequence[Value]) -> list[Value]:
     return rows
 
 
-def _ask(b: VectorBuilder, row: Pointer, columns: int) -> None:
-    """Ask for a row that comes later."""
-    for column in range(0, columns, b.a_line(b.element)):
-        b.prefetch(row + column)
-
-
 def pack_rows(
     b: VectorBuilder, source: Pointer, stride: int, rows: int, columns: int, panel: Pointer, width: int
 ) -> None:
     """Copy ``rows × columns`` with contiguous columns into one panel of ``width`` columns, a multiple of the lanes."""
 
     def copy(k: Any) -> None:
-        _ask(b, source + (b.index(k) + _FAR) * stride, columns)
+        b.prefetch(source + (b.index(k) + _FAR) * stride, columns)
         for j in range(0, width, b.lanes):
             left = columns - j
             mask = b.first(left) if left < b.lanes else None
@@ -97,7 +91,7 @@ def pack_narrow(
     starts = [sum(columns[:i]) for i in range(len(columns))]
 
     def copy(k: Any) -> None:
-        _ask(b, source + (b.index(k) + _FAR) * stride, sum(columns))
+        b.prefetch(source + (b.index(k) + _FAR) * stride, sum(columns))
         for start, width in zip(starts, columns, strict=True):
             for column in range(start, start + width, b.lanes):
                 left = available - column
