@@ -1,6 +1,7 @@
 """Attention and its gradients against float64, behind a causal mask and without, at lengths that fit no tile."""
 
 import ctypes
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -174,3 +175,11 @@ def test_a_query_whose_scores_are_all_minus_infinity_sees_nothing(target, causal
     forward(*[x.ctypes.data for x in (q, k, v, out, kept, workspace)])
     assert (out[0] == 0).all() and (kept[0] == 0).all()
     assert np.isfinite(out).all() and (out[1:].all() if causal else not out.any())
+
+
+@pytest.mark.parametrize(("emit", "arrays"), [(emit_attention, 3), (emit_attention_backward, 5)])
+def test_the_head_that_comes_next_is_asked_for(target, emit, arrays):
+    """Row by row: queries, keys and values; backwards the upstream gradient and the probabilities as well."""
+    module, length = ir.Module(), 4  # all rows in one tile, each in one cache line
+    emit(module, "kernel", Attention.packed(2, 2, length, 8), target)
+    assert len(re.findall(r'call void @"llvm.prefetch.*, i32 0, i32 2, i32 1\)', str(module))) == length * arrays

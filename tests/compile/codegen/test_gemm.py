@@ -4,25 +4,26 @@ import ctypes
 import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 from llvmlite import ir
 
 from backlit.compile.codegen.engine import load
-from backlit.compile.codegen.gemm import Gemm, emit_gemm, emit_pack, packed_size, workspace_size
+from backlit.compile.codegen.gemm import Gemm, Touch, emit_gemm, emit_pack, packed_size, workspace_size
 from backlit.compile.codegen.gemm_plan import TOGETHER, dot_shape, plan
 from backlit.compile.codegen.target import host_target
 
 CANARY = 12345.0
 
 
-def compiled(spec, target, epilogue=None, extras=(), reads=(), emit=emit_gemm, pointers=4):
+def compiled(spec, target, epilogue=None, extras=(), touched=(), emit=emit_gemm, pointers=4):
     module = ir.Module()
     if emit is emit_pack:
         emit_pack(module, "kernel", spec, target)
     else:
-        emit_gemm(module, "kernel", spec, target, epilogue, extras, reads)
+        emit_gemm(module, "kernel", spec, target, epilogue, extras, touched)
     code = load(module, ["kernel"], target)
     native = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (pointers + len(extras)))(code["kernel"])
 
@@ -160,8 +161,9 @@ def test_few_rows_and_a_large_matrix_as_the_transpose(target, m, n, dtype):
     check(dataclasses.replace(spec, accumulate=True, c_stride=n + 3), target)
 
 
-def test_rows_from_far_are_asked_for_beforehand(target):
-    spec = Gemm.of(301, 40, 299)
+@pytest.mark.parametrize("n", [40, 700])
+def test_rows_from_far_are_asked_for_beforehand(target, n):
+    spec = Gemm.of(301, n, 299)
     assert plan(spec, target).prefetch_a
     check(spec, target)
 
@@ -206,19 +208,27 @@ def test_epilogue_sees_each_finished_value_once(target, m, k, transpose_b):
 
 
 def prefetches(spec, target, *epilogue):
-    """How often a product's functions ask for memory, each way through a loop's body counted once."""
+    """How often a product's functions ask for memory, to read it and to write it, each way through a loop's body
+    counted once."""
     module = ir.Module()
     emit_gemm(module, "kernel", spec, target, *epilogue)
-    return str(module).count('call void @"llvm.prefetch')
+    found = re.findall(r'call void @"llvm.prefetch.*, i32 ([01]), i32 [0-3], i32 1\)', str(module))
+    return np.array([found.count("0"), found.count("1")])
+
+
+def lines_of_tiles(spec, target, itemsize=4):
+    """The cache lines that each height and width of tile lies in."""
+    cut = plan(spec, target)
+    tiles = {(rows, panel.columns) for _, _, rows in cut.row_groups(spec.m) for panel in cut.panels}
+    return sum(rows * math.ceil(columns * itemsize / 64) for rows, columns in tiles)
 
 
 @pytest.mark.parametrize("k", [20, 1100])
-def test_what_the_epilogue_reads_is_asked_for_beforehand(target, k):
+def test_what_the_epilogue_touches_is_asked_for_beforehand(target, k):
     """Two arrays that lie as the tiles do, one of them of wider elements; what is read otherwise is left alone."""
-    spec, kinds, reads = Gemm.of(6, 16, k), ["float32", "float64", "float32"], [(0, 16), (1, 40)]
-    cut = plan(spec, target)
-    tiles = {(rows, panel.columns) for _, _, rows in cut.row_groups(6) for panel in cut.panels}
-    lines = sum(rows * (math.ceil(columns / 16) + math.ceil(columns / 8)) for rows, columns in tiles)
+    spec, kinds = Gemm.of(6, 16, k), ["float32", "float64", "float32"]
+    touched = [Touch(0, 16, False), Touch(1, 40, True)]
+    lines = [lines_of_tiles(spec, target), lines_of_tiles(spec, target, 8)]
 
     def epilogue(b, tile, x, wide, scale):
         def finish(value, row, column, inside):
@@ -226,19 +236,34 @@ def test_what_the_epilogue_reads_is_asked_for_beforehand(target, k):
 
         return tile.map(finish)
 
-    assert prefetches(spec, target, epilogue, kinds, reads) == prefetches(spec, target, epilogue, kinds) + lines
+    more = prefetches(spec, target, epilogue, kinds, touched) - prefetches(spec, target, epilogue, kinds)
+    assert [*more] == lines
     rng = np.random.default_rng(0)
     (a, b), c, x = operands(spec, rng), np.zeros((6, 16), "float32"), rng.standard_normal((6, 16)).astype("float32")
-    run = compiled(spec, target, epilogue, kinds, reads)
+    run = compiled(spec, target, epilogue, kinds, touched)
     run(a, b, c, np.empty(workspace_size(spec, target), "float32"), x, np.zeros((6, 40)), np.array([2.0], "float32"))
     np.testing.assert_allclose(c, 2 * (a.astype("float64") @ b) + x, atol=1e-3)
+
+
+@pytest.mark.parametrize(("k", "written"), [(20, False), (1100, True)])
+def test_the_result_is_asked_for_beforehand(target, k, written):
+    """With an epilogue only where sums wait in it between two runs."""
+    spec = Gemm.of(30, 16, k)
+    lines = lines_of_tiles(spec, target)
+    assert [*prefetches(spec, target)] == [0, lines] and (len(plan(spec, target).depths) > 1) == written
+
+    def elsewhere(b, tile, out):
+        tile.map(lambda value, row, column, inside: out.store(value, row * 16 + column, inside))
+
+    assert [*prefetches(spec, target, elsewhere, ["float32"])] == [0, lines * written]
 
 
 def test_packing_asks_for_rows_a_page_apart(target):
     apart, together = [Gemm(301, 64, 80, (80, 1), (stride, 1), 64) for stride in (1024, 65)]
     cut = plan(apart, target)
     assert cut.pack_b and not cut.pack_early
-    assert prefetches(apart, target) == 4 * cut.width // 16, "a line each of all panels that are packed together"
+    read, _ = prefetches(apart, target)
+    assert read == 4 * cut.width // 16, "a line each of all panels that are packed together"
     check(apart, target)
     check(together, target)
 

@@ -9,7 +9,7 @@ from llvmlite import ir
 from test_gemm import compiled, guarded, operands
 
 from backlit.compile.codegen import gemm_plan
-from backlit.compile.codegen.gemm import Gemm, emit_gemm, workspace_size
+from backlit.compile.codegen.gemm import Gemm, Touch, emit_gemm, workspace_size
 from backlit.compile.codegen.gemm_plan import plan
 from backlit.compile.codegen.target import host_target
 
@@ -139,7 +139,7 @@ def test_an_epilogue_sees_each_finished_value_once(target, k, share):
     a, b = sparse_operands(spec, share)
     given = np.random.default_rng(1).standard_normal((m, n)).astype("float32")
     (c, c_intact), (counts, intact) = guarded((m, n), "float32"), guarded((m, n), "float32")
-    run = compiled(spec, target, epilogue, ["float32"] * 2, [(0, n)])
+    run = compiled(spec, target, epilogue, ["float32"] * 2, [Touch(0, n, False)])
     run(a, b, c, np.empty(workspace_size(spec, target), "float32"), given, counts)
     assert c_intact() and intact() and (counts == 1.0).all()
     np.testing.assert_allclose(c, np.maximum(a @ b + given, 0), rtol=1e-4, atol=1e-4)

@@ -146,13 +146,26 @@ class _Heads:
         self.halved = spec.causal and spec.length == spec.context  # then tiles of rows and of columns begin alike
 
     def each_head(self, body: Any) -> None:
-        """``body(place, n, h)``: ``place(layout)`` is where a head begins, ``n`` its number among all heads."""
+        """``body(place, following, n)``: ``place(layout)`` is where a head begins, ``following(layout)`` where the one
+        behind it does, and ``n`` its number among all heads."""
         b, spec = self.b, self.spec
 
         def head(i: Any, h: Any) -> None:
-            body(lambda layout: i * layout.batch + h * layout.head, i * spec.heads + h)
+            i, h = b.index(i), b.index(h)
+            last = h + 1 >= spec.heads
+            body(
+                lambda layout: i * layout.batch + h * layout.head,
+                lambda layout: b.where(last, (i + 1) * layout.batch, i * layout.batch + (h + 1) * layout.head),
+                i * spec.heads + h,
+            )
 
         b.loop(0, spec.batch, 1, lambda i: b.loop(0, spec.heads, 1, lambda h: head(i, h)))
+
+    def ask(self, sources: Sequence[tuple[Pointer, int, int]], i: Any, count: int) -> None:
+        """Ask for some rows of what begins at each pointer, so far apart and so wide: the next head's, tile by tile."""
+        for source, step, width in sources:
+            for r in range(count):
+                self.b.prefetch(source + (self.b.index(i) + r) * step, width, near=2)
 
     def each_tile(self, rows: int, body: Any) -> None:
         """``body(first row, how many)`` for tiles of rows."""
@@ -210,11 +223,11 @@ class _Forward(_Heads):
         means = Steps(self.columns, 1, self.step(spec.value), spec.out.row)
         mean = SmallProduct(self.tiles, "mean", spec.width, means, even=self.even(spec.length, spec.context))
 
-        def head(place: Any, n: Any) -> None:
-            q, k, v, o = (
-                p + place(layout)
-                for p, layout in ((query, spec.query), (key, spec.key), (value, spec.value), (out, spec.out))
-            )
+        read = (query, spec.query), (key, spec.key), (value, spec.value)
+
+        def head(place: Any, following: Any, n: Any) -> None:
+            q, k, v, o = (p + place(layout) for p, layout in (*read, (out, spec.out)))
+            coming = [(source + following(layout), layout.row, spec.width) for source, layout in read]
             p = kept + n * (spec.length * self.columns)
             masks = [m + place(spec.mask) for m in mask if spec.mask]
             self.pack(k, spec.key.row, panels)
@@ -222,6 +235,7 @@ class _Forward(_Heads):
 
             def tile(i: Any, count: int) -> None:
                 reach, rows = self.reach(i, count), p + i * self.columns
+                self.ask(coming, i, count)
                 scores.rows(count, q + i * spec.query.row, panels, rows, spec.width, reach)
                 self._softmax(rows, [m + i * self._mask_step for m in masks], i, count, reach)
                 mean.rows(count, rows, v, o + i * spec.out.row, reach)
@@ -326,9 +340,13 @@ class _Backward(_Heads):
         above_all = queries + spec.length * self.step(spec.query) * _lie_apart(spec, spec.query)
         scores, to_query, to_key, to_value = self._products()
 
-        def head(place: Any, n: Any) -> None:
+        read = (query, spec.query), (key, spec.key), (value, spec.value), (g, spec.out)
+
+        def head(place: Any, following: Any, n: Any) -> None:
             dq, dk, dv = (p + place(h) for p, h in zip((dquery, dkey, dvalue), to, strict=True))
             p = kept + n * (spec.length * columns)
+            coming = [(source + following(layout), layout.row, spec.width) for source, layout in read]
+            coming.append((p + spec.length * columns, columns, columns))
             self.pack(value + place(spec.value), spec.value.row, panels)
             q = self.near(query + place(spec.query), spec.query, spec.length, queries)
             k = self.near(key + place(spec.key), spec.key, spec.context, keys)
@@ -336,6 +354,7 @@ class _Backward(_Heads):
 
             def rows(i: Any, count: int) -> None:
                 reach, line = self.reach(i, count), ds + i * columns
+                self.ask(coming, i, count)
                 scores.rows(count, above + i * self.step(spec.out), panels, line, spec.width, reach)
                 self._through_softmax(line, p + i * columns, count, reach)
                 to_query.rows(count, line, k, dq + i * to.query.row, reach)
@@ -367,26 +386,31 @@ class _Backward(_Heads):
         ]
 
     def _through_softmax(self, line: Pointer, p: Pointer, count: int, reach: Any) -> None:
-        """dP to dS in place, row by row."""
-        b = self.b
+        """dP to dS in place."""
+        for r in range(0, count, _ROWS):
+            several = min(_ROWS, count - r)
+            self.tiles.call(
+                ("through", several),
+                [line + r * self.columns, p + r * self.columns, reach],
+                lambda b, line, p, reach, several=several: self._rows(
+                    b, [(line + n * self.columns, p + n * self.columns) for n in range(several)], reach
+                ),
+            )
 
-        def row(r: Any) -> None:
-            self.tiles.call("through", [line + r * self.columns, p + r * self.columns, reach], self._row)
-
-        b.loop(0, count, 1, row)
-
-    def _row(self, b: VectorBuilder, line: Pointer, p: Pointer, reach: Value) -> None:
+    def _rows(self, b: VectorBuilder, rows: Sequence[tuple[Pointer, Pointer]], reach: Value) -> None:
+        """Rows side by side, as forwards."""
         end = (reach + (self.panel - 1)) // self.panel * self.panel
 
-        def product(j: Value, total: Value) -> list[Value]:
-            return [b.muladd(line.load(j), p.load(j), total)]
+        def products(j: Value, *totals: Value) -> list[Value]:
+            return [b.muladd(line.load(j), p.load(j), total) for (line, p), total in zip(rows, totals, strict=True)]
 
-        def finish(j: Value, mean: Value) -> list[Value]:
-            line.store((line.load(j) - mean) * p.load(j), j)
-            return [mean]
+        def finish(j: Value) -> None:
+            for (line, p), mean in zip(rows, means, strict=True):
+                line.store((line.load(j) - mean) * p.load(j), j)
 
-        [total] = b.loop(b.index(0), end, b.lanes, product, [b.number(0.0)])
-        b.loop(b.index(0), end, b.lanes, finish, [b.splat(b.sum(total))])
+        totals = b.loop(b.index(0), end, b.lanes, products, [b.number(0.0)] * len(rows))
+        means = [b.splat(b.sum(total)) for total in totals]
+        b.loop(b.index(0), end, b.lanes, finish)
 
 
 __all__ = [

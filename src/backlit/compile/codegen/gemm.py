@@ -17,7 +17,7 @@ from .gemm_blocks import BlockedProduct, alike, pack_panel
 from .gemm_dots import DotProducts
 from .gemm_plan import Gemm, Panel, Plan, packed_elements, plan
 from .gemm_sparse import SparseProduct
-from .gemm_tile import Epilogue, Reads, Tile
+from .gemm_tile import Epilogue, Tile, Touch
 from .gemm_turned import TurnedProduct
 from .target import Target, host_target
 from .values import Pointer
@@ -31,26 +31,26 @@ def emit_gemm(
     target: Target | None = None,
     epilogue: Epilogue | None = None,
     extras: Sequence[DTypeLike] = (),
-    reads: Reads = (),
+    touched: Sequence[Touch] = (),
 ) -> ir.Function:
     """Define the product as a function of ``(A, B, C, workspace, *extras)``, pointers all.
 
     The workspace holds ``workspace_size(spec, target)`` elements, aligned to vectors for speed. C must not overlap A
-    or B, and holds partial sums where k is cut into several runs. What the epilogue ``reads`` is asked for from memory
-    while a tile is summed.
+    or B, and holds partial sums where k is cut into several runs. What is ``touched`` by the epilogue is asked for from
+    memory while a tile is summed.
     """
     target = target or host_target()
     cut = plan(spec, target)
     pointers = [spec.dtype] * 4 + list(extras)
     with function(module, name, pointers, target, spec.dtype) as (b, a, given, c, workspace, *others):
         if cut.sparse is not None:
-            SparseProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue, reads).emit()
+            SparseProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue, touched).emit()
         elif cut.dots:
             DotProducts(b, spec, [a, given, c, *others], epilogue).emit()
         elif cut.turned is not None:
             TurnedProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue).emit()
         else:
-            BlockedProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue, reads).emit()
+            BlockedProduct(b, spec, cut, [a, given, c, workspace, *others], epilogue, touched).emit()
     return module.globals[name]
 
 
@@ -83,4 +83,4 @@ def _pack(b: VectorBuilder, spec: Gemm, cut: Plan, given: Pointer, packed: Point
         b.loop(start, stop, 1, one)
 
 
-__all__ = ["Epilogue", "Gemm", "Tile", "emit_gemm", "emit_pack", "packed_size", "workspace_size"]
+__all__ = ["Epilogue", "Gemm", "Tile", "Touch", "emit_gemm", "emit_pack", "packed_size", "workspace_size"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .gemm_plan import TOGETHER, Gemm, Panel, Plan
-from .gemm_tile import Epilogue, Reads, TileFunctions
+from .gemm_tile import Epilogue, TileFunctions, Touch
 from .packing import pack_columns, pack_narrow, pack_rows
 from .subroutines import Subroutines
 from .values import Pointer, Value
@@ -51,12 +51,12 @@ class BlockedProduct:
         cut: Plan,
         pointers: Sequence[Pointer],
         epilogue: Epilogue | None,
-        reads: Reads = (),
+        touched: Sequence[Touch] = (),
     ) -> None:
         self.b, self.spec, self.cut = b, spec, cut
         self.a, self.right, self.c, self.workspace, *self.extras = pointers
         self.packs = Subroutines(b) if cut.pack_b and not spec.b_packed else None
-        self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras, reads)
+        self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras, touched)
         tallest = max(rows for _, _, rows in cut.row_groups(spec.m))
         self.kept = b.array(tallest * cut.kept_stride) if cut.copy_a else None
         self.panels = self.workspace + cut.block(spec)

@@ -18,7 +18,6 @@ from .vector import VectorBuilder
 _DEPTH = 512  # longest run along k that is added up in registers: 14 rows of it stay in a first-level cache
 _BLOCK_BYTES = 256 * 1024  # of B that is gone over again and again: half of a common second-level cache
 _NEAR_BYTES = 256 * 1024  # of A that is surely at hand in a second-level cache
-_SOON = 16  # panels of B, after which the next rows of A are needed: too soon for a machine to fetch them by itself
 _SUMS_BYTES = 128 * 1024  # of scalar products that wait on the stack for the epilogue
 _ROWS_BYTES = 32 * 1024  # of A that scalar products go over again and again: a first-level cache
 _ADDITION = 5  # cycles from one addition to a sum to the next, and one to spare
@@ -280,7 +279,7 @@ def _tiled(spec: Gemm, target: Target) -> Plan:
         pack_early=pack_b and not (spec.b_packed or across or astray),
         copy_a=along and again and spec.a_strides[0] * itemsize % _ALIASING == 0,
         pack_a=not along and again and spec.a_strides[0] == 1,
-        prefetch_a=along and tiles > 1 and len(panels) <= _SOON and spec.m * spec.k * itemsize >= _NEAR_BYTES,
+        prefetch_a=along and tiles > 1 and spec.m * spec.k * itemsize >= _NEAR_BYTES,
     )
 
 

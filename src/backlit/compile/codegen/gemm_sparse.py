@@ -12,7 +12,7 @@ from typing import Any
 
 from .gemm_blocks import BlockedProduct
 from .gemm_plan import Gemm, Panel, Plan, Sparse
-from .gemm_tile import Epilogue, Reads, Tile, ask_for
+from .gemm_tile import Epilogue, Tile, Touch, ask_for
 from .packing import pack_columns, pack_rows
 from .subroutines import Subroutines
 from .values import INT64, Pointer, Value
@@ -30,16 +30,16 @@ class SparseProduct:
         cut: Plan,
         pointers: Sequence[Pointer],
         epilogue: Epilogue | None,
-        reads: Reads = (),
+        touched: Sequence[Touch] = (),
     ) -> None:
         assert cut.sparse is not None
         self.b, self.spec, self.cut = b, spec, cut.sparse
         self.left, self.right, self.out, workspace, *self.extras = pointers
         self.lists = ListWriter(b, spec, self.cut, self.left, workspace)
         self.block, self.strange = b.array(self.cut.depth * self.cut.stride), b.array(1, INT64)
-        self.rows = _Rows(spec, self.cut, epilogue, reads)
+        self.rows = _Rows(spec, self.cut, epilogue, touched)
         self.parts = Subroutines(b)
-        self.dense = BlockedProduct(b, spec, cut, pointers, epilogue, reads)
+        self.dense = BlockedProduct(b, spec, cut, pointers, epilogue, touched)
 
     def emit(self) -> None:
         """By lists, or as any other product where they would be too long."""
@@ -164,8 +164,8 @@ def _all_of_it(b: VectorBuilder, spec: Gemm, left: Pointer, depth: int, stride: 
 class _Rows:
     """Goes over all rows of the result, some columns of each at a time."""
 
-    def __init__(self, spec: Gemm, cut: Sparse, epilogue: Epilogue | None, reads: Reads) -> None:
-        self.spec, self.cut, self.epilogue, self.reads = spec, cut, epilogue, reads
+    def __init__(self, spec: Gemm, cut: Sparse, epilogue: Epilogue | None, touched: Sequence[Touch]) -> None:
+        self.spec, self.cut, self.epilogue, self.touched = spec, cut, epilogue, touched
         self.from_zero = cut.runs(spec) == 1 and not spec.accumulate
 
     def emit(
@@ -195,13 +195,13 @@ class _Rows:
             here = out + i * self.spec.c_stride
             self._ask(b, i, panel, following)
             if not self.from_zero:
-                ask_for(b, [(0, self.spec.c_stride)], [out], (i + 1, b.index(0)), (1, panel.vectors))
+                ask_for(b, [Touch(0, self.spec.c_stride, True)], [out], (i + 1, b.index(0)), (1, panel.vectors))
 
             def held() -> list[Value]:
                 return [here.load(v * b.lanes, mask=mask) for v, mask in enumerate(masks)]
 
             if last:
-                ask_for(b, self.reads, extras, (i, column), (1, panel.vectors))
+                ask_for(b, self.touched, extras, (i, column), (1, panel.vectors))
             sums = terms(block, i, zeros() if self.from_zero else b.either(fresh, zeros, held))
             grid: Any = [sums]
             if last and self.epilogue is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .gemm_plan import Gemm, Panel, Plan
 from .subroutines import Subroutines
@@ -40,19 +40,29 @@ class Tile:
 Epilogue = Callable[..., Sequence[Sequence[Value]] | None]
 """``epilogue(b, tile, *extras)`` returns the values to store in C, or None where nothing is to be stored there."""
 
-Reads = Sequence[tuple[int, int]]
-"""Which of the extras the epilogue reads where the tile lies, and how many elements apart their rows are."""
+
+class Touch(NamedTuple):
+    """One of the extras that an epilogue reads or writes where the tile lies, and how many elements apart its rows
+    are."""
+
+    extra: int
+    stride: int
+    write: bool
 
 
 def ask_for(
-    b: VectorBuilder, reads: Reads, extras: Sequence[Pointer], here: tuple[Value, Value], size: tuple[int, int]
+    b: VectorBuilder,
+    touched: Sequence[Touch],
+    extras: Sequence[Pointer],
+    here: tuple[Value, Value],
+    size: tuple[int, int],
 ) -> None:
-    """Ask for what an epilogue will read of so many rows and vectors: it comes from memory while they are summed."""
+    """Ask for what will be read or written of so many rows and vectors: it comes from memory while they are summed."""
     (row, column), (rows, vectors) = here, size
-    for extra, stride in reads:
+    for extra, stride, write in touched:
         place = extras[extra] + row * stride + column
         for r in range(rows):
-            b.prefetch(place + r * stride, vectors * b.lanes)
+            b.prefetch(place + r * stride, vectors * b.lanes, write=write)
 
 
 class TileFunctions:
@@ -65,9 +75,9 @@ class TileFunctions:
         cut: Plan,
         epilogue: Epilogue | None,
         extras: Sequence[Pointer],
-        reads: Reads,
+        touched: Sequence[Touch],
     ) -> None:
-        self.spec, self.cut, self.epilogue, self.extras, self.reads = spec, cut, epilogue, extras, reads
+        self.spec, self.cut, self.epilogue, self.extras, self.touched = spec, cut, epilogue, extras, touched
         self.tiles = Subroutines(b)
 
     def call(
@@ -99,7 +109,7 @@ class _TileBody:
 
     def __init__(self, b: VectorBuilder, functions: TileFunctions, rows: int, panel: Panel, packing: bool) -> None:
         self.b, self.spec, self.cut, self.epilogue = b, functions.spec, functions.cut, functions.epilogue
-        self.reads = functions.reads
+        self.touched = functions.touched
         self.rows, self.vectors, self.masks = rows, panel.vectors, panel.masks(b)
         self.packing = packing
 
@@ -111,11 +121,13 @@ class _TileBody:
         extras: Sequence[Pointer],
     ) -> None:
         b, (left, right, out, ahead, packed), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
+        if self.epilogue is None or len(self.cut.depths) > 1:
+            self._ask([Touch(0, self.spec.c_stride, True)], [out], b.index(0), b.index(0))
         if len(self.cut.depths) == 1:
-            self._ask(extras, row, column)
-        elif self.reads:
+            self._ask(self.touched, extras, row, column)
+        elif self.touched:
             with b.when(last):
-                self._ask(extras, row, column)
+                self._ask(self.touched, extras, row, column)
         sums = self._sum((left, right, ahead, packed), depth, self._start(out, fresh))
         grid = [sums[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
         if self.epilogue is None:
@@ -132,8 +144,8 @@ class _TileBody:
         else:
             b.either(last, finished, lambda: self._store(out, grid))
 
-    def _ask(self, extras: Sequence[Pointer], row: Value, column: Value) -> None:
-        ask_for(self.b, self.reads, extras, (row, column), (self.rows, self.vectors))
+    def _ask(self, touched: Sequence[Touch], extras: Sequence[Pointer], row: Value, column: Value) -> None:
+        ask_for(self.b, touched, extras, (row, column), (self.rows, self.vectors))
 
     def _start(self, out: Pointer, fresh: Value) -> list[Value]:
         """Zeros, or what C holds."""
@@ -176,4 +188,4 @@ class _TileBody:
                 out.store(value, r * self.spec.c_stride + v * self.b.lanes, self.masks[v])
 
 
-__all__ = ["Epilogue", "Reads", "Tile", "TileFunctions", "ask_for"]
+__all__ = ["Epilogue", "Tile", "TileFunctions", "Touch", "ask_for"]

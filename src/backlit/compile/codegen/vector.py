@@ -165,10 +165,10 @@ class VectorBuilder:
         arguments = [value.ir, address.ir, ir.Constant(INT32, align), mask.ir]
         self.call("llvm.masked.store", ir.VoidType(), arguments, [value.type, ir.PointerType()])
 
-    def prefetch(self, address: Pointer, count: int = 1, near: int = 3) -> None:
-        """Ask for so many elements from an address on, which will be read soon: into a first-level cache, or only a
-        second-level one with ``near`` 2."""
-        numbers = [ir.Constant(INT32, x) for x in (0, near, 1)]  # to read, how near, data
+    def prefetch(self, address: Pointer, count: int = 1, near: int = 3, write: bool = False) -> None:
+        """Ask for so many elements from an address on, which will be read or written soon: into a first-level cache,
+        or only a second-level one with ``near`` 2."""
+        numbers = [ir.Constant(INT32, x) for x in (int(write), near, 1)]  # what for, how near, data
         for place in range(0, count, self.a_line(address.element)):
             line = address + place
             self.call("llvm.prefetch", ir.VoidType(), [line.ir, *numbers], [ir.PointerType()])

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..codegen.gemm import emit_gemm
 from ..codegen.gemm_plan import Gemm
-from ..codegen.gemm_tile import Tile
+from ..codegen.gemm_tile import Tile, Touch
 from ..codegen.target import Target
 from ..codegen.values import Pointer, Value
 from ..codegen.vector import VectorBuilder, function
@@ -30,7 +30,7 @@ def emit_product(module: Any, name: str, spec: Gemm, kernel: Kernel, target: Tar
     def epilogue(b: VectorBuilder, tile: Tile, *pointers: Pointer) -> None:
         _Epilogue(Points(b, list(pointers), kernel, lanes)).run(tile)
 
-    inner = emit_gemm(module, f"{name}.tiles", spec, target, epilogue, slots, _reads(kernel))
+    inner = emit_gemm(module, f"{name}.tiles", spec, target, epilogue, slots, _touched(kernel))
     inner.linkage = "internal"
     with function(module, name, [spec.dtype] * 4 + slots, target, spec.dtype) as (b, *pointers):
         points = Points(b, pointers[4:], kernel, lanes)
@@ -39,11 +39,12 @@ def emit_product(module: Any, name: str, spec: Gemm, kernel: Kernel, target: Tar
         b.ir.call(inner, [p.ir for p in pointers])
 
 
-def _reads(kernel: Kernel) -> list[tuple[int, int]]:
+def _touched(kernel: Kernel) -> list[Touch]:
     """The arrays that a kernel goes through as the tiles do, row after row, and their rows' distances."""
+    writes = [s.access for s in kernel.stores]
     loads = [x.access for o in kernel.operations for x in o.operands if isinstance(x, Load)]
-    found = dict.fromkeys((a.slot, a.strides[0]) for a in loads if a.strides[0] > 0 and a.strides[1] == 1)
-    return list(found)
+    found = dict.fromkeys(a for a in (*writes, *loads) if a.strides[0] > 0 and a.strides[1] == 1)
+    return [Touch(a.slot, a.strides[0], a in writes) for a in found]
 
 
 class _Epilogue:
