@@ -223,6 +223,15 @@ def lines_of_tiles(spec, target, itemsize=4):
     return sum(rows * math.ceil(columns * itemsize / 64) for rows, columns in tiles)
 
 
+@pytest.mark.parametrize(("k", "common"), [(516, 4), (518, 2), (519, 1), (1030, 2), (127, 127), (126, 126)])
+def test_runs_of_any_length(target, k, common):
+    """Steps along k are written out four, two or one at a time, by what all runs are a multiple of."""
+    spec = Gemm.of(31, 40, k)
+    assert math.gcd(*plan(spec, target).depths) == common
+    check(spec, target)
+    check(Gemm.of(31, 40, k, transpose_a=True, transpose_b=True), target)
+
+
 @pytest.mark.parametrize("k", [20, 1100])
 def test_what_the_epilogue_touches_is_asked_for_beforehand(target, k):
     """Two arrays that lie as the tiles do, one of them of wider elements; what is read otherwise is left alone."""

@@ -200,10 +200,10 @@ class _Heads:
         pack_rows(self.b, source, heads.row, rows, self.spec.width, place, self.step(heads))
         return place
 
-    def even(self, rows: int, depth: int) -> bool:
-        """Whether sums over ``depth``, cut at tiles of ``rows``, always have an even number of terms."""
+    def multiple(self, rows: int, depth: int) -> int:
+        """What the number of terms of sums over ``depth``, cut at tiles of ``rows``, is always a multiple of."""
         sizes = [size for _, _, size in even_groups(rows, self.limit, self.limit // 2)]
-        return depth % 2 == 0 and (not self.halved or all(size % 2 == 0 for size in sizes))
+        return math.gcd(depth, *sizes) if self.halved else depth
 
 
 class _Forward(_Heads):
@@ -218,10 +218,10 @@ class _Forward(_Heads):
             Steps(spec.query.row, 1, self.panel, self.columns),
             self.panel * spec.width,
             spec.scale,
-            spec.width % 2 == 0,
+            spec.width,
         )
         means = Steps(self.columns, 1, self.step(spec.value), spec.out.row)
-        mean = SmallProduct(self.tiles, "mean", spec.width, means, even=self.even(spec.length, spec.context))
+        mean = SmallProduct(self.tiles, "mean", spec.width, means, multiple=self.multiple(spec.length, spec.context))
 
         read = (query, spec.query), (key, spec.key), (value, spec.value)
 
@@ -374,15 +374,15 @@ class _Backward(_Heads):
     def _products(self) -> list[SmallProduct]:
         """dP = dO Vᵀ, dQ = s dS K, dK = s dSᵀ Q and dV = Pᵀ dO."""
         spec, tiles, columns, width = self.spec, self.tiles, self.columns, self.spec.width
-        down, across = self.even(spec.context, spec.length), self.even(spec.length, spec.context)
+        down, across = self.multiple(spec.context, spec.length), self.multiple(spec.length, spec.context)
         query, key, g, to = self.step(spec.query), self.step(spec.key), self.step(spec.out), self.gradients
         scores = Steps(g, 1, self.panel, columns)
         to_query, to_key = Steps(columns, 1, key, to.query.row), Steps(1, columns, query, to.key.row)
         return [
-            SmallProduct(tiles, "dP", columns, scores, self.panel * width, even=width % 2 == 0),
-            SmallProduct(tiles, "dQ", width, to_query, scale=spec.scale, even=across),
-            SmallProduct(tiles, "dK", width, to_key, scale=spec.scale, even=down),
-            SmallProduct(tiles, "dV", width, Steps(1, columns, g, to.value.row), even=down),
+            SmallProduct(tiles, "dP", columns, scores, self.panel * width, multiple=width),
+            SmallProduct(tiles, "dQ", width, to_query, scale=spec.scale, multiple=across),
+            SmallProduct(tiles, "dK", width, to_key, scale=spec.scale, multiple=down),
+            SmallProduct(tiles, "dV", width, Steps(1, columns, g, to.value.row), multiple=down),
         ]
 
     def _through_softmax(self, line: Pointer, p: Pointer, count: int, reach: Any) -> None:

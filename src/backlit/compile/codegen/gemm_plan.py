@@ -362,9 +362,9 @@ def _panels(n: int, lanes: int, wide: int) -> tuple[Panel, ...]:
 
 
 def _depths(k: int) -> tuple[int, ...]:
-    """k in runs of one even length, the last of them shorter."""
+    """k in runs of one length, a multiple of four, the last of them shorter."""
     runs = math.ceil(k / _DEPTH)
-    depth = math.ceil(k / runs / 2) * 2
+    depth = math.ceil(k / runs / 4) * 4
     return (depth,) * (runs - 1) + (k - depth * (runs - 1),)
 
 

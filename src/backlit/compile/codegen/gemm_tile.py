@@ -5,6 +5,7 @@ Each height and width is one subroutine, called from the loops, so that code sta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -180,7 +181,7 @@ class _TileBody:
             (ahead, coming) if self.cut.prefetch_a else None,
             packed if self.packing else None,
         )
-        return tile.run(left, right, [Level(depth, k_step, step, even=spec.k % 2 == 0)], sums)
+        return tile.run(left, right, [Level(depth, k_step, step, math.gcd(*self.cut.depths))], sums)
 
     def _store(self, out: Pointer, values: Sequence[Sequence[Value]]) -> None:
         for r, row in enumerate(values):

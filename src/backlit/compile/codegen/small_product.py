@@ -29,7 +29,7 @@ class SmallProduct:
     """``out[i, :columns] = scale · Σ_k left[i, k] right[k, :]`` for tiles of rows.
 
     ``panel_step`` is how far panels of the right side are apart (by default its columns lie side by side in a row);
-    ``even`` promises that every depth is even, which saves code.
+    ``multiple`` is what every depth is a multiple of.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class SmallProduct:
         steps: Steps,
         panel_step: int | None = None,
         scale: float = 1.0,
-        even: bool = False,
+        multiple: int = 1,
     ) -> None:
         b = tiles.b
-        self.tiles, self.name, self.steps, self.scale, self.even = tiles, name, steps, scale, even
+        self.tiles, self.name, self.steps, self.scale, self.multiple = tiles, name, steps, scale, multiple
         self.panels, _ = tile_shape(columns, b.lanes, b.target.registers)
         self.width = self.panels[0].vectors * b.lanes
         self.panel_step = self.width if panel_step is None else panel_step
@@ -70,7 +70,7 @@ class SmallProduct:
         steps, masks = self.steps, panel.masks(b)
         tile = TileSum(b, [r * steps.left_row for r in range(count)], masks)
         zeros = [b.number(0.0)] * (count * panel.vectors)
-        sums = tile.run(left, right, [Level(depth, steps.left_k, steps.right, self.even)], zeros)
+        sums = tile.run(left, right, [Level(depth, steps.left_k, steps.right, self.multiple)], zeros)
         for place, value in enumerate(sums):
             r, v = divmod(place, panel.vectors)
             scaled = value if self.scale == 1.0 else value * self.scale

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from .values import Pointer, Value
 from .vector import VectorBuilder
 
-_UNROLL = 2
+_UNROLL = 4  # steps of long runs that are written out, where their number is a multiple of it
+_FEWER = 2  # otherwise, and of counts known beforehand: convolutions go through many short runs
 _SHORT = 4  # loops of so few steps are written out
 _FAR = 16  # steps from which a row of the right is asked for that goes into a panel
 
@@ -23,8 +24,8 @@ class Level(NamedTuple):
     count: Any
     left: int
     right: int
-    even: bool = False
-    """Whether a count that is a value is known to be even."""
+    multiple: int = 1
+    """What a count that is a value is known to be a multiple of."""
 
 
 class TileSum:
@@ -66,8 +67,11 @@ class TileSum:
                 self.b.prefetch(right + k * level.right + _FAR * level.right)
             return self._step(left + k * level.left, vectors, sums)
 
+        multiple = count if known else level.multiple
+        unroll = _FEWER if known or multiple % _UNROLL else _UNROLL
+
         def several(k: Any, *sums: Value) -> list[Value]:
-            for u in range(_UNROLL):
+            for u in range(unroll):
                 sums = tuple(step(k + u, *sums))
             return list(sums)
 
@@ -82,12 +86,12 @@ class TileSum:
 
             def with_prefetch(k: Any, *sums: Value) -> list[Value]:
                 self._prefetch(k)
-                return self.b.loop(k, k + line, _UNROLL, several, sums)
+                return self.b.loop(k, k + line, unroll, several, sums)
 
             sums = self.b.loop(0, start, line, with_prefetch, sums)
-        whole = count - count % _UNROLL if known else count & -_UNROLL
-        sums = self.b.loop(start, whole, _UNROLL, several, sums)
-        return list(sums) if level.even else self.b.loop(whole, count, 1, step, sums)
+        whole = count - count % unroll if known else count & -unroll
+        sums = self.b.loop(start, whole, unroll, several, sums)
+        return self.b.loop(whole, count, 1, step, sums) if multiple % unroll else list(sums)
 
     def _prefetch(self, k: Any) -> None:
         """Ask for one line of each row that comes next."""

@@ -196,7 +196,7 @@ class Winograd:
         """For each place the matrix product (blocks × channels) · (channels × columns)."""
         b, width = self.b, panel.vectors * self.b.lanes
         steps = Steps(self.padded, 1, width, self.width)
-        product = SmallProduct(self.tiles, "product", width, steps, even=self.channels % 2 == 0)
+        product = SmallProduct(self.tiles, "product", width, steps, multiple=self.channels)
 
         def place(e: Any) -> None:
             left, right = inputs + e * (self.at_once * self.padded), weights + e * (self.channels * width)
