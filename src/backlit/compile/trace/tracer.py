@@ -334,7 +334,7 @@ class Tracer:
                 source = self.surroundings.find(whole)
                 assert source is not None
                 return source
-        elif not origin:
+        elif not origin or not (x._data.size or x._requires_grad):  # nothing in it can be another time
             return Fixed(np.array(x._data))
         raise TraceError(
             f"compile: the tensor of shape {x.shape} used at {describe(mark())} was made inside the function by "
