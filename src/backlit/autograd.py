@@ -13,7 +13,7 @@ from .function import Function, custom_vjp, once_differentiable
 from .graph import Node, enable_grad, inference_mode, mode, no_grad, run_hooks, set_grad_enabled, walk
 from .journal import failed, started
 from .numerics import hush, unhush
-from .tensor import Tensor
+from .tensor import Tensor, constant
 
 __all__ = [
     "Function",
@@ -153,7 +153,7 @@ def grad(
     keep = create_graph if retain_graph is None else retain_graph
     found = _gradients(roots, wanted, keep, create_graph)
     if materialize_grads:
-        found = [Tensor(np.zeros_like(t._data)) if g is None else g for t, g in zip(wanted, found, strict=True)]
+        found = [constant(np.zeros_like(t._data)) if g is None else g for t, g in zip(wanted, found, strict=True)]
     elif not allow_unused and any(g is None for g in found):
         i = next(i for i, g in enumerate(found) if g is None)
         raise GradientError(

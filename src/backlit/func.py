@@ -123,7 +123,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     with enable_grad():
         recorded = _Recorded(function, primals, {}, tuple(range(len(primals))), False)
         outputs, rebuild = flatten(recorded.output)
-        probes = [Tensor(np.zeros_like(t._data)).requires_grad_() for t in outputs]
+        probes = [_zeros_like(t).requires_grad_() for t in outputs]
         pulled = recorded.pull(probes, keep=True, create_graph=True)
 
     def push(*tangents: Any) -> Any:
@@ -133,7 +133,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
         found = (
             autograd.grad([p for p, _ in live], probes, [t for _, t in live], retain_graph=True, materialize_grads=True)
             if live
-            else tuple(Tensor(np.zeros_like(p._data)) for p in probes)
+            else tuple(_zeros_like(p) for p in probes)
         )
         return rebuild(list(found))
 
@@ -171,7 +171,7 @@ def _rows(recorded: _Recorded, outputs: list[Tensor], which: int) -> list[Tensor
 
 def _stacked(rows: list[Tensor], front: tuple[int, ...], leaf: Tensor) -> Tensor:
     if not rows:
-        return Tensor(np.zeros(front + leaf.shape, leaf.dtype))
+        return constant(np.zeros(front + leaf.shape, leaf.dtype))
     return reshape(stack(rows), front + leaf.shape)
 
 
@@ -211,7 +211,7 @@ def jacfwd(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = F
 
 def _side_by_side(columns: list[Tensor], out: Tensor, leaf: Tensor) -> Tensor:
     if leaf._data.size == 0:
-        return Tensor(np.zeros(out.shape + leaf.shape, out.dtype))
+        return constant(np.zeros(out.shape + leaf.shape, out.dtype))
     return reshape(stack(columns, -1), out.shape + leaf.shape)
 
 
@@ -259,7 +259,7 @@ class _Recorded:
 
     def _depends_on_others(self) -> bool:
         """Whether anything besides the fresh arguments requires gradients: then results must stay differentiable."""
-        if mode.observers:
+        if any(observer is not mode.tracer for observer in mode.observers):
             return True
         if not self.outside:
             return False
@@ -276,7 +276,7 @@ class _Recorded:
         live = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
         create = create or any(c.requires_grad for _, c in live)
         if not live:
-            return [Tensor(np.zeros_like(leaf._data)) for leaf in self.leaves]
+            return [_zeros_like(leaf) for leaf in self.leaves]
         with enable_grad():
             found = autograd.grad(
                 [o for o, _ in live],
@@ -337,7 +337,11 @@ def _fresh(tensor: Tensor) -> Tensor:
 
 
 def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
-    return Tensor(np.zeros_like(like._data)) if tangent is None else tangent
+    return _zeros_like(like) if tangent is None else tangent
+
+
+def _zeros_like(like: Tensor) -> Tensor:
+    return constant(np.zeros_like(like._data))
 
 
 def _check_match(what: str, given: list[Tensor], wanted: list[Tensor]) -> None:

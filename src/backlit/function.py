@@ -17,7 +17,7 @@ from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Node, mode, no_grad
 from .ops.definition import Op, check_version, remembered, saved_output
 from .source import describe, mark
-from .tensor import Tensor
+from .tensor import Tensor, constant
 
 
 class FunctionContext:
@@ -113,7 +113,7 @@ class _Own(Op):
         for i, (shape, dtype) in enumerate(outputs):
             part = parts.get(i)
             if part is None and ctx._materialize:
-                part = Tensor(np.zeros(shape, dtype))
+                part = constant(np.zeros(shape, dtype))
             upstream.append(part if part is None or isinstance(part, Tensor) else Tensor(part))
         given = cls.owner.backward(ctx, *upstream)
         return cls.checked(node, given if isinstance(given, tuple) else (given,), create_graph)

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UnsupportedError
 from ..graph import mode
 from ..source import describe, mark
-from .definition import REGISTRY, Tensor
+from .definition import REGISTRY, Tensor, constant
 from .elementwise import operand
 
 # NumPy's name where it differs from the operation's.
@@ -197,8 +197,8 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     np.array2string: _answer(np.array2string),
     np.array_repr: _answer(np.array_repr),
     np.array_str: _answer(np.array_str),
-    np.zeros_like: lambda x, dtype=None, **_: Tensor(np.zeros(x.shape, dtype or x.dtype)),
-    np.ones_like: lambda x, dtype=None, **_: Tensor(np.ones(x.shape, dtype or x.dtype)),
+    np.zeros_like: lambda x, dtype=None, **_: constant(np.zeros(x.shape, dtype or x.dtype)),
+    np.ones_like: lambda x, dtype=None, **_: constant(np.ones(x.shape, dtype or x.dtype)),
     np.empty_like: lambda x, dtype=None, **_: Tensor(np.empty(x.shape, dtype or x.dtype)),
     np.copy: lambda x, **_: x.clone(),
     np.matmul: lambda a, b: REGISTRY["matmul"].function(a, b),

@@ -20,7 +20,7 @@ from ...storage import wrote_all
 from ...tensor import Tensor
 from ..consumed import Consumed
 from ..errors import Misfit, Unforeseen
-from ..ir.layout import Strides
+from ..ir.layout import Strides, row_major
 from ..ir.program import Value
 from ..trace.capture import Capture
 from ..trace.guards import Cell, Lacks, Names, Order, Size
@@ -33,8 +33,8 @@ Array = np.ndarray
 
 
 def element_strides(array: Array) -> Strides:
-    """An array's strides in elements."""
-    return tuple(s // array.itemsize for s in array.strides)
+    """An array's strides in elements; those of an empty array say nothing, and NumPy gives now these, now others."""
+    return tuple(s // array.itemsize for s in array.strides) if array.size else row_major(array.shape)
 
 
 class Numbers:

@@ -317,7 +317,7 @@ class Tracer:
         if self.drawn:
             raise self.randomness()
         if not isinstance(x, Tensor):
-            if not given_by_user(x):
+            if not (x.size and given_by_user(x)):
                 return Fixed(np.array(x))
             raise TraceError(
                 f"compile: the NumPy array of shape {x.shape} used at {describe(mark())} is neither an argument nor a "
@@ -334,7 +334,7 @@ class Tracer:
                 source = self.surroundings.find(whole)
                 assert source is not None
                 return source
-        elif not origin or not (x._data.size or x._requires_grad):  # nothing in it can be another time
+        if not origin or not (x._data.size or x._requires_grad):  # nothing in it can be another time
             return Fixed(np.array(x._data))
         raise TraceError(
             f"compile: the tensor of shape {x.shape} used at {describe(mark())} was made inside the function by "

@@ -39,6 +39,9 @@ _APPLYING = apply.__code__
 
 _PLAIN_DATA = frozenset({"tensor", "as_tensor"})
 
+_WITHOUT_VALUES = ("backlit.ops.", "backlit.autograd", "backlit.func", "backlit.function")
+"""Modules that make constants of nothing but shapes and settings: zeros in place of a gradient, seeds of Jacobians."""
+
 
 class _OneAtATime:
     """Methods are exchanged for the whole process, so one thread traces at a time."""
@@ -130,17 +133,17 @@ def _origin(frame: Any) -> str:
             return _origin(outer)
     if module == "backlit.tensor" and name == "_outside":
         return "detach"
-    if (module, name) == ("backlit.autograd", "_seed") or _is_constant_of_an_operation(frame):
+    if (module, name) == ("backlit.autograd", "_seed") or _is_constant_of_the_library(frame):
         return ""
     return _outermost(frame).f_code.co_name if module.startswith("backlit") else f"Tensor() at {describe(mark())}"
 
 
-def _is_constant_of_an_operation(frame: Any) -> bool:
-    """Whether an operation wraps an array of its own. Those are made of shapes and settings; values never go there."""
+def _is_constant_of_the_library(frame: Any) -> bool:
+    """Whether an operation or a walk wraps an array of its own; those are made of shapes and settings."""
     if frame.f_code.co_name != "constant" or frame.f_globals.get("__name__") != "backlit.tensor":
         return False
     caller = frame.f_back
-    return caller is not None and caller.f_globals.get("__name__", "").startswith("backlit.ops.")
+    return caller is not None and caller.f_globals.get("__name__", "").startswith(_WITHOUT_VALUES)
 
 
 def _outermost(frame: Any) -> Any:
