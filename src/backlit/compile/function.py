@@ -92,9 +92,13 @@ class Compiled:
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._forms.calls += 1
         latest = self._forms.latest
-        if latest is not None and not kwargs and latest.likeness is not None and latest.likeness.holds(args):
+        if latest is not None and not kwargs and latest.likeness is not None:
             try:
-                return latest.call(args)
+                result = latest.repeat(args)
+                if result is not NotImplemented:
+                    return result
+                if latest.likeness.holds(args):
+                    return latest.call(args)
             except Unforeseen:
                 return self.function(*args)
             except Misfit:

@@ -1,8 +1,7 @@
 """A compiled program tied to the world: its inputs read from where they are, its effects carried out at each call.
 
-Most calls find everything as it was at the call before. Whether that is so is asked in a few short loops over lists
-of what to look at and what was there: a small network's step takes a few microseconds, and so must everything around
-it. (Such loops take half the time of ``map`` with functions of ``operator``.)
+Most calls find everything as it was at the call before, and what is asked at each call is how little that takes: a
+small network's step takes a few microseconds, and so must everything around it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import ctypes
 from bisect import bisect_right
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,10 +21,10 @@ from ..errors import Misfit, Unforeseen
 from ..ir.layout import Strides, row_major
 from ..ir.program import Value
 from ..trace.capture import Capture
-from ..trace.guards import Cell, Lacks, Names, Order, Size
 from ..trace.memory import Extent, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
 from ..trace.streams import FIELDS, Drawn, Stream
+from .conditions import Conditions
 from .executable import Executable
 
 Array = np.ndarray
@@ -42,6 +40,8 @@ class Numbers:
 
     def __init__(self, update: Any) -> None:
         self.update = update
+        self.step = 0
+        """The number of the update that the program makes."""
         self.kept: dict[Any, Any] = {}
         self.last: Any = None
 
@@ -52,22 +52,19 @@ class Numbers:
             self.kept[dtype] = (kind * self.update.count)()
         return np.frombuffer(self.kept[dtype], dtype)[index, ...]
 
-    def renew(self) -> int:
-        """Write down the numbers of the coming step, and return how many steps that makes.
+    def renew(self) -> None:
+        """Write down the numbers of the coming step.
 
         Raises:
             Misfit: the update would be another one than the program makes.
         """
-        step = self.update.step()
-        if step is None:
-            raise Misfit
-        self.update.check()
-        numbers = self.update.constants(step)
+        update = self.update
+        self.step = update.step()
+        numbers = update.optimizer.constants(update.group, self.step)
         if numbers != self.last:
             self.last = numbers
             for held in self.kept.values():
                 held[:] = numbers
-        return int(step)
 
 
 class Position:
@@ -110,15 +107,13 @@ class Binding:
         self.writes = _Writes(capture, [arrays[v] for v in capture.program.inputs])
         self.streams = [Position(drawn) for drawn in capture.streams]
         self.references: list[tuple[int, Tensor]] = []
-        self.requiring = [
-            (s.tensor, flag)
-            for s, flag in zip(capture.sources, capture.requiring, strict=True)
-            if isinstance(s, ByReference) and s.counted
-        ]
         for i, source in enumerate(capture.sources):
             self._tie(i, source)
-        self.seen: list[tuple[Tensor, Any]] = [(tensor, None) for _, tensor in self.references]
-        self._sort_guards()
+        self.conditions = Conditions(capture, [tensor for _, tensor in self.references])
+        used_up = [(s, place) for s, place in capture.gradients if place == -1 and isinstance(s, ByReference)]
+        self.left = [pair for pair in capture.gradients if pair not in used_up]
+        self.consumed: list[tuple[Tensor, Any]] = [(source.tensor, None) for source, _ in used_up]
+        self.single = capture.outcome.single
         self._sort_writes()
 
     def _tie(self, i: int, source: Any) -> None:
@@ -137,24 +132,6 @@ class Binding:
             self._hold(i, source.array)
         elif isinstance(source, Stream):
             self._hold(i, next(p.array for p in self.streams if p.drawn.source is source))
-
-    def _sort_guards(self) -> None:
-        """Guards by kind: what closure cells hold, how long containers are, what modules' members are called, and what
-        entries of mappings hold."""
-        guards = self.capture.guards
-        self.cells = [(g.holder.cell, g.expected) for g in guards if isinstance(g.holder, Cell)]
-        self.sizes = [(g.holder.container, g.expected) for g in guards if isinstance(g.holder, Size)]
-        self.orders = [(g.holder.mapping, g.holder.keys) for g in guards if isinstance(g.holder, Order)]
-        self.lacking = [[g.holder.mapping, -1, g.holder.names] for g in guards if isinstance(g.holder, Lacks)]
-        self.names = [g for g in guards if isinstance(g.holder, Names)]
-        self.changes = self.names[0].holder.changes if self.names else SimpleNamespace(count=0)
-        self.changed = -1
-        apart = (Cell, Size, Order, Lacks, Names)
-        self.entries = [(g.holder, g.key, g.expected) for g in guards if not isinstance(g.holder, apart)]
-        used_up = [(s, place) for s, place in self.capture.gradients if place == -1 and isinstance(s, ByReference)]
-        self.left = [pair for pair in self.capture.gradients if pair not in used_up]
-        self.consumed: list[tuple[Tensor, Any]] = [(source.tensor, None) for source, _ in used_up]
-        self.gradient_free, self.moving_gradient_free = _fixed_first(self.capture.gradient_free)
 
     def _sort_writes(self) -> None:
         """What is written to: objects whose storages count the write, or arguments found at each call."""
@@ -175,101 +152,51 @@ class Binding:
 
     # -- calling ----------------------------------------------------------------------------------------------------
 
-    def call(self, arguments: Sequence[Tensor]) -> Any:
-        """Run the program on these arguments and give the function's result; raises as :meth:`run` does."""
-        outputs = self.run(arguments)
+    def call(self, arguments: Sequence[Tensor], unchanged: bool = False) -> Any:
+        """Run the program on these arguments and give the function's result; see :meth:`run`."""
+        outputs = self.run(arguments, unchanged)
+        if self.single:
+            return Tensor(outputs[0])
         return self.capture.outcome([Tensor(a) for a in outputs[: self.capture.results]], arguments)
 
-    def run(self, arguments: Sequence[Tensor]) -> list[Array]:
+    def run(self, arguments: Sequence[Tensor], unchanged: bool = False) -> list[Array]:
         """Run the program on these arguments, and give its outputs.
+
+        Args:
+            arguments: the call's tensors.
+            unchanged: whether conditions need not be looked at, since a function of :mod:`.unchanged` did.
 
         Raises:
             Misfit: before anything was done, where a condition of the program does not hold.
             Unforeseen: before anything was written, where the values do not suit it.
         """
-        self._check_guards(arguments)
+        if not unchanged:
+            self.conditions.check(arguments)
+            self._look_at_references()
         held = self.held
         for i, index in self.arguments:
             array = arguments[index]._data
             if array is not held[i]:
                 self._hold(i, array)
-        for tensor, seen in self.seen:
-            if tensor._data is not seen:
-                self._look_at_references()
-                break
         if self.variables or self.gradients:
             self._look_up(arguments)
-        if self.writes.collide(held):
+        if self.writes.moved and self.writes.collide(held):
             raise Unforeseen
         for position in self.streams:
             position.renew()
-        steps = [numbers.renew() for numbers in self.numbers]
-        self.executable.prepare_outputs()
-        if not self.executable.run():
+        for numbers in self.numbers:
+            numbers.renew()
+        outputs = self.executable.outputs()
+        if outputs is None:
             raise Unforeseen
-        outputs = self.executable.take_outputs()
-        self._settle(outputs, steps, arguments)
+        self._settle(outputs, arguments)
         return outputs
-
-    def _check_guards(self, arguments: Sequence[Tensor]) -> None:
-        for container, size in self.sizes:
-            if len(container) != size:
-                raise Misfit
-        for mapping, keys in self.orders:
-            if [*mapping] != keys:
-                raise Misfit
-        for held in self.lacking:
-            if len(held[0]) != held[1]:
-                self._look_for(held)
-        if self.changes.count != self.changed:
-            self._compare_names()
-        if not self._same_entries() and not all(guard.holds() for guard in self.capture.guards):
-            raise Misfit
-        for tensor, flag in self.requiring:
-            if tensor._requires_grad is not flag or tensor._hooks:
-                raise Misfit
-        for shared in self.capture.shared:
-            if not shared.holds(arguments):
-                raise Misfit
-        for leaf in self.gradient_free:
-            if leaf._grad is not None:
-                raise Misfit
-        for source in self.moving_gradient_free:
-            if source.now(arguments)._grad is not None:
-                raise Misfit
-
-    def _look_for(self, held: list[Any]) -> None:
-        """A mapping has more or fewer entries: that matters only if one is there that was missing."""
-        mapping, _, names = held
-        if not names.isdisjoint(mapping.keys()):
-            raise Misfit
-        held[1] = len(mapping)
-
-    def _compare_names(self) -> None:
-        """Members were added or removed somewhere: look whether it was here."""
-        now = self.changes.count
-        if not all(guard.holds() for guard in self.names):
-            raise Misfit
-        self.changed = now
-
-    def _same_entries(self) -> bool:
-        """Whether variables and entries hold the very objects that they held; equal numbers will do as well."""
-        try:
-            for cell, held in self.cells:
-                if cell.cell_contents is not held:
-                    return False
-            for holder, key, held in self.entries:
-                if holder[key] is not held:
-                    return False
-        except (KeyError, IndexError, ValueError):
-            raise Misfit from None
-        return True
 
     def _look_at_references(self) -> None:
         for i, tensor in self.references:
             if tensor._data is not self.held[i]:
                 self._hold(i, tensor._data)
-        self.seen = [(tensor, tensor._data) for _, tensor in self.references]
+        self.conditions.seen[:] = [tensor._data for _, tensor in self.references]
 
     def _look_up(self, arguments: Sequence[Tensor]) -> None:
         for i, holder, key in self.variables:
@@ -299,10 +226,10 @@ class Binding:
         self.writes.moved.append(i)
         self.executable.bind(i, array)
 
-    def _settle(self, outputs: list[Array], steps: list[int], arguments: Sequence[Tensor]) -> None:
+    def _settle(self, outputs: list[Array], arguments: Sequence[Tensor]) -> None:
         """Count steps and writes, and leave gradients as the function would have left them."""
-        for numbers, step in zip(self.numbers, steps, strict=True):
-            numbers.update.done(step)
+        for numbers in self.numbers:
+            numbers.update.done(numbers.step)
         for position in self.streams:
             position.drawn.source.generator.skip(position.drawn.words)
         for leaf, gradient in self.consumed:
@@ -336,12 +263,6 @@ def _count_write(source: Any, arguments: Sequence[Tensor]) -> None:
         source.holder[source.key].storage().wrote()
 
 
-def _fixed_first(sources: list[Source]) -> tuple[list[Tensor], list[Source]]:
-    """The tensors that are always the same, and the sources of the others."""
-    fixed = [source.tensor for source in sources if isinstance(source, ByReference)]
-    return fixed, [source for source in sources if not isinstance(source, ByReference)]
-
-
 class _Writes:
     """Whether memory that the program writes to is that of an input it reads; the order of both was not planned."""
 
@@ -357,7 +278,7 @@ class _Writes:
     def collide(self, held: list[Any]) -> bool:
         """Whether an input that moved lies where another one is written; a written one may not be read-only either."""
         moved, self.moved = self.moved, []
-        if not moved or not self.written:
+        if not self.written:
             return False
         if not self.written.isdisjoint(moved):
             moved = [i for i in range(len(held)) if i not in self.written]

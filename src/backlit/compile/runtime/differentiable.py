@@ -28,9 +28,9 @@ class Differentiable(Binding):
         self.pullback = capture.pullback
         self.back = Backward(capture.pullback)
 
-    def call(self, arguments: Sequence[Tensor]) -> Any:
+    def call(self, arguments: Sequence[Tensor], unchanged: bool = False) -> Any:
         """Run the forward program, and connect its results to the graph."""
-        outputs = self.run(arguments)
+        outputs = self.run(arguments, unchanged)
         wanted = [tensor_at(source, arguments) for source in self.pullback.wanted]
         results = CompiledCall.apply(self, outputs, arguments, *wanted)
         return self.capture.outcome(list(results), arguments)
@@ -61,10 +61,10 @@ class Backward:
         held = [self._fitting(i, array) for i, array in enumerate(arrays)]
         for i, array in enumerate(held):
             executable.bind(i, array)
-        executable.prepare_outputs()
-        if not executable.run():
+        gradients = executable.outputs()
+        if gradients is None:
             raise GradientError("the backward pass of a compiled function met values it was not made for.")
-        return executable.take_outputs()
+        return gradients
 
     def _built(self) -> Executable:
         from ..assemble.stored import found_or_built

@@ -30,8 +30,7 @@ SMALL = 4096
 class Executable:
     """Native code with its table of addresses and its arena.
 
-    ``table`` holds the address of each buffer. Whoever calls keeps the entries of inputs up to date (:meth:`bind`),
-    then calls :meth:`prepare_outputs`, :meth:`run` and :meth:`take_outputs`.
+    ``table`` holds the address of each buffer. Whoever calls keeps the entries of inputs up to date (:meth:`bind`).
     """
 
     def __init__(self, program: Built | Stored, scratch: Scratch | None = None) -> None:
@@ -40,6 +39,7 @@ class Executable:
         self.frame = frame = program.frame
         self.first_input = FIRST_INPUT
         self.first_output = frame.first_output
+        self._after_outputs = frame.first_output + len(frame.outputs)
         self.table = (ctypes.c_void_p * (frame.clock_slot + 1))()
         self.status = ctypes.c_int64(0)
         self.table[STATUS_SLOT] = ctypes.addressof(self.status)
@@ -82,15 +82,18 @@ class Executable:
         block[begin : begin + LINE] = mark
         return block[begin : begin + LINE]
 
-    def prepare_outputs(self) -> None:
-        """Take new memory for large outputs; small ones are copied out of a place of their own."""
+    def outputs(self) -> list[Array] | None:
+        """Compute, and give the outputs as arrays that no later run touches; None where an assumption of the program
+        failed, and nothing was written.
+
+        Large outputs get new memory, small ones are copied out of a place of their own.
+        """
         for i in self._large:
             shape, dtype = self.frame.outputs[i]
             self._place_output(i, empty(shape, dtype))
-
-    def take_outputs(self) -> list[Array]:
-        """The outputs of the last run, as arrays that no later run touches."""
-        found = self.arrays[self.first_output : self.first_output + len(self.frame.outputs)]
+        if not self.run():
+            return None
+        found = self.arrays[self.first_output : self._after_outputs]
         for i in self._small:
             found[i] = found[i].copy()
         return found

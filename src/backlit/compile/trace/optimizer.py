@@ -103,31 +103,32 @@ class GroupUpdate:
 
     def guards(self, asked: dict[str, tuple[Any, bool]]) -> list[Guard]:
         """What the update asked of its options and must be so again, where objects tell it; the rest is
-        :meth:`check`."""
+        :meth:`step`."""
         self.truths = [(name, answer) for name, (answer, is_truth) in asked.items() if is_truth]
         return [Guard(self.group, name, value) for name, (value, is_truth) in asked.items() if not is_truth]
 
-    def check(self) -> None:
-        """Raise ``Misfit`` where a number among the options is zero now and was not, or the other way round: the
-        optimizer would make another update than the program."""
+    def step(self) -> int:
+        """The number of the coming update.
+
+        Raises:
+            Misfit: the optimizer would make another update than the program: a number among the options is zero now
+                and was not, or the other way round, or parameters have made different numbers of steps.
+        """
         group = self.group
         for name, answer in self.truths:
             if bool(group[name]) is not answer:
                 raise Misfit
-
-    def step(self) -> int | None:
-        """The number of the coming update, or None where parameters have made different numbers of steps."""
         steps = (self.steps if self.at is None else self.steps[self.at]).tolist()
-        first = steps[0]
-        return int(first) + 1 + self.ahead if steps.count(first) == len(steps) else None
-
-    def constants(self, step: int) -> Any:
-        """The numbers of an update."""
-        return self.optimizer.constants(self.group, step)
+        if steps.count(steps[0]) != len(steps):
+            raise Misfit
+        return int(steps[0]) + 1 + self.ahead
 
     def done(self, step: int) -> None:
         """Count an update that was made."""
-        self.steps[... if self.at is None else self.at] = step
+        if self.at is None:
+            self.steps.fill(step)
+        else:
+            self.steps[self.at] = step
         self.optimizer._stepped = True
 
 
