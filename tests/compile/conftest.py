@@ -7,6 +7,15 @@ import pytest
 from backlit import threads
 
 
+@pytest.fixture(autouse=True)
+def _repeated_from_the_second_call_on():
+    """What compares a call with the last one is written at once: tests make few calls, and each shows it a change."""
+    from backlit.compile import forms
+
+    with mock.patch.object(forms, "REPEATED", 1):
+        yield
+
+
 @pytest.fixture(scope="module")
 def planned_anew():
     """For tests that change how the compiler decides: steps are neither found on disk nor kept there."""
