@@ -31,14 +31,14 @@ the function runs eagerly: shapes that take turns would otherwise be compiled ag
 
 
 REPEATED = 8
-"""Calls of a specialisation before a function is written that compares the next ones with the last; writing it takes as
-long as some fifty calls of a small network's step."""
+"""Calls of a specialisation before a function is written that makes those like the last one; writing it takes as long
+as some fifty calls of a small network's step."""
 
 
 class Form:
     """One specialisation: what was traced, and from its first use on the native code for it."""
 
-    __slots__ = ("_binding", "_calls", "_forms", "_unchanged", "likeness", "moving", "seen", "used")
+    __slots__ = ("_binding", "_calls", "_forms", "likeness", "moving", "repeat", "seen", "used")
 
     def __init__(self, seen: Capture, forms: Forms, likeness: Likeness | None) -> None:
         self.seen = seen
@@ -50,7 +50,9 @@ class Form:
         self._forms = forms
         self._binding: Binding | None = None
         self._calls = 0
-        self._unchanged: Callable[[Any], bool] | None = None
+        self.repeat: Callable[[Any], Any] | None = None
+        """:meth:`call` for those that find everything as the last one did; it gives ``NotImplemented`` for others, and
+        until a few calls were made it is None."""
 
     @property
     def built(self) -> bool:
@@ -97,20 +99,10 @@ class Form:
         self._forms.used(self)
         self._calls += 1
         if self._calls == REPEATED and self.likeness is not None:
-            from .runtime.unchanged import written_out
+            from .runtime.repeated import written_out
 
-            self._unchanged = written_out(binding, self.likeness)
+            self.repeat = written_out(binding, self.likeness)
         return result
-
-    def repeat(self, arguments: Sequence[Tensor]) -> Any:
-        """:meth:`call`, where everything surely is as it was at the last one; else ``NotImplemented``."""
-        try:
-            if self._unchanged is None or not self._unchanged(arguments):
-                return NotImplemented
-        except (KeyError, IndexError, ValueError):  # something is missing
-            return NotImplemented
-        self.used = self._forms.calls
-        return self.binding.call(arguments, unchanged=True)
 
 
 def _no_code(error: Exception) -> TraceError:

@@ -90,13 +90,16 @@ class Compiled:
                 self._thread = None
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._forms.calls += 1
-        latest = self._forms.latest
+        forms = self._forms
+        forms.calls += 1
+        latest = forms.latest
         if latest is not None and not kwargs and latest.likeness is not None:
             try:
-                result = latest.repeat(args)
-                if result is not NotImplemented:
-                    return result
+                if latest.repeat is not None:
+                    result = latest.repeat(args)
+                    if result is not NotImplemented:
+                        latest.used = forms.calls
+                        return result
                 if latest.likeness.holds(args):
                     return latest.call(args)
             except Unforeseen:

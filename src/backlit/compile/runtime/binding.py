@@ -164,7 +164,7 @@ class Binding:
 
         Args:
             arguments: the call's tensors.
-            unchanged: whether conditions need not be looked at, since a function of :mod:`.unchanged` did.
+            unchanged: whether conditions need not be looked at, since a function of :mod:`.repeated` did.
 
         Raises:
             Misfit: before anything was done, where a condition of the program does not hold.
@@ -234,7 +234,7 @@ class Binding:
             position.drawn.source.generator.skip(position.drawn.words)
         for leaf, gradient in self.consumed:
             if leaf._grad is not gradient or gradient is None:
-                self._use_up_gradients()
+                self.use_up_gradients()
                 break
         for source, place in self.left:
             leaf = source.now(arguments)
@@ -249,7 +249,8 @@ class Binding:
         for source in self.written_inputs:
             _count_write(source, arguments)
 
-    def _use_up_gradients(self) -> None:
+    def use_up_gradients(self) -> None:
+        """Leaves whose gradients are not kept say so."""
         for leaf, _ in self.consumed:
             if leaf._grad.__class__ is not Consumed:
                 leaf._grad = Consumed(leaf)

@@ -45,7 +45,7 @@ class Executable:
         self.table[STATUS_SLOT] = ctypes.addressof(self.status)
         self.scratch = scratch or Scratch()
         self.scratch.reserve(frame.arena)
-        self._find_arena()
+        self.find_arena()
         self.clock = np.zeros(frame.regions + 1, np.int64)
         self.table[frame.clock_slot] = address(self.clock)
         self.arrays: list[Any] = [None] * (frame.clock_slot + 1)
@@ -59,11 +59,20 @@ class Executable:
         self._parts = [self._part(part, pointer) for part in frame.sequence]
 
     @property
+    def alone(self) -> tuple[Callable[[Any], Any], Any, Array] | None:
+        """Where the program is one piece of native code for one thread, and has one output, a small one: the code, its
+        argument, and where it leaves the output; else None."""
+        native = isinstance(self.frame.sequence[0], str)
+        if len(self._parts) != 1 or not native or self.frame.shared or self._large or len(self._small) != 1:
+            return None
+        return *self._parts[0], self.arrays[self.first_output]
+
+    @property
     def built(self) -> Built:
         """Everything there is to know about the program."""
         return self._program.whole()
 
-    def _find_arena(self) -> None:
+    def find_arena(self) -> None:
         """Others may have asked for more memory, and the arena is somewhere else since."""
         self.arena = self.scratch.block
         self.table[self.frame.arena_slot] = address(self.arena)
@@ -106,7 +115,7 @@ class Executable:
     def run(self) -> bool:
         """Compute; false where an assumption of the program failed, and nothing was written."""
         if self.arena is not self.scratch.block:
-            self._find_arena()
+            self.find_arena()
         if not self.frame.shared:
             return self._run()
         with threads() as control:
