@@ -104,9 +104,8 @@ def _surroundings(c: Conditions, named: _Named) -> Iterator[str]:
 
 
 def _shared(shared: Any, of: Callable[[Any], str]) -> str:
-    first, second = shared.first, shared.second
-    if isinstance(shared, Identity) and isinstance(first, Argument) and isinstance(second, Argument):
-        return f"arguments[{first.index}] {'is' if shared.same else 'is not'} arguments[{second.index}]"
+    if isinstance(shared, Identity) and isinstance(shared.first, Argument) and isinstance(shared.second, Argument):
+        return f"arguments[{shared.first.index}] {'is' if shared.same else 'is not'} arguments[{shared.second.index}]"
     return f"{of(shared)}.holds(arguments)"
 
 

@@ -22,6 +22,7 @@ from .arguments import named_leaves
 from .assignments import assigned
 from .calls import hidden_functions, noticing_calls
 from .guards import FEW_BYTES, Apart, Aspect, Bytes, Guard, has_gradient, kind_of, place_of
+from .histories import Histories
 from .optimizer import GroupUpdate
 from .outside import Pullback, trace_pullback
 from .sharing import Identity, Shared, shared_memory
@@ -41,7 +42,8 @@ class Capture:
         program: what it computes.
         sources: where each input of the program is read from, in order.
         guards: entries of variables and modules that must be as they were.
-        shared: inputs and other tensors in sight that share memory, as the program takes for granted.
+        shared: relations among inputs and other tensors in sight that the program takes for granted: shared memory,
+            identity, histories.
         requiring: for each source whether what it leads to required gradients.
         gradient_free: leaves that must have no gradient when the function is called, by their sources.
         gradients: each leaf whose gradient the function sets, by its source, with the position of the gradient among
@@ -59,7 +61,7 @@ class Capture:
     program: Program
     sources: list[Source]
     guards: list[Guard]
-    shared: list[Shared | Identity]
+    shared: list[Shared | Identity | Histories]
     requiring: list[bool]
     gradient_free: list[Source]
     gradients: list[tuple[Source, int | None]]
@@ -110,6 +112,7 @@ def capture(
     if surroundings.watched():
         return function(*args, **kwargs), None
     tracer = Tracer(surroundings)
+    histories = Histories(surroundings, arguments)
     tracer.strict = strict
     if surroundings.iterators:
         tracer.read(_repeats(*surroundings.iterators[0]))
@@ -123,6 +126,8 @@ def capture(
             try:
                 seen = _finish(tracer, result, arguments, keep_gradients)
                 seen.hidden = hidden_functions(calls, surroundings.codes, surroundings.libraries)
+                if tracer.walked and histories.matter:
+                    seen.shared.append(histories)
             except TraceError as error:
                 tracer.fail(error)
     return result, seen if tracer.error is None else tracer.error

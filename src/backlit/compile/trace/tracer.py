@@ -83,6 +83,8 @@ class Tracer:
         self.streams = Streams(self.add_input)
         self.error: TraceError | None = None
         self.strict = False
+        self.walked = False
+        """Whether the function takes gradients itself."""
         self.in_rule = 0
         self.drawn = False
         self.rule_mark: Any = None
@@ -151,6 +153,7 @@ class Tracer:
         """A reverse walk starts; see :mod:`.pullback`."""
         from .pullback import traced_walk
 
+        self.walked = True
         return traced_walk(self, roots, create_graph=create_graph, keep=keep, targets=targets)
 
     def step(self, optimizer: Any, update: Any) -> None:

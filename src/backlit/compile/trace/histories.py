@@ -1,0 +1,53 @@
+"""How tensors that require gradients are related: which are one, which were computed from which.
+
+A walk inside a function gives a tensor the gradient of whatever leads to it. A program that was traced for two tensors
+gives each its own share; where they are one tensor, or one was computed from the other, that is not all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...graph import reachable
+from ...tensor import Tensor
+from .sources import ByReference, Source
+
+
+class Histories:
+    """The relations among tensors that a function is given, or finds in variables, and of those to the ones that are
+    always the same."""
+
+    def __init__(self, surroundings: Any, arguments: Sequence[Tensor]) -> None:
+        """Must be made before the function runs: it may give its arguments other histories."""
+        places = [(x, s) for x, s in surroundings.places() if isinstance(x, Tensor) and x.requires_grad]
+        self._moving: list[Source] = [s for _, s in places if not isinstance(s, ByReference)]
+        self._fixed = [x for x, s in places if isinstance(s, ByReference)]
+        self._seen = self._relations(arguments) if self._moving else None
+
+    @property
+    def matter(self) -> bool:
+        """Whether other calls may find other relations."""
+        return bool(self._moving)
+
+    def holds(self, arguments: Sequence[Tensor]) -> bool:
+        """Whether a call with these arguments finds the same."""
+        try:
+            return self._relations(arguments) == self._seen
+        except (LookupError, ValueError, AttributeError):
+            return False
+
+    def _relations(self, arguments: Sequence[Tensor]) -> tuple[Any, ...]:
+        moving = [source.now(arguments) for source in self._moving]
+        tensors = [*self._fixed, *moving]
+        numbers: dict[int, int] = {}
+        for number, x in enumerate(tensors):
+            numbers.setdefault(id(x), number)
+        ends = {id(x.grad_fn or x): numbers[id(x)] for x in tensors}
+        nodes = reachable([x.grad_fn for x in tensors if x.grad_fn is not None])
+        reached = {ends.get(id(edge)) for node in nodes for edge in node.edges if edge is not None}
+        alike = tuple((numbers[id(x)], x.grad_fn is None) for x in moving)
+        return alike, reached
+
+
+__all__ = ["Histories"]

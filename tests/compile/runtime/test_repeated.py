@@ -1,0 +1,326 @@
+"""Calls that repeat the last one: what is compared, and what a simple program's call does by a function of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backlit as bl
+from backlit.compile import forms
+from backlit.compile.runtime.repeated import _is_simple
+
+nn = bl.nn
+X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+
+
+class Settings:
+    """What a step reads besides its arguments."""
+
+    def __init__(self) -> None:
+        self.scale: Any = 0.5
+        self.more = nn.Parameter(bl.tensor(1.0))
+        self.signs = [1, -1]
+        self.names = {"a": 1.0, "b": 2.0}
+
+
+class World:
+    """A network, its optimizer and a training step that reads all kinds of variables."""
+
+    def __init__(self, optimizer: Any = None, dropout: float = 0.0) -> None:
+        bl.manual_seed(1)
+        layers = [nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)]
+        self.model = nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
+        self.optimizer = (optimizer or bl.optim.Adam)(self.model.parameters(), lr=0.01)
+        self.settings = Settings()
+        weight = 1.5
+
+        def change_weight(value: float) -> None:
+            nonlocal weight
+            weight = value
+
+        def step(x: Any) -> Any:
+            settings = self.settings
+            loss = (self.model(x) * settings.scale * sum(settings.signs, 3) * settings.names["b"] * weight).square()
+            loss = loss.mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            return loss
+
+        self.change_weight = change_weight
+        self.step = step
+
+
+def repeated(compiled: Any, *args: Any) -> Any:
+    """A call, if it is one that repeats the last one; else ``NotImplemented``."""
+    return compiled._forms.latest.repeat(args)
+
+
+def _drawn_alike(run: Callable[[Any], Any], x: Any) -> Any:
+    bl.manual_seed(7)
+    return run(x)
+
+
+class Pair:
+    """Two worlds that are changed alike: one runs eagerly, the other is compiled and repeated."""
+
+    def __init__(self, make: Callable[[], Any] = World) -> None:
+        self.worlds = make(), make()
+        self.compiled = bl.compile(self.worlds[1].step, fallback=True)
+        for _ in range(4):
+            self.agree()
+        assert self.repeats(), "what follows would not show what a repeated call does"
+
+    def change(self, change: Callable[[Any], Any]) -> None:
+        for world in self.worlds:
+            change(world)
+
+    def repeats(self, x: Any = None) -> bool:
+        """Whether a call is one that repeats the last; it is made."""
+        x = bl.tensor(X) if x is None else x
+        _drawn_alike(self.worlds[0].step, x)
+        return _drawn_alike(partial(repeated, self.compiled), x) is not NotImplemented
+
+    def agree(self, x: Any = None) -> None:
+        x = bl.tensor(X) if x is None else x
+        wanted, found = (_drawn_alike(run, x) for run in (self.worlds[0].step, self.compiled))
+        np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), rtol=1e-4, atol=1e-6)
+        for p, q in zip(*(world.model.parameters() for world in self.worlds), strict=True):
+            np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def is_refused(pair: Pair, x: Any = None) -> bool:
+    """Whether a call is not taken for a repetition, and nothing was done then."""
+    x = bl.tensor(X) if x is None else x
+    before = [p.detach().numpy().copy() for p in pair.worlds[1].model.parameters()]
+    refused = repeated(pair.compiled, x) is NotImplemented
+    after = [p.detach().numpy() for p in pair.worlds[1].model.parameters()]
+    return refused and all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def replace_layer(world: World) -> None:
+    bl.manual_seed(5)
+    world.model[0] = nn.Linear(3, 4)
+
+
+def take_scale_away(world: World) -> None:
+    scale = world.settings.scale
+    del world.settings.scale
+    type(world.settings).scale = scale
+
+
+def zeros_like(world: World) -> None:
+    weight = world.model[0].weight
+    weight.data = bl.zeros_like(weight)
+
+
+CHANGES: dict[str, Callable[[World], Any]] = {
+    "an attribute": lambda w: setattr(w.settings, "scale", 0.75),
+    "an entry": lambda w: w.settings.names.__setitem__("b", 0.5),
+    "an element": lambda w: w.settings.signs.__setitem__(0, 7),
+    "a length": lambda w: w.settings.signs.append(2),
+    "a closure cell": lambda w: w.change_weight(0.25),
+    "a layer": replace_layer,
+    "a layer's attribute": lambda w: w.model[1].eval(),
+    "a layer more": lambda w: w.model.append(nn.ReLU()),
+    "a module's hook": lambda w: w.model[1].register_forward_hook(lambda module, args, out: out * 2),
+    "a parameter's hook": lambda w: w.model[0].weight.register_hook(lambda g: g * 2),
+    "a frozen parameter": lambda w: w.model[0].weight.requires_grad_(False),
+    "a parameter's memory": zeros_like,
+    "a parameter group": lambda w: w.optimizer.add_param_group({"params": [w.settings.more]}),
+    "an option that turns something on": lambda w: w.optimizer.param_groups[0].update(weight_decay=0.5),
+    "an attribute that is gone": take_scale_away,
+}
+
+
+@pytest.fixture(autouse=True)
+def _class_as_it_was():
+    yield
+    if "scale" in vars(Settings):
+        del Settings.scale
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_around_a_step_is_seen(what: str) -> None:
+    pair = Pair()
+    pair.change(CHANGES[what])
+    if what == "an option that turns something on":
+        with pytest.raises(forms.Misfit):
+            repeated(pair.compiled, bl.tensor(X))
+    else:
+        assert is_refused(pair)
+    for _ in range(4):
+        pair.agree()
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        bl.tensor(np.concatenate([X, X])),
+        bl.tensor(X.astype(np.float64)),
+        bl.tensor(np.ascontiguousarray(X.T)).T,
+        bl.tensor(X).requires_grad_(),
+        nn.Parameter(bl.tensor(X)),
+        X,
+    ],
+    ids=["shape", "dtype", "strides", "gradient", "class", "array"],
+)
+def test_another_kind_of_argument_is_no_repetition(x: Any) -> None:
+    pair = Pair()
+    assert is_refused(pair, x)
+    assert pair.repeats()
+
+
+@pytest.mark.parametrize("setting", ["threads", "dtype", "recording"])
+def test_settings_are_compared(setting: str, number_of_threads: Any) -> None:
+    pair = Pair()
+    if setting == "threads":
+        number_of_threads(3)
+        assert is_refused(pair)
+    elif setting == "recording":
+        with bl.no_grad():
+            assert is_refused(pair)
+    else:
+        bl.set_default_dtype(np.float64)
+        try:
+            assert is_refused(pair)
+        finally:
+            bl.set_default_dtype(np.float32)
+
+
+def test_what_may_change_from_call_to_call_does_not_end_repetition() -> None:
+    pair = Pair()
+    changes: list[Callable[[World], Any]] = [
+        lambda w: w.optimizer.param_groups[0].update(lr=0.01),
+        lambda w: w.optimizer.zero_grad(),
+        lambda w: w.model[2].bias.detach().zero_(),
+    ]
+    for change in changes:
+        pair.change(change)
+        assert pair.repeats(bl.tensor(X * 3))  # another array as well
+        pair.agree()
+
+
+def test_a_step_of_tensors_and_optimizers_is_simple() -> None:
+    """Or these tests would not show what a function of its own does."""
+    assert _is_simple(Pair().compiled._forms.latest.binding)
+
+
+def test_variables_that_hold_other_tensors_are_looked_up() -> None:
+    pair = Pair()
+    pair.change(lambda w: setattr(w.settings, "scale", bl.tensor(0.5)))
+    for i in range(4):
+        pair.change(lambda w, i=i: setattr(w.settings, "scale", bl.tensor(0.1 * i)))
+        pair.agree()
+    assert pair.repeats()
+    assert not _is_simple(pair.compiled._forms.latest.binding)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        bl.optim.SGD,
+        lambda p, lr: bl.optim.SGD(p, lr=lr, momentum=0.9),
+        bl.optim.AdamW,
+        bl.optim.RMSprop,
+        lambda p, lr: bl.optim.Adam([{"params": [q], "lr": lr * (i + 1)} for i, q in enumerate(p)]),
+    ],
+    ids=["sgd", "momentum", "adamw", "rmsprop", "groups"],
+)
+def test_optimizers_count_and_update(optimizer: Any) -> None:
+    pair = Pair(lambda: World(optimizer))
+    for _ in range(3):
+        assert pair.repeats()
+        pair.agree()
+    states = [world.optimizer.state_dict()["state"] for world in pair.worlds]
+    assert [s.get("step") for s in states[0].values()] == [s.get("step") for s in states[1].values()]
+
+
+def test_a_parameter_with_another_number_of_steps_makes_it_another_update() -> None:
+    pair = Pair()
+    pair.change(lambda w: w.optimizer.state[w.model[0].weight]["step"].fill_(1))
+    with pytest.raises(forms.Misfit):
+        repeated(pair.compiled, bl.tensor(X))
+    for _ in range(3):
+        pair.agree()
+
+
+def test_gradients_that_were_used_up_say_so_again_after_they_were_cleared() -> None:
+    pair = Pair()
+    world = pair.worlds[1]
+    world.optimizer.zero_grad()
+    assert world.model[0].weight.grad is None
+    assert pair.repeats()
+    with pytest.raises(bl.errors.GradientError, match="used up"):
+        world.model[0].weight.grad.numpy()
+
+
+def test_a_repeated_call_counts_its_writes() -> None:
+    pair = Pair()
+    weight = pair.worlds[1].model[0].weight
+    loss = (weight * weight).sum()
+    assert pair.repeats()
+    with pytest.raises(bl.errors.GradientError):  # what backward needs was overwritten
+        loss.backward()
+
+
+def test_a_stream_goes_on_where_it_was() -> None:
+    pair = Pair(lambda: World(dropout=0.5))
+    losses = {}
+    for run in (pair.worlds[0].step, partial(repeated, pair.compiled)):
+        bl.manual_seed(3)
+        losses[run] = [run(bl.tensor(X)).item() for _ in range(4)]
+    eager, compiled = losses.values()
+    np.testing.assert_allclose(compiled, eager, rtol=1e-4)
+    assert len(set(eager)) == 4
+
+
+def test_values_that_do_not_suit_the_program_run_eagerly() -> None:
+    table = bl.tensor(np.arange(12, dtype=np.float32).reshape(4, 3))
+    compiled = bl.compile(lambda index: table[index].sum())
+    index = bl.tensor(np.array([0, 3]))
+    for _ in range(4):
+        compiled(index)
+    outside = bl.tensor(np.array([0, 4]))
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            compiled(outside)
+        assert repeated(compiled, index).item() == 0 + 1 + 2 + 9 + 10 + 11
+
+
+def test_memory_that_moves_is_found() -> None:
+    """Another form of the same function needs a larger arena, which both use from then on."""
+    pair = Pair()
+    large = bl.tensor(np.tile(X, (2000, 1)))
+    small = pair.compiled._forms.latest
+    for _ in range(3):
+        pair.agree(large)
+    assert pair.compiled._forms.latest is not small
+    x = bl.tensor(X)
+    wanted = pair.worlds[0].step(x)
+    np.testing.assert_allclose(small.repeat((x,)).item(), wanted.item(), rtol=1e-4)
+    pair.agree()
+
+
+def test_an_argument_in_memory_that_is_written_to_runs_eagerly() -> None:
+    weight = nn.Parameter(bl.tensor(np.ones((2, 2), np.float32)))
+    optimizer = bl.optim.SGD([weight], lr=0.5)
+
+    def step(x: Any) -> Any:
+        loss = (x * weight).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = bl.compile(step)
+    for _ in range(4):
+        compiled(bl.tensor(np.ones((2, 2), np.float32)))
+    shared = weight.detach()
+    before = shared.numpy().copy()
+    assert compiled(shared).item() == pytest.approx((before * before).sum())
+    np.testing.assert_allclose(weight.detach().numpy(), before - 0.5 * before)
