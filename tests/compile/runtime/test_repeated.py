@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import backlit as bl
-from backlit.compile import forms
+from backlit.compile.errors import Misfit, Unforeseen
 from backlit.compile.runtime.repeated import _is_simple
 
 nn = bl.nn
@@ -149,7 +149,7 @@ def test_what_changes_around_a_step_is_seen(what: str) -> None:
     pair = Pair()
     pair.change(CHANGES[what])
     if what == "an option that turns something on":
-        with pytest.raises(forms.Misfit):
+        with pytest.raises(Misfit):
             repeated(pair.compiled, bl.tensor(X))
     else:
         assert is_refused(pair)
@@ -243,7 +243,7 @@ def test_optimizers_count_and_update(optimizer: Any) -> None:
 def test_a_parameter_with_another_number_of_steps_makes_it_another_update() -> None:
     pair = Pair()
     pair.change(lambda w: w.optimizer.state[w.model[0].weight]["step"].fill_(1))
-    with pytest.raises(forms.Misfit):
+    with pytest.raises(Misfit):
         repeated(pair.compiled, bl.tensor(X))
     for _ in range(3):
         pair.agree()
@@ -324,3 +324,131 @@ def test_an_argument_in_memory_that_is_written_to_runs_eagerly() -> None:
     before = shared.numpy().copy()
     assert compiled(shared).item() == pytest.approx((before * before).sum())
     np.testing.assert_allclose(weight.detach().numpy(), before - 0.5 * before)
+
+
+def test_gradients_of_arguments_and_variables_are_there_or_not_as_before() -> None:
+    """Where none was there, the program makes one; where one was, it adds to it."""
+    model = nn.Linear(3, 6, bias=False)
+    holder = {"moving": nn.Parameter(bl.tensor(X + 1))}
+
+    def step(x: Any) -> None:
+        (x * model.weight * holder["moving"]).sum().backward()
+
+    compiled = bl.compile(step, gradients=True)
+    x = bl.tensor(X).requires_grad_()
+    leaves = [x, model.weight, holder["moving"]]
+    for _ in range(4):
+        for leaf in leaves:
+            leaf.grad = None
+        compiled(x)
+    for leaf in leaves:
+        for other in leaves:
+            other.grad = None
+        assert repeated(compiled, x) is None
+        for other in leaves:
+            other.grad = None
+        leaf.grad = bl.ones_like(leaf)
+        assert repeated(compiled, x) is NotImplemented
+        compiled(x)
+        wanted = 1 + np.prod([other.detach().numpy() for other in leaves if other is not leaf], axis=0)
+        np.testing.assert_allclose(leaf.grad.numpy(), wanted, rtol=1e-6)
+
+
+def test_the_names_in_a_mapping_and_their_order_are_compared() -> None:
+    parts = {"a": bl.tensor(1.0), "b": bl.tensor(2.0)}
+
+    def function(x: Any) -> Any:
+        total = x
+        for name in parts:
+            total = total * 2 + parts[name]
+        return total
+
+    compiled = bl.compile(function)
+    x = bl.tensor(X)
+    for _ in range(4):
+        compiled(x)
+    assert repeated(compiled, x) is not NotImplemented
+    for change in (lambda: parts.update(a=parts.pop("a")), lambda: parts.update(c=bl.tensor(3.0))):
+        change()
+        assert repeated(compiled, x) is NotImplemented
+        for _ in range(4):
+            np.testing.assert_allclose(compiled(x).numpy(), function(x).numpy())
+
+
+def test_an_attribute_of_an_object_that_its_class_had() -> None:
+    class Scaled:
+        factor = 2.0
+
+    scaled = Scaled()
+    compiled = bl.compile(lambda x: x * scaled.factor)
+    x = bl.tensor(X)
+    for _ in range(4):
+        compiled(x)
+    assert repeated(compiled, x) is not NotImplemented
+    scaled.factor = 3.0
+    assert repeated(compiled, x) is NotImplemented
+    np.testing.assert_allclose(compiled(x).numpy(), 3 * X)
+
+
+def test_numbers_are_written_down_once_for_steps_that_have_the_same() -> None:
+    pair = Pair(lambda: World(bl.optim.SGD))
+    for rate in (0.01, 0.02, 0.01, 0.01, 0.02):
+        pair.change(lambda w, rate=rate: w.optimizer.param_groups[0].update(lr=rate))
+        assert pair.repeats()
+        pair.agree()
+
+
+def test_a_simple_program_whose_argument_is_what_it_writes_to_runs_eagerly() -> None:
+    model = nn.Linear(3, 3, bias=False)
+    optimizer = bl.optim.SGD(model.parameters(), lr=0.5)
+
+    def step(x: Any) -> Any:
+        loss = (x * model.weight).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = bl.compile(step)
+    for _ in range(4):
+        compiled(bl.tensor(X[:3]))
+    assert _is_simple(compiled._forms.latest.binding)
+    shared, before = model.weight.detach(), model.weight.detach().numpy().copy()
+    with pytest.raises(Unforeseen):
+        repeated(compiled, shared)
+    np.testing.assert_array_equal(shared.numpy(), before)
+    assert compiled(shared).item() == pytest.approx((before * before).sum(), rel=1e-5)
+    np.testing.assert_allclose(shared.numpy(), before - 0.5 * before, rtol=1e-5)
+
+
+def test_a_simple_program_whose_values_do_not_suit_it_does_nothing_and_can_be_called_again() -> None:
+    table = nn.Embedding(4, 3)
+
+    @bl.no_grad()
+    def total(index: Any) -> Any:
+        return table(index).sum()
+
+    compiled = bl.compile(total)
+    for _ in range(4):
+        compiled(bl.tensor(np.array([0, 3])))
+    assert _is_simple(compiled._forms.latest.binding)
+    with pytest.raises(Unforeseen):
+        repeated(compiled, bl.tensor(np.array([0, 4])))
+    wanted = table.weight.detach().numpy()[[1, 2]].sum()
+    assert repeated(compiled, bl.tensor(np.array([1, 2]))).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_simple_program_finds_its_arena_where_another_one_needed_a_larger() -> None:
+    compiled = bl.compile(lambda x: (x.softmax(1) @ x.T.softmax(0)).exp().sum())
+    small, large = bl.tensor(X), bl.tensor(np.tile(X, (300, 1)))
+    for _ in range(4):
+        compiled(small)
+    form = compiled._forms.latest
+    assert _is_simple(form.binding) and form.binding.executable.arena.size
+    wanted = form.repeat((small,)).item()
+    old = form.binding.executable.arena
+    for _ in range(2):
+        compiled(large)
+    old[:] = 0xFF
+    assert form.repeat((small,)).item() == wanted
+    assert np.all(old == 0xFF), "the program computed in memory that is no longer its own"

@@ -20,6 +20,7 @@ from ..ir.build import Builder
 from ..ir.primitives import MEANING
 from ..ir.program import Instruction, Value
 from .before import PLAIN
+from .calls import unnoticed
 from .guards import Guard, Size
 from .sources import ByReference, Number
 
@@ -132,6 +133,7 @@ class GroupUpdate:
         self.optimizer._stepped = True
 
 
+@unnoticed
 def trace_step(tracer: Any, optimizer: Any, gradients: list[dict[int, Tensor]]) -> None:
     """Write down the step that an optimizer just made; ``gradients`` are those that it saw, for each group.
 

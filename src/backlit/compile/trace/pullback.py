@@ -22,6 +22,7 @@ from ..ir.marks import of_gradient
 from ..ir.program import Value
 from ..lower import pull_of, rules_are_traced
 from ..native import supports
+from .calls import unnoticed
 from .extern import VARIES, ExternPull, pull_arrays
 from .tracer import Application, Tracer
 
@@ -122,6 +123,7 @@ def _as_tensor(part: Any, edge: Any, g: Tensor) -> Tensor | None:
     return Tensor(np.asarray(part.total() if hasattr(part, "total") else part))
 
 
+@unnoticed
 def _write_down(
     tracer: Tracer, node: Any, application: Any, g: Tensor, arrays: list[Any], tensors: list[Tensor | None]
 ) -> None:

@@ -23,6 +23,7 @@ from ..ir.build import Builder
 from ..ir.program import Instruction, Value
 from ..lower import drawing_of, lowering_of
 from ..native import DTYPES, supports
+from .calls import unnoticed
 from .extern import VARIES, ExternForward
 from .memory import Memory
 from .sources import ByReference, Fixed, Source
@@ -101,6 +102,7 @@ class Tracer:
 
     # -- what is seen -----------------------------------------------------------------------------------------------
 
+    @unnoticed
     def applied(self, op: Any, inputs: tuple[Any, ...], params: dict[str, Any], extra: Any, result: Tensor) -> None:
         """An operation was applied: write it down."""
         if self.error is not None:
@@ -110,6 +112,7 @@ class Tracer:
         except TraceError as error:
             self.fail(error)
 
+    @unnoticed
     def wrote(self, target: Tensor, value: Tensor) -> None:
         """A tensor was overwritten with the values of another."""
         if self.error is not None or target is value:
@@ -119,6 +122,7 @@ class Tracer:
         except TraceError as error:
             self.fail(error)
 
+    @unnoticed
     def copied(self, x: Tensor, copy: Tensor) -> None:
         """A tensor's values were copied, without an operation, before it is overwritten."""
         if self.error is not None:
