@@ -32,7 +32,8 @@ the function runs eagerly: shapes that take turns would otherwise be compiled ag
 
 REPEATED = 8
 """Calls of a specialisation before a function is written that makes those like the last one; writing it takes as long
-as some fifty calls of a small network's step."""
+as some fifty calls of a small network's step. After as many that were not like the last one, another one is written,
+for variables that hold other tensors at each call."""
 
 
 class Form:
@@ -98,10 +99,10 @@ class Form:
         self.used = self._forms.calls
         self._forms.used(self)
         self._calls += 1
-        if self._calls == REPEATED and self.likeness is not None:
+        if self._calls in (REPEATED, 2 * REPEATED) and self.likeness is not None:
             from .runtime.repeated import written_out
 
-            self.repeat = written_out(binding, self.likeness)
+            self.repeat = written_out(binding, self.likeness, steady=self._calls == REPEATED)
         return result
 
 

@@ -152,19 +152,20 @@ class Binding:
 
     # -- calling ----------------------------------------------------------------------------------------------------
 
-    def call(self, arguments: Sequence[Tensor], unchanged: bool = False) -> Any:
+    def call(self, arguments: Sequence[Tensor], unchanged: bool = False, steady: bool = False) -> Any:
         """Run the program on these arguments and give the function's result; see :meth:`run`."""
-        outputs = self.run(arguments, unchanged)
+        outputs = self.run(arguments, unchanged, steady)
         if self.single:
             return Tensor(outputs[0])
         return self.capture.outcome([Tensor(a) for a in outputs[: self.capture.results]], arguments)
 
-    def run(self, arguments: Sequence[Tensor], unchanged: bool = False) -> list[Array]:
+    def run(self, arguments: Sequence[Tensor], unchanged: bool = False, steady: bool = False) -> list[Array]:
         """Run the program on these arguments, and give its outputs.
 
         Args:
             arguments: the call's tensors.
             unchanged: whether conditions need not be looked at, since a function of :mod:`.repeated` did.
+            steady: whether it also saw that variables hold what they held at the last call.
 
         Raises:
             Misfit: before anything was done, where a condition of the program does not hold.
@@ -178,8 +179,10 @@ class Binding:
             array = arguments[index]._data
             if array is not held[i]:
                 self._hold(i, array)
-        if self.variables or self.gradients:
-            self._look_up(arguments)
+        if self.variables and not steady:
+            self._look_up_variables()
+        if self.gradients:
+            self._look_up_gradients(arguments)
         if self.writes.moved and self.writes.collide(held):
             raise Unforeseen
         for position in self.streams:
@@ -198,7 +201,7 @@ class Binding:
                 self._hold(i, tensor._data)
         self.conditions.seen[:] = [tensor._data for _, tensor in self.references]
 
-    def _look_up(self, arguments: Sequence[Tensor]) -> None:
+    def _look_up_variables(self) -> None:
         for i, holder, key in self.variables:
             try:
                 found = holder[key]
@@ -209,6 +212,8 @@ class Binding:
             array = found._data if isinstance(found, Tensor) else found
             if array is not self.held[i] or array is None:  # nothing is held before the first call
                 self._hold(i, array)
+
+    def _look_up_gradients(self, arguments: Sequence[Tensor]) -> None:
         for i, leaf in self.gradients:
             gradient = leaf.now(arguments)._grad
             if gradient is None or gradient.__class__ is Consumed:

@@ -28,9 +28,9 @@ class Differentiable(Binding):
         self.pullback = capture.pullback
         self.back = Backward(capture.pullback)
 
-    def call(self, arguments: Sequence[Tensor], unchanged: bool = False) -> Any:
+    def call(self, arguments: Sequence[Tensor], unchanged: bool = False, steady: bool = False) -> Any:
         """Run the forward program, and connect its results to the graph."""
-        outputs = self.run(arguments, unchanged)
+        outputs = self.run(arguments, unchanged, steady)
         wanted = [tensor_at(source, arguments) for source in self.pullback.wanted]
         results = CompiledCall.apply(self, outputs, arguments, *wanted)
         return self.capture.outcome(list(results), arguments)

@@ -17,8 +17,9 @@ from ...tensor import Tensor
 from ...threads import chosen_threads
 from ..errors import Misfit, Unforeseen
 from ..signature import Likeness
+from ..trace.histories import Histories
 from ..trace.sharing import Identity
-from ..trace.sources import Argument
+from ..trace.sources import Argument, ByReference, Fixed, Variable
 from .conditions import Conditions
 from .executable import Executable
 
@@ -49,18 +50,26 @@ class _Named:
         return name
 
 
-def written_out(binding: Binding, likeness: Likeness) -> Callable[[Any], Any]:
+def written_out(binding: Binding, likeness: Likeness, steady: bool) -> Callable[[Any], Any]:
     """A function of a call's arguments that gives what :meth:`.binding.Binding.call` gives where they are like those
     of ``likeness``, all conditions hold and references have the arrays that they had at the last call; else
     ``NotImplemented``, and nothing was done.
+
+    Args:
+        binding: the program, which was called just now.
+        likeness: what the arguments of that call were like.
+        steady: whether variables must hold the tensors that they hold now, too, and these the same arrays.
 
     Raises:
         Misfit, Unforeseen: as that does.
     """
     named = _Named()
-    comparisons = (*_arguments(binding, likeness, named.of), *_surroundings(binding.conditions, named))
-    simple = _is_simple(binding)
-    rest = _whole_call(binding, named.of) if simple else [f"return {named.of(binding.call)}(arguments, True)"]
+    comparisons = [*_arguments(binding, likeness, named.of), *_surroundings(binding.conditions, named)]
+    comparisons += _variables(binding, named) if steady else []
+    comparisons += _relations(binding.conditions.shared, steady, named)
+    simple = _is_simple(binding, steady)
+    call = f"return {named.of(binding.call)}(arguments, True, {steady})"
+    rest = _whole_call(binding, named.of) if simple else [call]
     lines = [
         "def repeat(arguments):",
         " try:",
@@ -100,18 +109,64 @@ def _surroundings(c: Conditions, named: _Named) -> Iterator[str]:
     yield from (f"{of(leaf)}._grad is None" for leaf in c.gradient_free)
     yield from (f"{of(source)}.now(arguments)._grad is None" for source in c.moving_gradient_free)
     yield from (f"{of(x)}._data is {of(c.seen)}[{i}]" for i, x in enumerate(c.references))
-    yield from (_shared(shared, of) for shared in c.shared)
 
 
-def _shared(shared: Any, of: Callable[[Any], str]) -> str:
+def _variables(binding: Binding, named: _Named) -> Iterator[str]:
+    """That variables hold what they hold now."""
+    of = named.of
+    for i, holder, key in binding.variables:
+        found, same = _as_now(holder, key, named)
+        yield same
+        if isinstance(found, Tensor):
+            yield f"{of(found)}._data is {of(binding.held)}[{i}]"
+            yield f"{of(found)}._requires_grad is {binding.capture.requiring[i]}"
+
+
+def _as_now(holder: Any, key: Any, named: _Named) -> tuple[Any, str]:
+    """What a variable holds, and that it holds that again."""
+    try:
+        found = holder[key]
+    except (KeyError, IndexError, ValueError):  # the function deleted it
+        return None, "False"
+    return found, f"{named.of(holder)}[{named.key(key)}] is {named.of(found)}"
+
+
+def _relations(shared: list[Any], steady: bool, named: _Named) -> Iterator[str]:
+    """What tensors have to do with each other. Those that are the same as before share memory as before, and have no
+    history as before."""
+    for relation in shared:
+        history = isinstance(relation, Histories)
+        sources = relation.moving if history else (relation.first, relation.second)
+        known = all(isinstance(source, (Variable, ByReference, Fixed)) for source in sources)
+        if not steady or not known or (history and not relation.told_by_nodes):
+            yield _relation(relation, named.of)
+            continue
+        for source in sources:
+            yield from _same_tensor(source, named, history)
+
+
+def _same_tensor(source: Any, named: _Named, leaf: bool) -> Iterator[str]:
+    """That a tensor that is known lies where it lies now; or, if it is a ``leaf``, that it still is one."""
+    x: Any = None
+    if isinstance(source, Variable):
+        x, same = _as_now(source.holder, source.key, named)
+        yield same
+    elif isinstance(source, ByReference):
+        x = source.tensor
+    if isinstance(x, Tensor):
+        name = named.of(x)
+        yield f"{name}._node is None and {name}._view is None" if leaf else f"{name}._data is {named.of(x._data)}"
+
+
+def _relation(shared: Any, of: Callable[[Any], str]) -> str:
     if isinstance(shared, Identity) and isinstance(shared.first, Argument) and isinstance(shared.second, Argument):
         return f"arguments[{shared.first.index}] {'is' if shared.same else 'is not'} arguments[{shared.second.index}]"
     return f"{of(shared)}.holds(arguments)"
 
 
-def _is_simple(binding: Binding) -> bool:
+def _is_simple(binding: Binding, steady: bool) -> bool:
     """Whether a call gives one small tensor, by one piece of native code on one thread, and what it reads and leaves
-    behind are arguments, tensors known by reference and optimizers."""
+    behind are arguments, tensors that are known and optimizers."""
     from .binding import Binding
 
     executable = binding.executable
@@ -119,7 +174,8 @@ def _is_simple(binding: Binding) -> bool:
         type(binding) is Binding
         and type(executable) is Executable
         and binding.single
-        and not (binding.variables or binding.gradients or binding.streams or binding.left or binding.written_inputs)
+        and (steady or not binding.variables)
+        and not (binding.gradients or binding.streams or binding.left or binding.written_inputs)
         and all(numbers.update.at is None for numbers in binding.numbers)
         and executable.alone is not None
     )

@@ -21,14 +21,20 @@ class Histories:
     def __init__(self, surroundings: Any, arguments: Sequence[Tensor]) -> None:
         """Must be made before the function runs: it may give its arguments other histories."""
         places = [(x, s) for x, s in surroundings.places() if isinstance(x, Tensor) and x.requires_grad]
-        self._moving: list[Source] = [s for _, s in places if not isinstance(s, ByReference)]
+        self.moving: list[Source] = [s for _, s in places if not isinstance(s, ByReference)]
+        """Where the tensors are found that may be others at each call."""
         self._fixed = [x for x, s in places if isinstance(s, ByReference)]
-        self._seen = self._relations(arguments) if self._moving else None
+        self._seen = self._relations(arguments) if self.moving else None
 
     @property
     def matter(self) -> bool:
         """Whether other calls may find other relations."""
-        return bool(self._moving)
+        return bool(self.moving)
+
+    @property
+    def told_by_nodes(self) -> bool:
+        """Whether nothing can change as long as tensors are the same and leaves are leaves: none was computed."""
+        return self._seen is not None and not self._seen[1] and all(x.grad_fn is None for x in self._fixed)
 
     def holds(self, arguments: Sequence[Tensor]) -> bool:
         """Whether a call with these arguments finds the same."""
@@ -38,7 +44,7 @@ class Histories:
             return False
 
     def _relations(self, arguments: Sequence[Tensor]) -> tuple[Any, ...]:
-        moving = [source.now(arguments) for source in self._moving]
+        moving = [source.now(arguments) for source in self.moving]
         tensors = [*self._fixed, *moving]
         numbers: dict[int, int] = {}
         for number, x in enumerate(tensors):
