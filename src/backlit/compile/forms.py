@@ -120,7 +120,7 @@ class Forms(dict[Any, list[Form]]):
         self.latest: Form | None = None
         self.hidden: list[Any] = []
         """Functions that are called and that nothing in sight of the function names."""
-        self._vain = 0
+        self.vain = 0
         """Forms that could not be used before the objects were gone that they were for, since one was used."""
         self._scratch: Scratch | None = None
         self._warned = False
@@ -146,18 +146,18 @@ class Forms(dict[Any, list[Form]]):
     def add(self, signature: Any, seen: Capture, likeness: Likeness | None) -> None:
         """A new form, which is tried before others like it."""
         for outdated in [key for key in self if is_outdated(key)]:
-            self._vain += sum(not form.built for form in self.pop(outdated))
+            self.vain += sum(not form.built for form in self.pop(outdated))
         self.setdefault(signature, []).insert(0, Form(seen, self, likeness))
 
     def in_vain(self, signature: Any) -> bool:
         """Whether nothing that was traced for these arguments, or for others in a long time, could be used again."""
         alike = self.get(signature, ())
-        return self._vain >= 4 * ALIKE or (len(alike) >= ALIKE and not any(form.built for form in alike))
+        return self.vain >= 4 * ALIKE or (len(alike) >= ALIKE and not any(form.built for form in alike))
 
     def used(self, form: Form) -> None:
         """A form was called."""
         self.latest = form
-        self._vain = 0
+        self.vain = 0
 
     def make_room(self, signature: Any) -> bool:
         """Whether there is room for another form, once one that was not used for long has gone."""

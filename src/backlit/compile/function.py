@@ -98,7 +98,7 @@ class Compiled:
                 if latest.repeat is not None:
                     result = latest.repeat(args)
                     if result is not NotImplemented:
-                        latest.used = forms.calls
+                        latest.used, forms.vain = forms.calls, 0
                         return result
                 if latest.likeness.holds(args):
                     return latest.call(args)

@@ -515,3 +515,20 @@ def test_a_simple_program_finds_its_arena_where_another_one_needed_a_larger() ->
     old[:] = 0xFF
     assert form.repeat((small,)).item() == wanted
     assert np.all(old == 0xFF), "the program computed in memory that is no longer its own"
+
+
+def test_repeated_calls_tell_that_compiling_is_not_in_vain() -> None:
+    """Forms for objects that are gone before they could be used again are forgiven as long as others are of use."""
+
+    class Batch:
+        pass
+
+    compiled = bl.compile(lambda x, *others: x * 2)
+    x = bl.tensor(X)
+    for _ in range(3):
+        compiled(x)
+    for _ in range(50):
+        compiled(x, Batch())
+        np.testing.assert_array_equal(compiled(x).numpy(), X * 2)
+        assert repeated(compiled, x) is not NotImplemented
+    assert compiled.reason is None
