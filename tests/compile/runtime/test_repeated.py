@@ -8,98 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from repetition import Pair, Settings, World, X, is_refused, repeated
 
 import backlit as bl
 from backlit.compile.errors import Misfit, Unforeseen
 from backlit.compile.runtime.repeated import _is_simple
 
 nn = bl.nn
-X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-
-
-class Settings:
-    """What a step reads besides its arguments."""
-
-    def __init__(self) -> None:
-        self.scale: Any = 0.5
-        self.more = nn.Parameter(bl.tensor(1.0))
-        self.signs = [1, -1]
-        self.names = {"a": 1.0, "b": 2.0}
-
-
-class World:
-    """A network, its optimizer and a training step that reads all kinds of variables."""
-
-    def __init__(self, optimizer: Any = None, dropout: float = 0.0) -> None:
-        bl.manual_seed(1)
-        layers = [nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)]
-        self.model = nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
-        self.optimizer = (optimizer or bl.optim.Adam)(self.model.parameters(), lr=0.01)
-        self.settings = Settings()
-        weight = 1.5
-
-        def change_weight(value: float) -> None:
-            nonlocal weight
-            weight = value
-
-        def step(x: Any) -> Any:
-            settings = self.settings
-            loss = (self.model(x) * settings.scale * sum(settings.signs, 3) * settings.names["b"] * weight).square()
-            loss = loss.mean()
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            return loss
-
-        self.change_weight = change_weight
-        self.step = step
-
-
-def repeated(compiled: Any, *args: Any) -> Any:
-    """A call, if it is one that repeats the last one; else ``NotImplemented``."""
-    return compiled._forms.latest.repeat(args)
-
-
-def _drawn_alike(run: Callable[[Any], Any], x: Any) -> Any:
-    bl.manual_seed(7)
-    return run(x)
-
-
-class Pair:
-    """Two worlds that are changed alike: one runs eagerly, the other is compiled and repeated."""
-
-    def __init__(self, make: Callable[[], Any] = World) -> None:
-        self.worlds = make(), make()
-        self.compiled = bl.compile(self.worlds[1].step, fallback=True)
-        for _ in range(4):
-            self.agree()
-        assert self.repeats(), "what follows would not show what a repeated call does"
-
-    def change(self, change: Callable[[Any], Any]) -> None:
-        for world in self.worlds:
-            change(world)
-
-    def repeats(self, x: Any = None) -> bool:
-        """Whether a call is one that repeats the last; it is made."""
-        x = bl.tensor(X) if x is None else x
-        _drawn_alike(self.worlds[0].step, x)
-        return _drawn_alike(partial(repeated, self.compiled), x) is not NotImplemented
-
-    def agree(self, x: Any = None) -> None:
-        x = bl.tensor(X) if x is None else x
-        wanted, found = (_drawn_alike(run, x) for run in (self.worlds[0].step, self.compiled))
-        np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), rtol=1e-4, atol=1e-6)
-        for p, q in zip(*(world.model.parameters() for world in self.worlds), strict=True):
-            np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-4, atol=1e-5)
-
-
-def is_refused(pair: Pair, x: Any = None) -> bool:
-    """Whether a call is not taken for a repetition, and nothing was done then."""
-    x = bl.tensor(X) if x is None else x
-    before = [p.detach().numpy().copy() for p in pair.worlds[1].model.parameters()]
-    refused = repeated(pair.compiled, x) is NotImplemented
-    after = [p.detach().numpy() for p in pair.worlds[1].model.parameters()]
-    return refused and all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def replace_layer(world: World) -> None:
@@ -342,19 +257,6 @@ def test_a_stream_goes_on_where_it_was() -> None:
     assert len(set(eager)) == 4
 
 
-def test_values_that_do_not_suit_the_program_run_eagerly() -> None:
-    table = bl.tensor(np.arange(12, dtype=np.float32).reshape(4, 3))
-    compiled = bl.compile(lambda index: table[index].sum())
-    index = bl.tensor(np.array([0, 3]))
-    for _ in range(4):
-        compiled(index)
-    outside = bl.tensor(np.array([0, 4]))
-    for _ in range(2):
-        with pytest.raises(IndexError):
-            compiled(outside)
-        assert repeated(compiled, index).item() == 0 + 1 + 2 + 9 + 10 + 11
-
-
 def test_memory_that_moves_is_found() -> None:
     """Another form of the same function needs a larger arena, which both use from then on."""
     pair = Pair()
@@ -367,26 +269,6 @@ def test_memory_that_moves_is_found() -> None:
     wanted = pair.worlds[0].step(x)
     np.testing.assert_allclose(small.repeat((x,)).item(), wanted.item(), rtol=1e-4)
     pair.agree()
-
-
-def test_an_argument_in_memory_that_is_written_to_runs_eagerly() -> None:
-    weight = nn.Parameter(bl.tensor(np.ones((2, 2), np.float32)))
-    optimizer = bl.optim.SGD([weight], lr=0.5)
-
-    def step(x: Any) -> Any:
-        loss = (x * weight).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    compiled = bl.compile(step)
-    for _ in range(4):
-        compiled(bl.tensor(np.ones((2, 2), np.float32)))
-    shared = weight.detach()
-    before = shared.numpy().copy()
-    assert compiled(shared).item() == pytest.approx((before * before).sum())
-    np.testing.assert_allclose(weight.detach().numpy(), before - 0.5 * before)
 
 
 def test_gradients_of_arguments_and_variables_are_there_or_not_as_before() -> None:
