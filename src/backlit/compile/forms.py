@@ -100,9 +100,7 @@ class Form:
         self._forms.used(self)
         self._calls += 1
         if self._calls in (REPEATED, 2 * REPEATED) and self.likeness is not None:
-            from .runtime.repeated import written_out
-
-            self.repeat = written_out(binding, self.likeness, steady=self._calls == REPEATED)
+            self.repeat = binding.repeated(self.likeness, steady=self._calls == REPEATED)
         return result
 
 

@@ -12,7 +12,7 @@ from repetition import Pair, Settings, World, X, is_refused, repeated
 
 import backlit as bl
 from backlit.compile.errors import Misfit, Unforeseen
-from backlit.compile.runtime.repeated import _is_simple
+from backlit.compile.runtime.repeated import _TOGETHER, _is_simple
 
 nn = bl.nn
 
@@ -414,3 +414,27 @@ def test_repeated_calls_tell_that_compiling_is_not_in_vain() -> None:
         np.testing.assert_array_equal(compiled(x).numpy(), X * 2)
         assert repeated(compiled, x) is not NotImplemented
     assert compiled.reason is None
+
+
+def test_many_variables_are_compared_in_parts() -> None:
+    """More than are compiled at a time, and every one of them counts."""
+
+    class Many:
+        pass
+
+    many = Many()
+    count = 3 * _TOGETHER
+    for i in range(count):
+        setattr(many, f"x{i}", 0.5)  # named as the comparisons name objects
+    source = "lambda x: x * (" + " + ".join(f"many.x{i}" for i in range(count)) + ")"
+    function = eval(source, {"many": many})
+    compiled = bl.compile(function)
+    x = bl.tensor(X)
+    for _ in range(4):
+        compiled(x)
+    for i in range(0, count, 37):
+        assert repeated(compiled, x) is not NotImplemented
+        setattr(many, f"x{i}", 1.5)
+        assert repeated(compiled, x) is NotImplemented
+        for _ in range(3):
+            np.testing.assert_allclose(compiled(x).numpy(), function(x).numpy(), rtol=1e-5)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from ..consumed import Consumed
 from ..errors import Misfit, Unforeseen
 from ..ir.layout import Strides, row_major
 from ..ir.program import Value
+from ..signature import Likeness
 from ..trace.capture import Capture
 from ..trace.memory import Extent, extent
 from ..trace.sources import Argument, ByReference, Fixed, Gradient, Number, Source, Variable
 from ..trace.streams import FIELDS, Drawn, Stream
 from .conditions import Conditions
 from .executable import Executable
+from .repeated import written_out
 
 Array = np.ndarray
 
@@ -95,6 +97,9 @@ class Position:
 class Binding:
     """One specialisation of a compiled function, ready to be called."""
 
+    leaves_a_node: ClassVar[bool] = False
+    """Whether a call is a node of the graph, by which gradients go on."""
+
     def __init__(self, capture: Capture, executable: Executable, arrays: dict[Value, Array]) -> None:
         self.capture = capture
         self.executable = executable
@@ -149,6 +154,10 @@ class Binding:
         """The inputs that are worked out at each call, with their values at the last one."""
         inputs = zip(self.capture.program.inputs, self.capture.sources, self.held, strict=True)
         return {value: float(held) for value, source, held in inputs if isinstance(source, Number) and held is not None}
+
+    def repeated(self, likeness: Likeness, steady: bool) -> Callable[[Any], Any]:
+        """The function that makes calls like the last one; see :mod:`.repeated`."""
+        return written_out(self, likeness, steady)
 
     # -- calling ----------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from .executable import Executable
 class Differentiable(Binding):
     """One specialisation of such a function, ready to be called."""
 
+    leaves_a_node = True
+
     def __init__(self, capture: Capture, executable: Executable, arrays: dict[Value, Array]) -> None:
         super().__init__(capture, executable, arrays)
         assert capture.pullback is not None

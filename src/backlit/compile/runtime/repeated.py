@@ -7,6 +7,7 @@ Most calls are such, and the step of a small network takes ten microseconds. Wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ from .executable import Executable
 
 if TYPE_CHECKING:
     from .binding import Binding
+
+_TOGETHER = 64
+"""Comparisons that are compiled at a time: Python's compiler takes 3 KB for each."""
 
 _KEYS = (int, str, type(None))
 _SINGLE = (True, False, None)
@@ -64,9 +68,9 @@ def written_out(binding: Binding, likeness: Likeness, steady: bool) -> Callable[
         Misfit, Unforeseen: as that does.
     """
     named = _Named()
-    comparisons = [*_arguments(binding, likeness, named.of), *_surroundings(binding.conditions, named)]
-    comparisons += _variables(binding, named) if steady else []
-    comparisons += _relations(binding.conditions.shared, steady, named)
+    around = [*_surroundings(binding.conditions, named), *(_variables(binding, named) if steady else ())]
+    around += _relations(binding.conditions.shared, steady, named)
+    comparisons = [*_arguments(binding, likeness, named.of), *_in_parts(around, named)]
     simple = _is_simple(binding, steady)
     call = f"return {named.of(binding.call)}(arguments, True, {steady})"
     rest = _whole_call(binding, named.of) if simple else [call]
@@ -79,8 +83,22 @@ def written_out(binding: Binding, likeness: Likeness, steady: bool) -> Callable[
         "  return NotImplemented",
         *(f" {line}" for line in rest),
     ]
-    exec("\n".join(lines), named.objects)
-    found: Callable[[Any], Any] = named.objects.pop("repeat")  # or it would hold itself
+    return _function(lines, named)
+
+
+def _in_parts(comparisons: list[str], named: _Named) -> Iterator[str]:
+    """Many comparisons as calls of functions that make some of them each."""
+    yield from comparisons[:_TOGETHER]
+    for begin in range(_TOGETHER, len(comparisons), _TOGETHER):
+        some = " and ".join(comparisons[begin : begin + _TOGETHER])
+        yield f"{named.of(_function(['def repeat(arguments):', f' return {some}'], named))}(arguments)"
+
+
+def _function(lines: list[str], named: _Named) -> Callable[[Any], Any]:
+    text = "\n".join(lines)
+    names = {name: named.objects[name] for name in re.findall(r"\bx\d+\b", text) if name in named.objects}
+    exec(text, names)
+    found: Callable[[Any], Any] = names.pop("repeat")  # or it would hold itself
     return found
 
 
@@ -167,11 +185,9 @@ def _relation(shared: Any, of: Callable[[Any], str]) -> str:
 def _is_simple(binding: Binding, steady: bool) -> bool:
     """Whether a call gives one small tensor, by one piece of native code on one thread, and what it reads and leaves
     behind are arguments, tensors that are known and optimizers."""
-    from .binding import Binding
-
     executable = binding.executable
     return (
-        type(binding) is Binding
+        not binding.leaves_a_node
         and type(executable) is Executable
         and binding.single
         and (steady or not binding.variables)
