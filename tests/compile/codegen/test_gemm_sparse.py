@@ -69,6 +69,16 @@ def test_however_the_left_side_lies(target, strides):
     np.testing.assert_allclose(product(spec, target, a, b, 7.0), a @ b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("k", "runs"), [(64, 1), (126, 1), (128, 1), (129, 3)])
+def test_a_sum_of_two_short_runs_is_one_run(target, monkeypatch, k, runs):
+    """Between runs the sums would wait in memory, as many as the result has elements."""
+    spec = Gemm.of(16, 112, k, transpose_a=True, zeros=True)
+    monkeypatch.setattr(gemm_plan, "_LISTED_BYTES", 64 * plan(spec, target).sparse.stride * 4)
+    assert plan(spec, target).runs(spec) == runs
+    a, b = sparse_operands(spec, 0.5)
+    np.testing.assert_allclose(product(spec, target, a, b, 0.0), a @ b, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("transpose_a", [False, True])
 def test_blocks_of_as_many_rows_as_a_byte_can_count(target, monkeypatch, transpose_a):
     """However much a cache holds: places on lists are bytes."""

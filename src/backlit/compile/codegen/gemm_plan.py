@@ -255,7 +255,10 @@ def _sparse(spec: Gemm, target: Target) -> Sparse:
     wide = target.registers - 2
     groups = even_groups(math.ceil(spec.n / lanes), wide, wide)  # as few as can be: each costs something by itself
     stride = max(size for _, _, size in groups) * lanes
-    depth = max(_LISTED_BYTES // (stride * itemsize) // lanes, 1) * lanes
+    row = stride * itemsize
+    depth = max(_LISTED_BYTES // row // lanes, 1) * lanes
+    if spec.k * row <= 2 * _LISTED_BYTES:  # in one run no sums wait in memory; 4 % slower (measured), a result less
+        depth = spec.k
     return Sparse(min(depth, spec.k, _PLACES), tuple(groups), stride, int(_DENSE * spec.m * spec.k))
 
 
