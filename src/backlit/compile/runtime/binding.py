@@ -1,7 +1,7 @@
 """A compiled program tied to the world: its inputs read from where they are, its effects carried out at each call.
 
-Most calls find everything as it was at the call before, and what is asked at each call is how little that takes: a
-small network's step takes a few microseconds, and so must everything around it.
+A small network's step takes a few microseconds, and so must everything around it. Calls that find everything as the
+last one did, as most do, go by a function of :mod:`.repeated`.
 """
 
 from __future__ import annotations

@@ -70,7 +70,8 @@ def written_out(binding: Binding, likeness: Likeness, steady: bool) -> Callable[
     named = _Named()
     around = [*_surroundings(binding.conditions, named), *(_variables(binding, named) if steady else ())]
     around += _relations(binding.conditions.shared, steady, named)
-    comparisons = [*_arguments(binding, likeness, named.of), *_in_parts(around, named)]
+    once = list(dict.fromkeys(around))  # a variable may be read, share memory and require gradients
+    comparisons = [*_arguments(binding, likeness, named.of), *_in_parts(once, named)]
     simple = _is_simple(binding, steady)
     call = f"return {named.of(binding.call)}(arguments, True, {steady})"
     rest = _whole_call(binding, named.of) if simple else [call]

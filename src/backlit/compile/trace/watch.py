@@ -39,8 +39,9 @@ _APPLYING = apply.__code__
 
 _PLAIN_DATA = frozenset({"tensor", "as_tensor"})
 
-_WITHOUT_VALUES = ("backlit.ops.", "backlit.autograd", "backlit.func", "backlit.function")
-"""Modules that make constants of nothing but shapes and settings: zeros in place of a gradient, seeds of Jacobians."""
+_WITHOUT_VALUES = ("backlit.ops.", "backlit.autograd", "backlit.func")
+"""How the names of modules begin (``function`` too) that make constants of nothing but shapes and settings: zeros in
+place of a gradient, seeds of Jacobians."""
 
 
 class _OneAtATime:
