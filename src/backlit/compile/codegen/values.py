@@ -106,6 +106,8 @@ class Value:
         return self, self.like(other)
 
     def _arithmetic(self, other: Any, name: str, swap: bool = False) -> Value:
+        if _changes_nothing(other, name) and not (swap and name == "sub") and not self.is_float:
+            return self
         a, b = self._pair(other)
         if swap:
             a, b = b, a
@@ -199,6 +201,11 @@ class Value:
 
     def __invert__(self) -> Value:
         return self ^ -1 if self.element != BOOL else self ^ 1
+
+
+def _changes_nothing(other: Any, name: str) -> bool:
+    """Whether an integer is the same after an operation with this number: of addresses most are such."""
+    return isinstance(other, int) and other == {"add": 0, "sub": 0, "mul": 1}.get(name)
 
 
 class Pointer:

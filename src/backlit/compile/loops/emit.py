@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..codegen.vector import VectorBuilder, function
 from .arithmetic import across, combine, memory_type
 from .kernel import Kernel, Reduction
 from .order import arranged
-from .points import Points
+from .points import Points, Spot
 
 LIGHT = 16
 """Loops with at most so many operations are unrolled."""
@@ -91,11 +92,11 @@ class _Emitter:
         rounds = size // lanes
 
         def single(i: Any, *carried: Value) -> list[Value]:
-            return self._vector(self.points, index, i, None, keys, carried)
+            return self._vector(self.points, self._spot(index, i), 0, None, keys, carried)
 
         held = self.b.loop(main, rounds * lanes, lanes, single, held)
         if size % lanes:
-            held = self._vector(self.points, index, rounds * lanes, size % lanes, keys, held)
+            held = self._vector(self.points, self._spot(index, rounds * lanes), 0, size % lanes, keys, held)
         return dict(zip(keys, held, strict=True))
 
     def _main_rounds(self, index: list[Any], size: int, sums: dict[int, Value]) -> tuple[int, list[Value]]:
@@ -106,7 +107,8 @@ class _Emitter:
 
         def several(i: Any, *carried: Value) -> list[Value]:
             parts = [carried[u * len(keys) : (u + 1) * len(keys)] for u in range(unroll)]
-            vectors = [self._vector(points, index, i + u * points.lanes, None, keys, parts[u]) for u in range(unroll)]
+            spot = self._spot(index, i)
+            vectors = [self._vector(points, spot, u * points.lanes, None, keys, parts[u]) for u in range(unroll)]
             return [x for vector in vectors for x in vector]
 
         start = [self._widened(points, k, x) for k, x in sums.items()]  # what was summed up before counts once
@@ -146,13 +148,17 @@ class _Emitter:
 
     # -- one vector -------------------------------------------------------------------------------------------------
 
+    def _spot(self, index: list[Any], i: Any) -> Spot:
+        return Spot([*index, i] if self.kernel.sizes else [])
+
     def _vector(
-        self, points: Points, index: list[Any], i: Any, count: int | None, keys: list[int], sums: Any
+        self, points: Points, spot: Spot, further: int, count: int | None, keys: list[int], sums: Any
     ) -> list[Value]:
-        """Everything for one vector of elements, of which the first ``count`` are wanted (None: all)."""
+        """Everything for the vector that is so much ``further`` than the spot; its first ``count`` elements are wanted
+        (None: all)."""
         b, kernel = self.b, self.kernel
-        here = [*index, i] if kernel.sizes else []
-        parts = points.at(here, count)
+        ahead = (*[0] * (len(spot.here) - 1), further)
+        parts = points.at(spot, ahead, count)
         after: dict[int, Value] = {}
         for i_reduction, (reduction, part) in enumerate(zip(kernel.reductions, parts, strict=True)):
             if i_reduction in keys:
@@ -160,7 +166,7 @@ class _Emitter:
                     part = b.where(b.first(count, self.lanes), part, self.points.nothing(reduction))
                 after[i_reduction] = combine(b, reduction.kind, sums[keys.index(i_reduction)], part)
             else:
-                self._accumulate(points, reduction, part, here, count)
+                self._accumulate(points, reduction, part, spot, ahead, count)
         return [after[i] for i in keys]
 
     # -- reductions -------------------------------------------------------------------------------------------------
@@ -176,17 +182,23 @@ class _Emitter:
     def _finish(self, reduction: Reduction, index: list[Any], total: Value, start: int | None) -> None:
         """Lanes added up, and stored or added to what is there."""
         b = self.b
-        here = [*index, *[0] * (len(self.kernel.sizes) - len(index))]
-        address, result = self.points.address(reduction.access, here), across(b, reduction.kind, total)
+        spot = Spot([*index, *[0] * (len(self.kernel.sizes) - len(index))])
+        address, result = self.points.address(reduction.access, spot), across(b, reduction.kind, total)
         if self._in_memory(reduction, start):
             result = combine(b, reduction.kind, address.load(0, 0), result)
         address.store(result)
 
     def _accumulate(
-        self, points: Points, reduction: Reduction, part: Value, here: list[Any], count: int | None
+        self,
+        points: Points,
+        reduction: Reduction,
+        part: Value,
+        spot: Spot,
+        ahead: Sequence[int],
+        count: int | None,
     ) -> None:
-        before = points.load(reduction.access, here, count)
-        points.store(combine(self.b, reduction.kind, before, part), reduction.access, here, count)
+        before = points.load(reduction.access, spot, ahead, count)
+        points.store(combine(self.b, reduction.kind, before, part), reduction.access, spot, ahead, count)
 
 
 def fill_neutral(points: Points, kernel: Kernel, reduction: Reduction) -> None:

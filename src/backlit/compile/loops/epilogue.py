@@ -16,7 +16,7 @@ from ..codegen.vector import VectorBuilder, function
 from .arithmetic import across, combine, memory_type
 from .emit import fill_neutral
 from .kernel import Kernel, Load, Reduction
-from .points import Points
+from .points import Points, Spot
 
 
 def emit_product(module: Any, name: str, spec: Gemm, kernel: Kernel, target: Target) -> None:
@@ -54,34 +54,38 @@ class _Epilogue:
         self.kernel = points.kernel
 
     def run(self, tile: Tile) -> None:
+        spot = Spot([tile.row, tile.column])
         for v, mask in enumerate(tile.masks):
-            column = tile.column + v * self.points.lanes
             totals: dict[int, Value] = {}
             for i, values in enumerate(tile.values):
-                here = [tile.row + i, column]
-                for r, part in enumerate(self.points.at(here, mask, values[v])):
-                    self._reduce(r, part, here, mask, totals)
+                ahead = (i, v * self.points.lanes)
+                for r, part in enumerate(self.points.at(spot, ahead, mask, values[v])):
+                    self._reduce(r, part, spot, ahead, mask, totals)
             for r, total in totals.items():
-                self._add(self.kernel.reductions[r], total, [tile.row, column], mask)
+                self._add(self.kernel.reductions[r], total, spot, (0, v * self.points.lanes), mask)
 
-    def _reduce(self, r: int, part: Value, here: list[Any], mask: Value | None, totals: dict[int, Value]) -> None:
+    def _reduce(
+        self, r: int, part: Value, spot: Spot, ahead: tuple[int, int], mask: Value | None, totals: dict[int, Value]
+    ) -> None:
         """Rows of the tile are put together in registers where rows are reduced."""
         reduction = self.kernel.reductions[r]
         if 0 in reduction.axes:
             before = totals.get(r)
             totals[r] = part if before is None else combine(self.b, reduction.kind, before, part)
         else:
-            self._add(reduction, part, here, mask)
+            self._add(reduction, part, spot, ahead, mask)
 
-    def _add(self, reduction: Reduction, part: Value, here: list[Any], mask: Value | None) -> None:
+    def _add(
+        self, reduction: Reduction, part: Value, spot: Spot, ahead: tuple[int, int], mask: Value | None
+    ) -> None:
         b, access = self.b, reduction.access
         if 1 not in reduction.axes:
-            before = self.points.load(access, here, mask)
-            self.points.store(combine(b, reduction.kind, before, part), access, here, mask)
+            before = self.points.load(access, spot, ahead, mask)
+            self.points.store(combine(b, reduction.kind, before, part), access, spot, ahead, mask)
             return
         if mask is not None:
             part = b.where(mask, part, self.points.nothing(reduction))
-        address = self.points.address(access, here)
+        address = self.points.address(access, spot, ahead)
         address.store(combine(b, reduction.kind, address.load(0, 0), across(b, reduction.kind, part)))
 
 
