@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from backlit.compile.codegen.engine import load
 from backlit.compile.codegen.gemm import Gemm, Touch, emit_gemm, emit_pack, packed_size, workspace_size
-from backlit.compile.codegen.gemm_plan import TOGETHER, dot_shape, plan
+from backlit.compile.codegen.gemm_plan import TOGETHER, as_row, dot_shape, plan
 from backlit.compile.codegen.target import host_target
 
 CANARY = 12345.0
@@ -159,6 +159,37 @@ def test_few_rows_and_a_large_matrix_as_the_transpose(target, m, n, dtype):
     assert cut.turned and not cut.pack_b, "a share of its rows costs no packing of the large matrix"
     check(spec, target)
     check(dataclasses.replace(spec, accumulate=True, c_stride=n + 3), target)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(16, 2, 100), (37, 3, 64), (200, 1, 700), (256, 10, 300)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_columns_of_a_transposed_left_side_as_the_transpose(target, m, n, k, dtype):
+    """The weight gradient of a layer with few inputs, which would fill a few lanes of its tiles."""
+    spec = Gemm.of(m, n, k, transpose_a=True, dtype=dtype)
+    fills_its_lanes = n % target.lanes(dtype) == 0
+    assert fills_its_lanes or plan(spec, target).turned is not None
+    check(spec, target)
+    check(dataclasses.replace(spec, accumulate=True, c_stride=n + 3), target)
+
+
+def test_equal_sides_are_not_turned(target):
+    assert plan(Gemm.of(64, 64, 64, transpose_a=True), target).turned is None
+    assert plan(Gemm.of(100, 16, 2), target).turned is None
+
+
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize(("m", "k"), [(2, 5), (100, 16), (33, 600), (70_000, 3)])
+def test_one_column_as_one_row(target, m, k, transpose_a, transpose_b):
+    spec = Gemm.of(m, 1, k, transpose_a=transpose_a, transpose_b=transpose_b)
+    row = as_row(spec, target)
+    if row is None:
+        assert not transpose_a and m == 70_000, "sums of so many would not stay in a first-level cache"
+        return
+    (a, b), c = operands(spec, np.random.default_rng(0)), np.zeros(m, "float32")
+    compiled(row, target)(b, a, c, np.zeros(workspace_size(row, target), "float32"))
+    assert np.allclose(c, (a.astype("float64") @ b)[:, 0], rtol=1e-4, atol=1e-4)
+    assert as_row(row, target) is None
 
 
 @pytest.mark.parametrize("n", [40, 700])

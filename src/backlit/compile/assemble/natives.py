@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ...memory import LINE
 from ..codegen.gemm import emit_gemm, workspace_size
-from ..codegen.gemm_plan import Gemm, plan
+from ..codegen.gemm_plan import Gemm, as_row, plan
 from ..codegen.target import Target
 from ..leaves.leaf import Leaf
 from ..loops.emit import emit_kernel
@@ -78,6 +78,7 @@ def product_workspace(spec: Gemm, target: Target, itemsize: int) -> tuple[int, i
 
     Those lie as the result does: a share of its columns leaves out those of others between its rows.
     """
+    spec = as_row(spec, target) or spec
     sums = spec.m * spec.c_stride if plan(spec, target).runs(spec) > 1 else 0
     return whole_lines(workspace_size(spec, target) * itemsize), whole_lines(sums * itemsize)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..codegen.gemm_plan import as_row
 from ..codegen.target import Target
 from ..ir.layout import Layout
 from ..ir.program import Instruction, Value
 from ..leaves.leaf import by_positions, leaf_of, written_by
 from ..loops.groups import Group
-from ..loops.kernel import Access, Constant, Kernel, Load, Reduction, Store, shared_out
+from ..loops.kernel import Access, Constant, Kernel, Load, Reduction, Store, reordered, shared_out
 from .kernels import kernel_of
 from .natives import FinishedProduct, Loop, Place, Product, Task, moved, product_workspace
 from .products import operand_bases, product_of
@@ -122,11 +123,13 @@ class Tasks:
         if way is not None:
             product = product.share(way.axis - instruction.result.ndim, *way.shares.run(part))
         assert instruction.result.dtype is not None
-        spec, size = product.spec, instruction.result.dtype.itemsize
+        row = as_row(product.spec, self.target)
+        spec, size = row or product.spec, instruction.result.dtype.itemsize
         workspace = self._workspace(instruction, way, part)
         a, b = (self.places[base] for base in operand_bases(instruction, self.layouts))
         for start_a, start_b, start_c in product.starts:
-            left, right = moved(a, start_a * size), moved(b, start_b * size)
+            operands = moved(a, start_a * size), moved(b, start_b * size)
+            left, right = operands if row is None else operands[::-1]
             if group.space is None:
                 whole = self.places[instruction.result]
                 if way is not None and way.strip is instruction.result:
@@ -135,6 +138,7 @@ class Tasks:
                 yield Task(Product(spec), (left, right, out, workspace))
             else:
                 kernel, slots = self._kernel(group, way, part)
+                kernel = kernel if row is None else reordered(kernel, [1, 0])
                 sums = None
                 if workspace is not None:
                     sums = moved(workspace, product_workspace(spec, self.target, size)[0])

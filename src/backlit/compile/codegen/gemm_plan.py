@@ -228,15 +228,27 @@ def plan(spec: Gemm, target: Target) -> Plan:
     tiled = _tiled(spec, target)
     if _lists_pay(spec):
         return replace(tiled, sparse=_sparse(spec, target))
-    if spec.b_strides[1] == 1 or spec.a_strides[1] != 1 or spec.b_packed:
+    if spec.b_packed:
         return tiled
     plain = replace(tiled, depths=(spec.k,), pack_b=False, pack_early=False, copy_a=False, prefetch_a=False)
-    if _dots_pay(spec, target):
+    if spec.b_strides[1] != 1 == spec.a_strides[1] and _dots_pay(spec, target):
         return replace(plain, dots=True)
     if _turning_pays(spec, tiled.lanes):
         product = _turned(spec, tiled.lanes)
         return replace(plain, turned=(product, _tiled(product, target)))
     return tiled
+
+
+def as_row(spec: Gemm, target: Target) -> Gemm | None:
+    """The transpose of a product with one column, where it is one row as quickly; its operands change places.
+
+    What follows the product takes a vector of its elements at a time then, instead of one after the other.
+    """
+    if spec.n > 1 or spec.m == 1 or spec.c_stride > 1 or spec.b_packed or 1 not in spec.a_strides:
+        return None
+    a, b = spec.a_strides, spec.b_strides
+    row = Gemm(1, spec.m, spec.k, (b[1], b[0]), (a[1], a[0]), spec.m, spec.dtype, spec.accumulate)
+    return row if row.b_strides[1] == 1 or plan(row, target).dots else None
 
 
 def _lists_pay(spec: Gemm) -> bool:
@@ -307,11 +319,14 @@ def _turning_pays(spec: Gemm, lanes: int) -> bool:
     A tile's step along k multiplies two vectors a cycle; packing takes a cycle an element, since it waits for memory,
     and so does turning the result.
     """
+    if 1 not in spec.a_strides:
+        return False
 
-    def cycles(rows: int, columns: int) -> float:
-        return rows * math.ceil(columns / lanes) * spec.k / 2 + columns * spec.k
+    def cycles(rows: int, columns: int, packed: bool) -> float:
+        return rows * math.ceil(columns / lanes) * spec.k / 2 + (columns * spec.k if packed else 0)
 
-    return cycles(spec.n, spec.m) + spec.m * spec.n < cycles(spec.m, spec.n)
+    turned = cycles(spec.n, spec.m, packed=spec.a_strides[0] != 1)
+    return turned + spec.m * spec.n < cycles(spec.m, spec.n, packed=spec.b_strides[1] != 1)
 
 
 def _turned(spec: Gemm, lanes: int) -> Gemm:
@@ -371,4 +386,4 @@ def _depths(k: int) -> tuple[int, ...]:
     return (depth,) * (runs - 1) + (k - depth * (runs - 1),)
 
 
-__all__ = ["TOGETHER", "Gemm", "Panel", "Plan", "even_groups", "packed_elements", "plan", "tile_shape"]
+__all__ = ["TOGETHER", "Gemm", "Panel", "Plan", "as_row", "even_groups", "packed_elements", "plan", "tile_shape"]

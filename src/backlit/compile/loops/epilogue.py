@@ -75,9 +75,7 @@ class _Epilogue:
         else:
             self._add(reduction, part, spot, ahead, mask)
 
-    def _add(
-        self, reduction: Reduction, part: Value, spot: Spot, ahead: tuple[int, int], mask: Value | None
-    ) -> None:
+    def _add(self, reduction: Reduction, part: Value, spot: Spot, ahead: tuple[int, int], mask: Value | None) -> None:
         b, access = self.b, reduction.access
         if 1 not in reduction.axes:
             before = self.points.load(access, spot, ahead, mask)
