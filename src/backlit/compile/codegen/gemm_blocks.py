@@ -55,7 +55,8 @@ class BlockedProduct:
     ) -> None:
         self.b, self.spec, self.cut = b, spec, cut
         self.a, self.right, self.c, self.workspace, *self.extras = pointers
-        self.packs = Subroutines(b) if cut.pack_b and not spec.b_packed else None
+        self.packs = Subroutines(b)
+        self.packs_b = cut.pack_b and not spec.b_packed
         self.tiles = TileFunctions(b, spec, cut, epilogue, self.extras, touched)
         tallest = max(rows for _, _, rows in cut.row_groups(spec.m))
         self.kept = b.array(tallest * cut.kept_stride) if cut.copy_a else None
@@ -80,7 +81,7 @@ class BlockedProduct:
         b, beyond = self.b, first + self.cut.panels_a_block
         end = min(beyond, stop) if isinstance(beyond, int) else b.minimum(beyond, stop)
         early = self.cut.row_groups(self.spec.m)[0][2] if self.cut.pack_early else 0
-        if self.packs is not None and not early:
+        if self.packs_b and not early:
             self._pack_block(first, end, panel, run)
 
         def tiles(start: Any, stop: Any, rows: int, held: Any) -> None:
@@ -107,25 +108,25 @@ class BlockedProduct:
         self.b.loop(whole, end, 1, lambda j: self._pack(j, first, panel, run))
 
     def _pack_together(self, j: Any, first: Any, run: _Run) -> None:
-        width, down, depth = self.cut.width, self.spec.b_strides[0], run.depth
-        assert self.packs is not None
+        width, down, depth, step = self.cut.width, self.spec.b_strides[0], run.depth, max(self.cut.depths)
         self.packs.call(
-            ("together", depth),
+            ("pack together", down, depth, width, step),
             [self.right + j * width + run.begin * down, self._place(j, first)],
             lambda b, source, packed: pack_narrow(
-                b, source, down, depth, [width] * _SIDE_BY_SIDE, _SIDE_BY_SIDE * width, packed, max(self.cut.depths)
+                b, source, down, depth, [width] * _SIDE_BY_SIDE, _SIDE_BY_SIDE * width, packed, step
             ),
+            everywhere=True,
         )
 
     def _pack(self, j: Any, first: Any, panel: Panel, run: _Run) -> None:
         """One panel of this run into the workspace, where it stays in cache while all rows use it."""
         down, across = self.spec.b_strides
         source = self.right + j * (self.cut.width * across) + run.begin * down
-        assert self.packs is not None
         self.packs.call(
-            (panel.columns, run.depth),
+            ("pack", self.spec.b_strides, panel.columns, run.depth),
             [source, self._place(j, first)],
             lambda b, source, packed: pack_panel(b, self.spec, panel, source, packed, run.depth),
+            everywhere=True,
         )
 
     def _by_groups(
@@ -148,10 +149,13 @@ class BlockedProduct:
 
     def _pack_left(self, i: Any, held: Any, run: _Run, rows: int, count: int, available: int) -> None:
         """Some tiles' rows of A, from row ``i`` on: what each tile needs lies together then."""
-        spec, step = self.spec, self.cut.kept_stride
-        given = self.a + run.begin * spec.a_strides[1] + i
-        pack_narrow(
-            self.b, given, spec.a_strides[1], run.depth, [rows] * count, available, self.panels + held * step, step
+        step, along, depth = self.cut.kept_stride, self.spec.a_strides[1], run.depth
+        available = min(available, rows * count + self.b.lanes)  # more makes no difference
+        self.packs.call(
+            ("pack left", along, depth, rows, count, available, step),
+            [self.a + run.begin * along + i, self.panels + held * step],
+            lambda b, source, packed: pack_narrow(b, source, along, depth, [rows] * count, available, packed, step),
+            everywhere=True,
         )
 
     def _place(self, j: Any, first: Any) -> Pointer:
@@ -177,7 +181,7 @@ class BlockedProduct:
         def tile(j: Any) -> None:
             column = j * cut.width
             packed = self._place(j, first)
-            if self.packs is not None and not packing:
+            if self.packs_b and not packing:
                 right = packed
             elif cut.pack_b and not packing:
                 right = self.right + column * spec.k + run.begin * (panel.vectors * cut.lanes)

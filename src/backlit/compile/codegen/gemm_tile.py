@@ -96,23 +96,75 @@ class TileFunctions:
 
         ``ahead`` is where the rows of A lie that come next. A tile that is ``packing`` reads B as it lies and puts the
         panel down at ``packed`` for those that follow."""
+        shape = _Shape.of(self.spec, self.cut, rows, panel, packing)
         self.tiles.call(
-            (rows, panel.columns, packing),
+            shape,
             [*addresses, *numbers, fresh, last, *self.extras],
-            lambda b, *arguments: _TileBody(b, self, rows, panel, packing).emit(
+            lambda b, *arguments: _TileBody(b, shape, self.epilogue, self.touched).emit(
                 arguments[:5], arguments[5:8], arguments[8:10], arguments[10:]
             ),
+            everywhere=self.epilogue is None and not self.touched,
         )
+
+
+class _Shape(NamedTuple):
+    """All that a tile function depends on beside its epilogue.
+
+    Attributes:
+        rows, columns: of the tile; its vectors are ``lanes`` wide.
+        a_strides: from row to row of what is read of A, and along k.
+        b_stride: from step to step of what is read of B.
+        from_panel: B comes in whole vectors.
+        packing: B is put down in a panel on the way.
+        coming: how far the rows of A are apart that are asked for beforehand.
+        c_stride: from row to row of C.
+        single: there is one run along k.
+        multiple: what the depth of a run is a multiple of.
+        accumulate: sums start from what C holds.
+    """
+
+    rows: int
+    columns: int
+    lanes: int
+    a_strides: tuple[int, int]
+    b_stride: int
+    from_panel: bool
+    packing: bool
+    coming: int | None
+    c_stride: int
+    single: bool
+    multiple: int
+    accumulate: bool
+
+    @classmethod
+    def of(cls, spec: Gemm, cut: Plan, rows: int, panel: Panel, packing: bool) -> _Shape:
+        """The shape of a product's tile."""
+        a_strides = spec.a_strides
+        if cut.copy_a:
+            a_strides = cut.kept_stride, 1
+        elif cut.pack_a:
+            a_strides = 1, rows
+        from_panel = cut.pack_b and not packing
+        b_stride = panel.vectors * cut.lanes if from_panel else spec.b_strides[0]
+        coming = spec.a_strides[0] if cut.prefetch_a else None
+        single, multiple = len(cut.depths) == 1, math.gcd(*cut.depths)
+        return cls(
+            *(rows, panel.columns, cut.lanes, a_strides, b_stride, from_panel, packing, coming),
+            *(spec.c_stride, single, multiple, spec.accumulate),
+        )
+
+    @property
+    def panel(self) -> Panel:
+        """Its columns."""
+        return Panel(0, self.columns, math.ceil(self.columns / self.lanes))
 
 
 class _TileBody:
     """What one tile function does."""
 
-    def __init__(self, b: VectorBuilder, functions: TileFunctions, rows: int, panel: Panel, packing: bool) -> None:
-        self.b, self.spec, self.cut, self.epilogue = b, functions.spec, functions.cut, functions.epilogue
-        self.touched = functions.touched
-        self.rows, self.vectors, self.masks = rows, panel.vectors, panel.masks(b)
-        self.packing = packing
+    def __init__(self, b: VectorBuilder, shape: _Shape, epilogue: Epilogue | None, touched: Sequence[Touch]) -> None:
+        self.b, self.shape, self.epilogue, self.touched = b, shape, epilogue, touched
+        self.rows, self.vectors, self.masks = shape.rows, shape.panel.vectors, shape.panel.masks(b)
 
     def emit(
         self,
@@ -122,9 +174,9 @@ class _TileBody:
         extras: Sequence[Pointer],
     ) -> None:
         b, (left, right, out, ahead, packed), (row, column, depth), (fresh, last) = self.b, addresses, numbers, flags
-        if self.epilogue is None or len(self.cut.depths) > 1:
-            self._ask([Touch(0, self.spec.c_stride, True)], [out], b.index(0), b.index(0))
-        if len(self.cut.depths) == 1:
+        if self.epilogue is None or not self.shape.single:
+            self._ask([Touch(0, self.shape.c_stride, True)], [out], b.index(0), b.index(0))
+        if self.shape.single:
             self._ask(self.touched, extras, row, column)
         elif self.touched:
             with b.when(last):
@@ -140,7 +192,7 @@ class _TileBody:
             values = finish(b, Tile(grid, row, column, self.masks), *extras)
             self._store(out, values or ())
 
-        if len(self.cut.depths) == 1:
+        if self.shape.single:
             finished()
         else:
             b.either(last, finished, lambda: self._store(out, grid))
@@ -156,37 +208,29 @@ class _TileBody:
             return [b.number(0.0) for _ in cells]
 
         def held() -> list[Value]:
-            return [out.load(r * self.spec.c_stride + v * b.lanes, mask=self.masks[v]) for r, v in cells]
+            return [out.load(r * self.shape.c_stride + v * b.lanes, mask=self.masks[v]) for r, v in cells]
 
-        if self.spec.accumulate:
+        if self.shape.accumulate:
             return held()
-        return zeros() if len(self.cut.depths) == 1 else b.either(fresh, zeros, held)
+        return zeros() if self.shape.single else b.either(fresh, zeros, held)
 
     def _sum(self, addresses: Sequence[Pointer], depth: Value, sums: list[Value]) -> list[Value]:
         """Add ``depth`` products to the accumulators."""
-        b, spec, (left, right, ahead, packed) = self.b, self.spec, addresses
-        row_step, k_step = spec.a_strides
-        if self.cut.copy_a:
-            row_step, k_step = self.cut.kept_stride, 1
-        elif self.cut.pack_a:
-            row_step, k_step = 1, self.rows
-        from_panel = self.cut.pack_b and not self.packing
-        step = self.vectors * b.lanes if from_panel else spec.b_strides[0]
-        masks = [None] * self.vectors if from_panel else self.masks
-        coming = [r * spec.a_strides[0] for r in range(self.rows)]
+        shape, (left, right, ahead, packed) = self.shape, addresses
+        row_step, k_step = shape.a_strides
         tile = TileSum(
-            b,
+            self.b,
             [r * row_step for r in range(self.rows)],
-            masks,
-            (ahead, coming) if self.cut.prefetch_a else None,
-            packed if self.packing else None,
+            [None] * self.vectors if shape.from_panel else self.masks,
+            None if shape.coming is None else (ahead, [r * shape.coming for r in range(self.rows)]),
+            packed if shape.packing else None,
         )
-        return tile.run(left, right, [Level(depth, k_step, step, math.gcd(*self.cut.depths))], sums)
+        return tile.run(left, right, [Level(depth, k_step, shape.b_stride, shape.multiple)], sums)
 
     def _store(self, out: Pointer, values: Sequence[Sequence[Value]]) -> None:
         for r, row in enumerate(values):
             for v, value in enumerate(row):
-                out.store(value, r * self.spec.c_stride + v * self.b.lanes, self.masks[v])
+                out.store(value, r * self.shape.c_stride + v * self.b.lanes, self.masks[v])
 
 
 __all__ = ["Epilogue", "Tile", "TileFunctions", "Touch", "ask_for"]

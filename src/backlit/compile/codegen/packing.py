@@ -13,6 +13,7 @@ from .values import Pointer, Value
 from .vector import VectorBuilder
 
 _FAR = 16  # rows that are asked for beforehand: where they lie a page apart, no machine fetches them by itself
+_MANY = 3  # vectors of columns from which on they are turned in a loop, so that code stays small
 _BEYOND = 32  # elements further on along rows that are turned: there are too many for a machine to fetch them by itself
 
 
@@ -38,12 +39,12 @@ def pack_rows(
     """Copy ``rows × columns`` with contiguous columns into one panel of ``width`` columns, a multiple of the lanes."""
 
     def copy(k: Any) -> None:
-        b.prefetch(source + (b.index(k) + _FAR) * stride, columns)
+        row, packed = source + k * stride, panel + k * width
+        b.prefetch(row + _FAR * stride, columns)
         for j in range(0, width, b.lanes):
             left = columns - j
             mask = b.first(left) if left < b.lanes else None
-            value = b.number(0.0) if left <= 0 else (source + k * stride).load(j, mask=mask)
-            (panel + k * width).store(value, j)
+            packed.store(b.number(0.0) if left <= 0 else row.load(j, mask=mask), j)
 
     b.loop(0, rows, 1, copy)
 
@@ -53,18 +54,21 @@ def pack_columns(
 ) -> None:
     """The same from a matrix with contiguous rows: column j begins at ``source + j * stride``."""
     lanes = b.lanes
+    looped = columns - columns % lanes if columns >= _MANY * lanes else 0
 
-    def turn(k: Any, count: int) -> None:
+    def square(there: Pointer, packed: Pointer, columns: int, count: int) -> None:
         mask = b.first(count) if count < lanes else None
         for j in range(columns):
-            b.prefetch(source + k + (j * stride + _BEYOND))
-        for j in range(0, width, lanes):
-            square = [
-                (source + k).load((j + i) * stride, mask=mask) if j + i < columns else b.number(0.0)
-                for i in range(lanes)
-            ]
-            for i, value in enumerate(transposed(b, square)[:count]):
-                (panel + k * width).store(value, i * width + j)
+            b.prefetch(there + (j * stride + _BEYOND))
+        held = [there.load(j * stride, mask=mask) if j < columns else b.number(0.0) for j in range(lanes)]
+        for i, value in enumerate(transposed(b, held)[:count]):
+            packed.store(value, i * width)
+
+    def turn(k: Any, count: int) -> None:
+        there, packed = source + k, panel + k * width
+        b.loop(0, looped, lanes, lambda j: square(there + b.index(j) * stride, packed + j, lanes, count))
+        for j in range(looped, width, lanes):
+            square(there + j * stride, packed + j, min(max(columns - j, 0), lanes), count)
 
     whole = rows - rows % lanes
     b.loop(0, whole, lanes, lambda k: turn(k, lanes))
@@ -91,12 +95,13 @@ def pack_narrow(
     starts = [sum(columns[:i]) for i in range(len(columns))]
 
     def copy(k: Any) -> None:
-        b.prefetch(source + (b.index(k) + _FAR) * stride, sum(columns))
+        row, packed = source + k * stride, {width: panels + k * width for width in columns}
+        b.prefetch(row + _FAR * stride, sum(columns))
         for start, width in zip(starts, columns, strict=True):
             for column in range(start, start + width, b.lanes):
                 left = available - column
-                value = (source + k * stride).load(column, mask=b.first(left) if left < b.lanes else None)
-                (panels + k * width).store(value, start * step + column - start)
+                value = row.load(column, mask=b.first(left) if left < b.lanes else None)
+                packed[width].store(value, start * step + column - start)
 
     b.loop(0, depth, 1, copy)
 

@@ -1,14 +1,21 @@
-"""Internal functions of a kernel, made when first called, so that code that many loops share exists once."""
+"""Internal functions of a kernel, made when first called, so that code that many loops share exists once.
+
+Those whose key says all that they depend on serve every kernel of a module: the products of a network's layers cut
+and pack their operands in a few ways.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from llvmlite import ir
 
 from .values import BOOL, INT64, Pointer, Value, constant
 from .vector import VectorBuilder
+
+_EVERYWHERE: WeakKeyDictionary[ir.Module, dict[Hashable, ir.Function]] = WeakKeyDictionary()
 
 
 class Subroutines:
@@ -18,12 +25,18 @@ class Subroutines:
         self.b = b
         self.made: dict[Hashable, ir.Function] = {}
 
-    def call(self, key: Hashable, arguments: Sequence[Any], body: Callable[..., None]) -> None:
-        """Call the function for ``key``; ``body(builder, *arguments)`` writes it where it does not exist yet."""
+    def call(
+        self, key: Hashable, arguments: Sequence[Any], body: Callable[..., None], everywhere: bool = False
+    ) -> None:
+        """Call the function for ``key``; ``body(builder, *arguments)`` writes it where it does not exist yet.
+
+        ``everywhere``: for other kernels of the module, too, which have the same target."""
         given = [x if isinstance(x, (Pointer, Value)) else _scalar(self.b, x) for x in arguments]
-        if key not in self.made:
-            self.made[key] = self._define(given, body)
-        self.b.ir.call(self.made[key], [x.ir for x in given])
+        made = _EVERYWHERE.setdefault(self.b.ir.module, {}) if everywhere else self.made
+        key = (key, self.b.element) if everywhere else key
+        if key not in made:
+            made[key] = self._define(given, body)
+        self.b.ir.call(made[key], [x.ir for x in given])
 
     def _define(self, given: Sequence[Any], body: Callable[..., None]) -> ir.Function:
         outer = self.b.ir.function

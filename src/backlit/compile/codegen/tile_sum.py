@@ -60,25 +60,21 @@ class TileSum:
     def _innermost(self, left: Pointer, right: Pointer, level: Level, sums: Sequence[Value]) -> list[Value]:
         count = level.count
         known = isinstance(count, int)
-
-        def step(k: Any, *sums: Value) -> list[Value]:
-            vectors = self._vectors(right + k * level.right, k)
-            if self.panel is not None:
-                self.b.prefetch(right + k * level.right + _FAR * level.right)
-            return self._step(left + k * level.left, vectors, sums)
-
         multiple = count if known else level.multiple
         unroll = _FEWER if known or multiple % _UNROLL else _UNROLL
 
-        def several(k: Any, *sums: Value) -> list[Value]:
-            for u in range(unroll):
-                sums = tuple(step(k + u, *sums))
+        def steps(k: Any, number: int, sums: Sequence[Value]) -> list[Value]:
+            """So many steps from the k-th on."""
+            near, there = left + k * level.left, right + k * level.right
+            for u in range(number):
+                vectors = self._vectors(there + u * level.right, k, u)
+                if self.panel is not None:
+                    self.b.prefetch(there + (u + _FAR) * level.right)
+                sums = self._step(near + u * level.left, vectors, sums)
             return list(sums)
 
         if known and count <= _SHORT:
-            for k in range(count):
-                sums = step(k, *sums)
-            return list(sums)
+            return steps(0, count, sums)
         start: Any = 0
         if self.ahead is not None:
             line = self.b.a_line(self.b.element)
@@ -86,12 +82,16 @@ class TileSum:
 
             def with_prefetch(k: Any, *sums: Value) -> list[Value]:
                 self._prefetch(k)
-                return self.b.loop(k, k + line, unroll, several, sums)
+                return self.b.loop(k, k + line, unroll, lambda k, *sums: steps(k, unroll, sums), sums)
 
             sums = self.b.loop(0, start, line, with_prefetch, sums)
+            if multiple % line == 0:
+                return list(sums)
         whole = count - count % unroll if known else count & -unroll
-        sums = self.b.loop(start, whole, unroll, several, sums)
-        return self.b.loop(whole, count, 1, step, sums) if multiple % unroll else list(sums)
+        sums = self.b.loop(start, whole, unroll, lambda k, *sums: steps(k, unroll, sums), sums)
+        if multiple % unroll == 0:
+            return list(sums)
+        return self.b.loop(whole, count, 1, lambda k, *sums: steps(k, 1, sums), sums)
 
     def _prefetch(self, k: Any) -> None:
         """Ask for one line of each row that comes next."""
@@ -100,13 +100,14 @@ class TileSum:
         for offset in offsets:
             self.b.prefetch(pointer + k + offset)
 
-    def _vectors(self, right: Pointer, k: Any) -> list[Value]:
-        """Those of one step, put into the panel where there is one."""
+    def _vectors(self, right: Pointer, k: Any, further: int) -> list[Value]:
+        """Those of one step, put into the panel where there is one: so much ``further`` than the k-th."""
         b, width = self.b, len(self.masks)
         vectors = [right.load(v * b.lanes, mask=mask) for v, mask in enumerate(self.masks)]
         if self.panel is not None:
+            row = self.panel + k * (width * b.lanes)
             for v, vector in enumerate(vectors):
-                (self.panel + k * (width * b.lanes)).store(vector, v * b.lanes)
+                row.store(vector, (further * width + v) * b.lanes)
         return vectors
 
     def _step(self, left: Pointer, vectors: Sequence[Value], sums: Sequence[Value]) -> list[Value]:

@@ -69,10 +69,12 @@ class ListWriter:
         def several(i: Value, count: int, found: Value) -> Value:
             if self.copy is not None:
                 self._copy(q, i, count, depth, lists.numbers + i * self.step)
-            for r in range(count):
+
+            def row(r: Any, found: Value) -> list[Value]:
                 lists.starts.store(b.convert(found, INT32), i + r)
-                found = self._row(lists.numbers + (i + r) * lists.row, depth, found)
-            return found
+                return [self._row(lists.numbers + (i + r) * lists.row, depth, found)]
+
+            return b.loop(0, count, 1, row, [found])[0]
 
         group = b.lanes if self.copy is not None else 1
         whole = spec.m - spec.m % group
