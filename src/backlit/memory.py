@@ -6,6 +6,8 @@ and write weights, optimizer state and batches at the speed of memory: they take
 
 from __future__ import annotations
 
+import sys
+from ctypes import c_void_p
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,30 @@ def rows_of(array: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
 
 def address(array: NDArray[Any]) -> int:
     """Where an array's first element lies."""
+    if _IS_A_FIELD and isinstance(array, np.ndarray):
+        return _pointer(id(array) + _FIELD).value or 0
+    return _asked(array)
+
+
+def _asked(array: Any) -> int:
     return int(array.__array_interface__["data"][0])
+
+
+_pointer = c_void_p.from_address
+_FIELD = object.__basicsize__
+"""Where an array's own field for it lies: the first behind those of all Python objects, by NumPy's binary interface.
+Asking NumPy takes ten times as long: 3 us, and a call of a compiled step with a new batch needs two."""
+
+
+def _is_a_field() -> bool:
+    """Whether this Python and this NumPy lay out their objects so."""
+    if sys.implementation.name != "cpython":  # where an id is no address
+        return False
+    whole = np.arange(3)
+    return all(_pointer(id(part) + _FIELD).value == _asked(part) for part in (whole, whole[1:]))
+
+
+_IS_A_FIELD = _is_a_field()
 
 
 def _begun(make: Any, shape: Any, dtype: DTypeLike) -> NDArray[Any]:

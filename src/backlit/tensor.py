@@ -21,6 +21,7 @@ from .errors import GradientError, OperationError, UnsupportedError
 from .graph import Hook, Node, mode, run_hooks
 from .hooks import HookHandle, Keeper, on_tensors
 from .journal import changed, grad_switched, walk_started
+from .memory import address
 from .printing import tensor_repr
 from .source import describe, mark
 from .storage import Storage
@@ -385,8 +386,7 @@ class Tensor(TensorMethods):
 
 def _same_memory(a: Array, b: Array) -> bool:
     """Whether two arrays show the same elements of the same memory."""
-    place, other = a.__array_interface__["data"][0], b.__array_interface__["data"][0]
-    return place == other and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
+    return address(a) == address(b) and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 
 
 def _array(data: Any) -> Array:

@@ -59,3 +59,32 @@ def test_what_a_compiled_step_reads_and_writes_begins_at_a_line():
     moments = [optimizer.state[linear.weight][name] for name in ("exp_avg", "exp_avg_sq")]
     for tensor in [*tensors, linear.weight.detach(), inputs, *moments]:
         assert begins_at_a_line(tensor.numpy())
+
+
+class Subclass(np.ndarray):
+    """An array of a class of its own."""
+
+
+@pytest.mark.parametrize("array", [
+    np.zeros(()), np.zeros(0), np.arange(12.0).reshape(3, 4)[1:, ::-1], np.zeros(3).view(Subclass),
+    np.frombuffer(b"12345678", np.uint8)[3:], np.broadcast_to(np.float32(1), (4, 5)), np.zeros(3, "S2"), np.float32(1),
+], ids=repr)  # fmt: skip
+def test_addresses_are_numpys(array):
+    if isinstance(array, np.generic):  # each time another copy
+        assert memory.address(array) != 0
+    else:
+        assert memory.address(array) == array.__array_interface__["data"][0]
+
+
+def test_without_the_fields_of_this_python_numpy_is_asked(monkeypatch):
+    monkeypatch.setattr(memory.sys.implementation, "name", "another")
+    assert not memory._is_a_field()
+    monkeypatch.setattr(memory, "_IS_A_FIELD", False)
+    monkeypatch.setattr(memory, "_FIELD", 0)
+    array = np.arange(5)
+    assert memory.address(array) == array.__array_interface__["data"][0]
+
+
+def test_fields_that_lie_elsewhere_are_noticed(monkeypatch):
+    monkeypatch.setattr(memory, "_FIELD", memory._FIELD + 8)
+    assert not memory._is_a_field()

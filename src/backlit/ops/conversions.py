@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..memory import address
 from ..tensor import Device, device
 from .cast import cast
 from .definition import Tensor
@@ -113,7 +114,7 @@ def is_contiguous(self: Any) -> bool:
 
 def data_ptr(self: Any) -> int:
     """The memory address of the first element."""
-    return int(self._data.ctypes.data)
+    return address(self._data)
 
 
 def is_floating_point(self: Any) -> bool:

@@ -67,12 +67,18 @@ class Points:
         if isinstance(x, Constant):
             return self.number(x.value, x.dtype)
         if isinstance(x, Index):
-            place = self._place(x.strides, spot) + (x.offset + _distance(x.strides, ahead))
-            first = self.b.splat(self.b.index(place), self.lanes)
-            step = x.strides[-1] if x.strides else 0
-            return first + self.b.iota(INT64, self.lanes) * step if step else first
+            further = _distance(x.strides, ahead)
+            return self._numbers(x, spot) + further if further else self._numbers(x, spot)
         assert isinstance(x, Load)
         return self._shared(x.access, spot, ahead, wanted)
+
+    def _numbers(self, x: Index, spot: Spot) -> Value:
+        """The numbers at the spot itself and beside it."""
+        if x not in spot.loaded:
+            first = self.b.splat(self.b.index(self._place(x.strides, spot) + x.offset), self.lanes)
+            step = x.strides[-1] if x.strides else 0
+            spot.loaded[x] = first + self.b.iota(INT64, self.lanes) * step if step else first
+        return spot.loaded[x]
 
     def _shared(self, access: Access, spot: Spot, ahead: Sequence[int], wanted: Wanted) -> Value:
         """A vector that is read, by all places around the spot that read the same one.
