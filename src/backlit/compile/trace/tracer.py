@@ -26,10 +26,10 @@ from ..native import DTYPES, supports
 from .calls import unnoticed
 from .extern import VARIES, ExternForward
 from .memory import Memory
-from .sources import ByReference, Fixed, Source
+from .origins import source_of
+from .sources import Fixed, Source
 from .streams import ExternSample, Streams, in_turn
 from .surroundings import Surroundings
-from .watch import given_by_user
 
 Array = np.ndarray
 
@@ -73,7 +73,7 @@ class Tracer:
         self.targets: dict[Value, Array] = {}
         self.versions: dict[int, list[Any]] = {}
         for x in surroundings.tensors():
-            self._watch_version(x)
+            self.watch_version(x)
         self.gradients: dict[int, Tensor] = {}
         self.entry_gradients: dict[int, Tensor] = {}
         self.given_gradients: dict[int, Tensor] = {}
@@ -97,8 +97,12 @@ class Tracer:
 
     def was_made_inside(self, x: Tensor) -> bool:
         """Whether a tensor was made while the function ran."""
+        return self.origin_of(x) is not None
+
+    def origin_of(self, x: Tensor) -> str | None:
+        """What :meth:`made` was told of a tensor; None where it was there before."""
         made = self._made_inside.get(id(x))
-        return made is not None and made[0]() is x
+        return made[1] if made is not None and made[0]() is x else None
 
     # -- what is seen -----------------------------------------------------------------------------------------------
 
@@ -291,7 +295,7 @@ class Tracer:
         return value
 
     def _new_input(self, x: Any, array: Array) -> Value:
-        source = self._source(x)
+        source = source_of(self, x)
         if isinstance(source, Fixed) and array.ndim == 0:
             return self.builder.constant(array.item(), array.dtype)
         return self.add_input(source, array)
@@ -303,52 +307,8 @@ class Tracer:
         self.targets[value] = array
         return value
 
-    def _source(self, x: Any) -> Source:
-        """Where an array that was never seen before is to be read from when the program runs."""
-        known = self.surroundings.find(x)
-        if known is None and isinstance(x, Tensor) and not self.was_made_inside(x) and not self.in_rule:
-            if not self.surroundings.may_hold(x):
-                raise TraceError(
-                    f"compile: the tensor of shape {x.shape} used at {describe(mark())} is reached in a way that "
-                    "cannot be seen (through a weak reference, a variable of a thread, or an object of another "
-                    "library), so it may be another one each time. Keep it in a variable or an attribute, or pass it "
-                    "as an argument."
-                )
-            known = self.surroundings.add(x, ByReference(x))
-        if known is not None:
-            if isinstance(x, Tensor):
-                self._watch_version(x)
-            return known
-        if self.in_rule:
-            return Fixed(np.array(x._data if isinstance(x, Tensor) else x))
-        if self.drawn:
-            raise self.randomness()
-        if not isinstance(x, Tensor):
-            if not (x.size and given_by_user(x)):
-                return Fixed(np.array(x))
-            raise TraceError(
-                f"compile: the NumPy array of shape {x.shape} used at {describe(mark())} is neither an argument nor a "
-                "variable around the function, so it may be new each time. Pass it as an argument."
-            )
-        return self._source_of_new(x, self._made_inside[id(x)][1])
-
-    def _source_of_new(self, x: Tensor, origin: str) -> Source:
-        """The same for a tensor that was made while tracing; ``origin`` is the function that made it."""
-        if origin == "detach":
-            whole = self.surroundings.showing(x._data)
-            if whole is not None:
-                self._watch_version(whole)
-                source = self.surroundings.find(whole)
-                assert source is not None
-                return source
-        if not origin or not (x._data.size or x._requires_grad):  # nothing in it can be another time
-            return Fixed(np.array(x._data))
-        raise TraceError(
-            f"compile: the tensor of shape {x.shape} used at {describe(mark())} was made inside the function by "
-            f"{origin}, which is not an operation that can be compiled. Make it outside and pass it as an argument."
-        )
-
-    def _watch_version(self, x: Tensor) -> None:
+    def watch_version(self, x: Tensor) -> None:
+        """Notice writes to a tensor's memory that are not written down."""
         storage = x.storage()
         self.versions.setdefault(id(storage), [storage, storage.version])
 
@@ -399,7 +359,7 @@ class Tracer:
             )
             return
         self.value_of(target)
-        self._watch_version(target)
+        self.watch_version(target)
         self.versions[id(target.storage())][1] += 1
         self.memory.wrote(target._data, self.value_of(new))
 
