@@ -14,6 +14,7 @@ from backlit.compile.runtime import disk_cache
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    disk_cache.compiler_hash()  # kept somewhere else
     monkeypatch.setenv("BACKLIT_CACHE", str(tmp_path / "code"))
     return tmp_path / "code"
 
@@ -114,7 +115,7 @@ for i in range(30):
 """
     runs = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
     assert [run.wait(60) for run in runs] == [0, 0, 0]
-    assert len(list(folder.iterdir())) == 30
+    assert len(list(folder.glob("*.code"))) == 30
 
 
 def test_code_on_disk_is_found_without_writing_llvm(tmp_path, monkeypatch):
@@ -149,6 +150,57 @@ def test_a_changed_compiler_has_other_code(folder, monkeypatch):
     disk_cache.cached("text", lambda: b"code")
     monkeypatch.setattr(disk_cache, "compiler_hash", lambda: "of another source")
     assert disk_cache.cached("text", lambda: b"anew") == b"anew"
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A library of three files, which the hash of the compiler is taken of."""
+    root = tmp_path / "library"
+    for name in ("compile/runtime/disk_cache.py", "compile/passes.py", "ops/elementwise.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"# {name}")
+    monkeypatch.setattr(disk_cache, "__file__", str(root / "compile/runtime/disk_cache.py"))
+    return root
+
+
+def in_another_process():
+    return disk_cache.compiler_hash.__wrapped__()
+
+
+def test_the_hash_of_the_compiler_is_kept(folder, library, monkeypatch):
+    found = in_another_process()
+    assert len(list(folder.glob("*.sources"))) == 1
+    monkeypatch.setattr(disk_cache, "_hash_of_contents", lambda *_: no_need())
+    assert in_another_process() == found
+
+
+@pytest.mark.parametrize("name", ["compile/passes.py", "ops/elementwise.py", "compile/another.py"])
+def test_a_changed_file_has_another_hash(folder, library, name):
+    found = in_another_process()
+    (library / name).write_text("# something else, as long")
+    os.utime(library / name, ns=(0, 0))
+    assert in_another_process() != found
+
+
+def test_the_same_files_elsewhere_have_the_same_hash(folder, library, monkeypatch):
+    found = in_another_process()
+    moved = library.rename(library.with_name("moved"))
+    monkeypatch.setattr(disk_cache, "__file__", str(moved / "compile/runtime/disk_cache.py"))
+    assert in_another_process() == found
+    assert len(list(folder.glob("*.sources"))) == 2
+
+
+def test_a_damaged_hash_is_taken_anew(folder, library):
+    found = in_another_process()
+    (path,) = folder.glob("*.sources")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert in_another_process() == found
+
+
+def test_without_a_cache_the_hash_is_the_same(folder, library, monkeypatch):
+    found = in_another_process()
+    monkeypatch.setenv("BACKLIT_CACHE", "0")
+    assert in_another_process() == found
 
 
 @pytest.mark.parametrize("trouble", ["mkstemp", "replace"])

@@ -37,8 +37,9 @@ longer the more entries there are."""
 _written: dict[Path, int] = {}
 """Bytes that this process has written to each folder since it last looked through it."""
 
-CODE, STEP = ".code", ".step"
-"""Kinds of entries, by the ends of their names: machine code; what a call of a step needs to know of its code."""
+CODE, STEP, SOURCES = KINDS = ".code", ".step", ".sources"
+"""Kinds of entries, by the ends of their names: machine code; what a call of a step needs to know of its code; the hash
+of the compiler's source files as they lay on the disk."""
 
 _MAGIC = b"backlit code 1\n"
 _UNFINISHED = ".new"
@@ -72,12 +73,31 @@ def key_of(text: str, target: Target | None = None) -> str:
 @cache
 def compiler_hash() -> str:
     """A hash of the compiler's source files, and of what constants are worked out by: what a text becomes depends on
-    them, also between two versions."""
+    them, also between two versions.
+
+    Reading them all takes longer than anything else that a later process does to find its code, so that the hash is
+    kept for files of these sizes and times of change, by which Python, too, tells whether it has compiled a file.
+    """
     library = str(Path(__file__).parents[2]) + os.sep
     folders = os.walk(os.path.join(library, "compile"))
-    paths = [os.path.join(folder, name) for folder, _, names in folders for name in names if name.endswith(".py")]
+    paths = sorted(os.path.join(folder, name) for folder, _, names in folders for name in names if name.endswith(".py"))
+    paths.append(os.path.join(library, "ops", "elementwise.py"))
+    key = _hash_of_states(paths)
+    found = kept(key, SOURCES)
+    if found is None:
+        found = _hash_of_contents(paths, library).encode()
+        keep(key, SOURCES, found)
+    return found.decode()
+
+
+def _hash_of_states(paths: list[str]) -> str:
+    states = [(path, about.st_size, about.st_mtime_ns) for path in paths for about in [os.stat(path)]]
+    return hashlib.sha256(repr(states).encode()).hexdigest()
+
+
+def _hash_of_contents(paths: list[str], library: str) -> str:
     digest = hashlib.sha256()
-    for path in [*sorted(paths), os.path.join(library, "ops", "elementwise.py")]:
+    for path in paths:
         with open(path, "rb", buffering=0) as file:
             digest.update(path.removeprefix(library).encode() + b"\n" + file.read())
     return digest.hexdigest()
@@ -192,7 +212,7 @@ def _shrink(folder: Path) -> None:
         for entry in found:
             with suppress(OSError):
                 about = entry.stat()
-                if entry.name.endswith((CODE, STEP)):
+                if entry.name.endswith(KINDS):
                     entries.append((about.st_mtime, about.st_size, entry.path))
                 elif entry.name.endswith(_UNFINISHED) and time.time() - about.st_mtime > 3600:
                     os.unlink(entry.path)  # left by a process that was killed
