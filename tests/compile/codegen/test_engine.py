@@ -1,9 +1,11 @@
 """Objects are loaded from bytes, damaged ones and missing names are refused, targets narrow."""
 
 import ctypes
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import llvmlite.binding as llvm
 import pytest
@@ -109,3 +111,25 @@ def test_code_and_constants_lie_near_each_other_in_crowded_memory():
 
 def _without_cache():
     return {**os.environ, "BACKLIT_CACHE": "0"}
+
+
+def test_modules_go_when_nobody_needs_them():
+    """What kernels of one module share refers to it."""
+    module = ir.Module()
+    for name in ("first", "second"):
+        emit_gemm(module, name, Gemm.of(200, 96, 64, transpose_b=True))
+    gone = weakref.ref(module)
+    del module
+    gc.collect()
+    assert gone() is None
+
+
+def test_kernels_of_a_module_share_what_packs_and_tiles():
+    module = ir.Module()
+    emit_gemm(module, "first", Gemm.of(200, 96, 64, transpose_b=True))
+    before = len(module.functions)
+    emit_gemm(module, "second", Gemm.of(400, 96, 64, transpose_b=True))
+    assert [f.name for f in module.functions[before:]] == ["second"]
+    before = len(module.functions)
+    emit_gemm(module, "third", Gemm.of(400, 96, 64, transpose_b=True, dtype="float64"))
+    assert len(module.functions) > before + 1

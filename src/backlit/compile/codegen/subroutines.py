@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from llvmlite import ir
 
 from .values import BOOL, INT64, Pointer, Value, constant
 from .vector import VectorBuilder
 
-_EVERYWHERE: WeakKeyDictionary[ir.Module, dict[Hashable, ir.Function]] = WeakKeyDictionary()
+_EVERYWHERE = "backlit_subroutines"
+"""The attribute of a module that holds those for all kernels: they refer to it, and go when it goes."""
 
 
 class Subroutines:
@@ -32,7 +32,7 @@ class Subroutines:
 
         ``everywhere``: for other kernels of the module, too, which have the same target."""
         given = [x if isinstance(x, (Pointer, Value)) else _scalar(self.b, x) for x in arguments]
-        made = _EVERYWHERE.setdefault(self.b.ir.module, {}) if everywhere else self.made
+        made = vars(self.b.ir.module).setdefault(_EVERYWHERE, {}) if everywhere else self.made
         key = (key, self.b.element) if everywhere else key
         if key not in made:
             made[key] = self._define(given, body)
