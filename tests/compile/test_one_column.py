@@ -65,3 +65,39 @@ def test_infinity_and_nan_stay_in_their_rows() -> None:
     function = bl.compile(lambda a, b: (a @ b) * 2.0)
     for _ in range(3):
         np.testing.assert_allclose(function(bl.tensor(a), b).numpy(), 2.0 * (a @ b.numpy()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [3, 13, 40])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w, r: ((x @ w - r[:, :1]) ** 2).mean(),
+        lambda x, w, r: x @ w + r[:, 2:3].flip(0),
+        lambda x, w, r: (x @ w + r[:, 4:]) > 0,
+        lambda x, w, r: (r.clone()[:, 1:2].add_(x @ w) * 2, r.sum(1)),
+    ],
+    ids=["column of a matrix", "flipped", "condition", "written to a column"],
+)
+def test_what_follows_may_lie_in_columns_of_a_matrix(function: Callable[..., bl.Tensor], rows: int) -> None:
+    """Which has no neighbours from row to row, so that the product stays a column."""
+    given = [bl.tensor(numbers(*shape)) for shape in ((rows, 20), (20, 1), (rows, 5))]
+    compiled = bl.compile(function)
+    wanted = function(*given)
+    for _ in range(3):
+        found = compiled(*given)
+        for a, b in zip(found, wanted, strict=True) if isinstance(wanted, tuple) else [(found, wanted)]:
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_column_of_a_matrix_is_written_in_place() -> None:
+    x, w, r = (bl.tensor(numbers(*shape)) for shape in ((13, 20), (20, 1), (13, 5)))
+    wanted = r.numpy().copy()
+
+    @bl.compile
+    def add(x: bl.Tensor, w: bl.Tensor) -> None:
+        r[:, 1:2].add_(x @ w)
+
+    for _ in range(4):
+        add(x, w)
+        wanted[:, 1:2] += x.numpy() @ w.numpy()
+    np.testing.assert_allclose(r.numpy(), wanted, rtol=1e-4, atol=1e-4)

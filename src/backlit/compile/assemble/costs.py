@@ -73,7 +73,7 @@ def repacking(instruction: Instruction, layouts: dict[Value, Layout], place: int
     if cut.sparse is not None:
         right, left = _ASKED_FOR if spec.b_strides[1] == 1 else _PACKED, _LISTED
     elif cut.turned is not None:
-        right, left = _READ, _PACKED
+        right, left = _READ, _PACKED if spec.a_strides[0] != 1 else _READ
     else:
         right, left = _PACKED if cut.pack_b else 0.0, _READ
     again = (1 - 1 / parts) * prod(instruction.result.shape[:-2]) * spec.k

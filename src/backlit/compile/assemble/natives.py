@@ -76,11 +76,13 @@ def whole_lines(size: int) -> int:
 def product_workspace(spec: Gemm, target: Target, itemsize: int) -> tuple[int, int]:
     """Bytes of scratch memory for packed operands, and for sums that are not complete yet.
 
-    Those lie as the result does: a share of its columns leaves out those of others between its rows.
+    Those lie as the result does: a share of its columns leaves out those of others between its rows. There is room for
+    one column both as it is and as one row.
     """
-    spec = as_row(spec, target) or spec
-    sums = spec.m * spec.c_stride if plan(spec, target).runs(spec) > 1 else 0
-    return whole_lines(workspace_size(spec, target) * itemsize), whole_lines(sums * itemsize)
+    ways = [spec, as_row(spec, target) or spec]
+    workspace = max(workspace_size(way, target) for way in ways)
+    sums = max(way.m * way.c_stride if plan(way, target).runs(way) > 1 else 0 for way in ways)
+    return whole_lines(workspace * itemsize), whole_lines(sums * itemsize)
 
 
 __all__ = [

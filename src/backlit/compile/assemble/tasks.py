@@ -123,26 +123,30 @@ class Tasks:
         if way is not None:
             product = product.share(way.axis - instruction.result.ndim, *way.shares.run(part))
         assert instruction.result.dtype is not None
-        row = as_row(product.spec, self.target)
-        spec, size = row or product.spec, instruction.result.dtype.itemsize
-        workspace = self._workspace(instruction, way, part)
+        size = instruction.result.dtype.itemsize
+        workspace = sums = self._workspace(instruction, way, part)
+        if workspace is not None:
+            sums = moved(workspace, product_workspace(product.spec, self.target, size)[0])
+        kernel, slots = self._kernel(group, way, part) if group.space is not None else (None, ())
+        row = as_row(product.spec, self.target) if kernel is None or _walks_rows(kernel) else None
+        if row is not None and kernel is not None:
+            kernel = reordered(kernel, [1, 0])
         a, b = (self.places[base] for base in operand_bases(instruction, self.layouts))
         for start_a, start_b, start_c in product.starts:
             operands = moved(a, start_a * size), moved(b, start_b * size)
-            left, right = operands if row is None else operands[::-1]
-            if group.space is None:
-                whole = self.places[instruction.result]
-                if way is not None and way.strip is instruction.result:
-                    whole = self._strip(instruction.result, way, part)
-                out = moved(whole, start_c * size)
-                yield Task(Product(spec), (left, right, out, workspace))
+            if row is not None:
+                operands = operands[::-1]
+            if kernel is None:
+                out = moved(self._whole(instruction.result, way, part), start_c * size)
+                yield Task(Product(row or product.spec), (*operands, out, workspace))
             else:
-                kernel, slots = self._kernel(group, way, part)
-                kernel = kernel if row is None else reordered(kernel, [1, 0])
-                sums = None
-                if workspace is not None:
-                    sums = moved(workspace, product_workspace(spec, self.target, size)[0])
-                yield Task(FinishedProduct(spec, kernel), (left, right, sums, workspace, *slots))
+                yield Task(FinishedProduct(row or product.spec, kernel), (*operands, sums, workspace, *slots))
+
+    def _whole(self, result: Value, way: Way | None, part: int) -> Place:
+        """Where a product's result begins."""
+        if way is not None and way.strip is result:
+            return self._strip(result, way, part)
+        return self.places[result]
 
     # -- kernels written by hand ------------------------------------------------------------------------------------
 
@@ -203,6 +207,11 @@ class Tasks:
         there = moved(self.places[whole], offset * operand.dtype.itemsize)
         share, cut = self._cut(kernel, [*places, there], way, part)
         return Task(Loop(share), cut)
+
+
+def _walks_rows(kernel: Kernel) -> bool:
+    """Whether everything that a kernel reads and writes lies from row to row as vectors do."""
+    return all(strides[0] in (0, 1) for strides in kernel.strided())
 
 
 def _itemsize(dtype: str) -> int:

@@ -231,7 +231,8 @@ def plan(spec: Gemm, target: Target) -> Plan:
     if spec.b_packed:
         return tiled
     plain = replace(tiled, depths=(spec.k,), pack_b=False, pack_early=False, copy_a=False, prefetch_a=False)
-    if spec.b_strides[1] != 1 == spec.a_strides[1] and _dots_pay(spec, target):
+    as_layers_have_it = spec.a_strides[1] == 1 and spec.b_strides[1] != 1
+    if as_layers_have_it and _dots_pay(spec, target):
         return replace(plain, dots=True)
     if _turning_pays(spec, tiled.lanes):
         product = _turned(spec, tiled.lanes)

@@ -96,19 +96,19 @@ class TileFunctions:
 
         ``ahead`` is where the rows of A lie that come next. A tile that is ``packing`` reads B as it lies and puts the
         panel down at ``packed`` for those that follow."""
-        shape = _Shape.of(self.spec, self.cut, rows, panel, packing)
+        shape, alone = _Shape.of(self.spec, self.cut, rows, panel, packing), self.epilogue is None
         self.tiles.call(
             shape,
-            [*addresses, *numbers, fresh, last, *self.extras],
-            lambda b, *arguments: _TileBody(b, shape, self.epilogue, self.touched).emit(
+            [*addresses, *numbers, fresh, last, *(() if alone else self.extras)],
+            lambda b, *arguments: _TileBody(b, shape, self.epilogue, () if alone else self.touched).emit(
                 arguments[:5], arguments[5:8], arguments[8:10], arguments[10:]
             ),
-            everywhere=self.epilogue is None and not self.touched,
+            everywhere=alone,
         )
 
 
 class _Shape(NamedTuple):
-    """All that a tile function depends on beside its epilogue.
+    """All that a tile function without an epilogue depends on, beside its dtype.
 
     Attributes:
         rows, columns: of the tile; its vectors are ``lanes`` wide.

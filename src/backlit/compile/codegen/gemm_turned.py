@@ -1,7 +1,9 @@
-"""Products whose transpose is cheaper: few rows times a large matrix with contiguous columns, as layers have it.
+"""Products whose transpose is cheaper, which is computed and in the end turned, a square at a time.
 
-``C = A B`` needs B packed, all of it for a few rows of A. ``Cᵀ = Bᵀ Aᵀ`` reads B as it lies, each element once for a
-tile's width of rows of A, and packs the small A instead; in the end the result is turned, a square at a time.
+Few rows times a large matrix with contiguous columns, as layers have it, need that packed, all of it for a few rows of
+A: ``C = A B``. ``Cᵀ = Bᵀ Aᵀ`` reads B as it lies, each element once for a tile's width of rows of A, and packs the
+small A instead. And few columns, as the weight's gradient of a layer with few inputs has them, fill a few lanes of a
+tile; as rows they fill it.
 """
 
 from __future__ import annotations

@@ -56,11 +56,11 @@ def pack_columns(
     lanes = b.lanes
     looped = columns - columns % lanes if columns >= _MANY * lanes else 0
 
-    def square(there: Pointer, packed: Pointer, columns: int, count: int) -> None:
+    def square(there: Pointer, packed: Pointer, wide: int, count: int) -> None:
         mask = b.first(count) if count < lanes else None
-        for j in range(columns):
+        for j in range(wide):
             b.prefetch(there + (j * stride + _BEYOND))
-        held = [there.load(j * stride, mask=mask) if j < columns else b.number(0.0) for j in range(lanes)]
+        held = [there.load(j * stride, mask=mask) if j < wide else b.number(0.0) for j in range(lanes)]
         for i, value in enumerate(transposed(b, held)[:count]):
             packed.store(value, i * width)
 
@@ -95,7 +95,7 @@ def pack_narrow(
     starts = [sum(columns[:i]) for i in range(len(columns))]
 
     def copy(k: Any) -> None:
-        row, packed = source + k * stride, {width: panels + k * width for width in columns}
+        row, packed = source + k * stride, {width: panels + k * width for width in dict.fromkeys(columns)}
         b.prefetch(row + _FAR * stride, sum(columns))
         for start, width in zip(starts, columns, strict=True):
             for column in range(start, start + width, b.lanes):

@@ -22,7 +22,7 @@ Wanted = int | Value | None
 class Spot:
     """An index, ``here``, and what is known for places at known distances from it.
 
-    It holds for a stretch of code in which what was emitted first is computed wherever the rest is.
+    It holds for code that runs only after what was emitted first for it: a straight stretch, or what branches off it.
     """
 
     def __init__(self, here: Sequence[Any]) -> None:
@@ -45,7 +45,7 @@ class Points:
         self.lanes = lanes
 
     def at(self, spot: Spot, ahead: Sequence[int], wanted: Wanted, product: Value | None = None) -> list[Value]:
-        """Compute and store everything at an index, and return what is to be reduced."""
+        """Compute and store everything at a place, and return what is to be reduced."""
         made: list[Value] = []
         known: dict[Operand, Value] = {} if product is None else {Product(): product}
 
@@ -84,7 +84,7 @@ class Points:
         """A vector that is read, by all places around the spot that read the same one.
 
         Writes of the kernel between them do not change it: what is written in place lies where it is read at the same
-        index, and these places have different ones.
+        index, and these places have different ones; what is reduced lies nowhere that a kernel reads.
         """
         along = access.strides and access.strides[-1]
         key = (access, _distance(access.strides, ahead), _known_by(wanted) if along else None)
