@@ -79,7 +79,7 @@ def product_workspace(spec: Gemm, target: Target, itemsize: int) -> tuple[int, i
     Those lie as the result does: a share of its columns leaves out those of others between its rows. There is room for
     one column both as it is and as one row.
     """
-    ways = [spec, as_row(spec, target) or spec]
+    ways = [way for way in (spec, as_row(spec, target)) if way is not None]
     workspace = max(workspace_size(way, target) for way in ways)
     sums = max(way.m * way.c_stride if plan(way, target).runs(way) > 1 else 0 for way in ways)
     return whole_lines(workspace * itemsize), whole_lines(sums * itemsize)

@@ -124,9 +124,7 @@ class Tasks:
             product = product.share(way.axis - instruction.result.ndim, *way.shares.run(part))
         assert instruction.result.dtype is not None
         size = instruction.result.dtype.itemsize
-        workspace = sums = self._workspace(instruction, way, part)
-        if workspace is not None:
-            sums = moved(workspace, product_workspace(product.spec, self.target, size)[0])
+        workspace = self._workspace(instruction, way, part)
         kernel, slots = self._kernel(group, way, part) if group.space is not None else (None, ())
         row = as_row(product.spec, self.target) if kernel is None or _walks_rows(kernel) else None
         if row is not None and kernel is not None:
@@ -140,6 +138,8 @@ class Tasks:
                 out = moved(self._whole(instruction.result, way, part), start_c * size)
                 yield Task(Product(row or product.spec), (*operands, out, workspace))
             else:
+                packed = product_workspace(product.spec, self.target, size)[0]
+                sums = None if workspace is None else moved(workspace, packed)
                 yield Task(FinishedProduct(row or product.spec, kernel), (*operands, sums, workspace, *slots))
 
     def _whole(self, result: Value, way: Way | None, part: int) -> Place:

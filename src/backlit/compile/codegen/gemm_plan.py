@@ -320,7 +320,7 @@ def _turning_pays(spec: Gemm, lanes: int) -> bool:
     A tile's step along k multiplies two vectors a cycle; packing takes a cycle an element, since it waits for memory,
     and so does turning the result.
     """
-    if 1 not in spec.a_strides:
+    if 1 not in spec.a_strides:  # then A, which becomes the right side, could not be packed
         return False
 
     def cycles(rows: int, columns: int, packed: bool) -> float:

@@ -62,16 +62,22 @@ class TileSum:
         known = isinstance(count, int)
         multiple = count if known else level.multiple
         unroll = _FEWER if known or multiple % _UNROLL else _UNROLL
+        wide = len(self.masks) * self.b.lanes
 
         def steps(k: Any, number: int, sums: Sequence[Value]) -> list[Value]:
             """So many steps from the k-th on."""
             near, there = left + k * level.left, right + k * level.right
+            panel = None if self.panel is None else self.panel + k * wide
             for u in range(number):
-                vectors = self._vectors(there + u * level.right, k, u)
-                if self.panel is not None:
+                vectors = self._vectors(there + u * level.right)
+                if panel is not None:
+                    self._put_down(vectors, panel + u * wide)
                     self.b.prefetch(there + (u + _FAR) * level.right)
                 sums = self._step(near + u * level.left, vectors, sums)
             return list(sums)
+
+        def several(k: Any, *sums: Value) -> list[Value]:
+            return steps(k, unroll, sums)
 
         if known and count <= _SHORT:
             return steps(0, count, sums)
@@ -82,13 +88,13 @@ class TileSum:
 
             def with_prefetch(k: Any, *sums: Value) -> list[Value]:
                 self._prefetch(k)
-                return self.b.loop(k, k + line, unroll, lambda k, *sums: steps(k, unroll, sums), sums)
+                return self.b.loop(k, k + line, unroll, several, sums)
 
             sums = self.b.loop(0, start, line, with_prefetch, sums)
             if multiple % line == 0:
                 return list(sums)
         whole = count - count % unroll if known else count & -unroll
-        sums = self.b.loop(start, whole, unroll, lambda k, *sums: steps(k, unroll, sums), sums)
+        sums = self.b.loop(start, whole, unroll, several, sums)
         if multiple % unroll == 0:
             return list(sums)
         return self.b.loop(whole, count, 1, lambda k, *sums: steps(k, 1, sums), sums)
@@ -100,15 +106,14 @@ class TileSum:
         for offset in offsets:
             self.b.prefetch(pointer + k + offset)
 
-    def _vectors(self, right: Pointer, k: Any, further: int) -> list[Value]:
-        """Those of one step, put into the panel where there is one: so much ``further`` than the k-th."""
-        b, width = self.b, len(self.masks)
-        vectors = [right.load(v * b.lanes, mask=mask) for v, mask in enumerate(self.masks)]
-        if self.panel is not None:
-            row = self.panel + k * (width * b.lanes)
-            for v, vector in enumerate(vectors):
-                row.store(vector, (further * width + v) * b.lanes)
-        return vectors
+    def _vectors(self, right: Pointer) -> list[Value]:
+        """Those of one step."""
+        return [right.load(v * self.b.lanes, mask=mask) for v, mask in enumerate(self.masks)]
+
+    def _put_down(self, vectors: Sequence[Value], panel: Pointer) -> None:
+        """Those of one step side by side, for tiles that follow."""
+        for v, vector in enumerate(vectors):
+            panel.store(vector, v * self.b.lanes)
 
     def _step(self, left: Pointer, vectors: Sequence[Value], sums: Sequence[Value]) -> list[Value]:
         b, width = self.b, len(self.masks)

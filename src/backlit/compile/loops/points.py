@@ -2,7 +2,7 @@
 
 Places that are known numbers of elements away from each other, as the vectors of a tile are, lie around one
 :class:`Spot`: addresses are computed and numbers that they share are loaded once for all of them. What is emitted for
-a product with its optimizer is half as much this way, and so is the time that LLVM takes for it.
+a product with its optimizer is half as much this way; LLVM would find out the same, but has to read it first.
 """
 
 from __future__ import annotations
