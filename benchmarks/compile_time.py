@@ -49,9 +49,10 @@ def seconds_of(name: str, engine: str) -> float:
 
 def _load_compiler() -> None:
     """Import the compiler, as `import jax` imports JAX's."""
-    from backlit.compile.assemble import build  # noqa: F401
+    from backlit.compile.assemble import build, stored  # noqa: F401
     from backlit.compile.function import available
-    from backlit.compile.trace import capture  # noqa: F401
+    from backlit.compile.runtime import differentiable, repeated  # noqa: F401
+    from backlit.compile.trace import capture, pullback  # noqa: F401
 
     available()
 

@@ -9,7 +9,7 @@ import pytest
 
 import backlit as bl
 from backlit import nn
-from backlit.compile.trace import memory, optimizer, tracer
+from backlit.compile.trace import calls, memory, optimizer, tracer
 
 
 def step_of(model: Any, optim: Any) -> Any:
@@ -113,6 +113,32 @@ def test_what_is_known_of_memory_ends_with_its_array() -> None:
         assert known.get(array) is None
         known.put(array, value)  # type: ignore[arg-type]
         del array
+
+
+def test_functions_that_nothing_names_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look goes through every object of the process: in a notebook, that are millions."""
+    looks: list[int] = []
+    referrers = calls.gc.get_referrers
+    monkeypatch.setattr(calls.gc, "get_referrers", lambda *codes: looks.append(len(codes)) or referrers(*codes))
+    factors = [2.0, 3.0, 4.0]
+
+    class Steps:
+        def of_0(self, x: Any) -> Any:
+            return x * factors[0]
+
+        def of_1(self, x: Any) -> Any:
+            return x * factors[1]
+
+        def of_2(self, x: Any) -> Any:
+            return x * factors[2]
+
+    steps = Steps()
+    compiled = bl.compile(lambda x: sum(getattr(steps, f"of_{i}")(x) for i in range(3)))
+    x = bl.tensor([1.0, 2.0])
+    assert compiled(x).tolist() == [9.0, 18.0]
+    assert looks == [3]  # one look for all three methods
+    factors[1] = 5.0
+    assert compiled(x).tolist() == [11.0, 22.0]
 
 
 def test_gradients_that_are_handed_on_stay_apart() -> None:

@@ -67,8 +67,8 @@ def _differences(node, position):
 def _slope(function, x):
     """The slope at a number: central differences of four steps, of which the two neighbours that agree best count.
 
-    One step for all is not enough: a long one reaches across a kink (``maximum``), a short one drowns in the rounding of
-    a large value (an entry of 1 in a sum of 36,000).
+    One step for all is not enough: a long one reaches across a kink (``maximum``), a short one drowns in the rounding
+    of a large value (an entry of 1 in a sum of 36,000).
     """
     scale = max(1.0, abs(x))
     central = np.array([(function(x + h * scale) - function(x - h * scale)) / (2 * h * scale) for h in STEPS])

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ...memory import address
 from ...threads import chosen_threads
 from ..codegen.engine import NativeCode, load
 from ..codegen.target import host_target
@@ -37,9 +38,9 @@ class Control:
 
     def __init__(self) -> None:
         memory = np.zeros(SIZE + 16, np.int64)
-        skip = -(memory.ctypes.data // 8) % 16
+        skip = -(address(memory) // 8) % 16
         self.words = memory[skip : skip + SIZE]
-        self.address: int = self.words.ctypes.data
+        self.address: int = address(self.words)
         self.words[RUN] = _code()["run"]
         self.words[YIELD] = _yield_address()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import CO_NEWLOCALS
@@ -72,14 +72,26 @@ def unnoticed(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def hidden_functions(calls: Calls, known: set[CodeType], libraries: Libraries) -> list[FunctionType]:
     """The functions of the program among those that were called, without those whose code was looked at."""
-    found = []
+    unseen = {}
     for code, names in calls.items():
         name = names.get("__name__")
         if code in known or not code.co_flags & CO_NEWLOCALS or is_librarys(code, name) or libraries.foreign(name):
             continue
-        functions = [f for f in gc.get_referrers(code) if isinstance(f, FunctionType) and f.__code__ is code]
-        found += functions[:MANY] or [FunctionType(code, names, closure=_no_cells(code))]
+        unseen[code] = names
+    functions = _functions_of(unseen)
+    found = []
+    for code, names in unseen.items():
+        found += functions[code][:MANY] or [FunctionType(code, names, closure=_no_cells(code))]
     return found
+
+
+def _functions_of(codes: Iterable[CodeType]) -> dict[CodeType, list[FunctionType]]:
+    """The functions with each of these codes, from one look through everything that the garbage collector knows."""
+    functions: dict[CodeType, list[FunctionType]] = {code: [] for code in codes}
+    for holder in gc.get_referrers(*functions) if functions else ():
+        if isinstance(holder, FunctionType) and holder.__code__ in functions:
+            functions[holder.__code__].append(holder)
+    return functions
 
 
 def _no_cells(code: CodeType) -> tuple[CellType, ...] | None:
