@@ -24,6 +24,8 @@ class Mode(threading.local):
     scope: tuple[Any, ...] | None = None
     tracer: Any = None
     """What writes down a function that is being compiled; see :mod:`backlit.compile`."""
+    applying: Callable[..., Any] | None = None
+    """What runs operations then, by applying them once more with this switched off."""
 
 
 mode = Mode()

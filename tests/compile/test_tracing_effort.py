@@ -9,7 +9,7 @@ import pytest
 
 import backlit as bl
 from backlit import nn
-from backlit.compile.trace import calls, memory, optimizer, tracer
+from backlit.compile.trace import calls, capture, memory, optimizer, tracer
 
 
 def step_of(model: Any, optim: Any) -> Any:
@@ -139,6 +139,69 @@ def test_functions_that_nothing_names_are_looked_for_once(monkeypatch: pytest.Mo
     assert looks == [3]  # one look for all three methods
     factors[1] = 5.0
     assert compiled(x).tolist() == [11.0, 22.0]
+
+
+def test_what_the_librarys_own_operations_call_is_not_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    noticed: set[tuple[str, str]] = set()
+    hidden = capture.hidden_functions
+    monkeypatch.setattr(
+        capture,
+        "hidden_functions",
+        lambda calls, *rest: noticed.update((c.co_filename, c.co_name) for c in calls) or hidden(calls, *rest),
+    )
+    model = network(2)
+    bl.compile(step_of(model, bl.optim.AdamW(model.parameters())))(*batch(np.random.default_rng(0)))
+    names = {name for _, name in noticed}
+    assert {"step", "__call__", "walk"} <= names
+    assert not {"value", "slope_x", "update", "record", "pull_arrays"} & names
+
+
+own_rate = 0.5
+
+
+class Plain(bl.optim.Optimizer):
+    """Gradient descent whose rule is the program's."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"lr": 1.0})
+
+    def slots(self, group: Any) -> dict[str, float]:
+        return {}
+
+    def constants(self, group: Any, step: int) -> list[float]:
+        return []
+
+    def update(self, group: Any, k: Any, g: Any, p: Any, t: Any, u: Any) -> None:
+        np.multiply(g, own_rate, out=t)
+        np.subtract(p, t, out=p)
+
+
+def exchanged(optim: Any, by: Any) -> Any:
+    """An optimizer of the library, one of whose methods is the program's."""
+    optim.update = by
+    return optim
+
+
+@pytest.mark.parametrize("method", [False, True])
+def test_an_optimizers_rule_of_the_program_may_change_what_it_names(method: bool) -> None:
+    globals()["own_rate"] = 0.5
+    w = bl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    optim = exchanged(bl.optim.SGD([w], lr=1.0), Plain([w]).update) if method else Plain([w])
+
+    def step() -> None:
+        optim.zero_grad()
+        (w * w).sum().backward()
+        optim.step()
+
+    compiled = bl.compile(step)
+    for _ in range(3):
+        w.data = bl.tensor([1.0, 2.0, 3.0])
+        compiled()
+        assert w.tolist() == [0.0, 0.0, 0.0]
+    globals()["own_rate"] = 1.0
+    w.data = bl.tensor([1.0, 2.0, 3.0])
+    compiled()
+    assert w.tolist() == [-1.0, -2.0, -3.0]
 
 
 def test_gradients_that_are_handed_on_stay_apart() -> None:

@@ -270,6 +270,8 @@ def apply(op: type[Op], inputs: tuple[Any, ...], params: dict[str, Any] = NOTHIN
     Without a tensor among the inputs this is ``op.forward``, arrays in and array out. With one, the result is a
     tensor; it is recorded when an input requires gradients and recording is on.
     """
+    if mode.applying is not None:
+        return mode.applying(op, inputs, params)
     arrays = []
     needs = 0
     any_tensor = False

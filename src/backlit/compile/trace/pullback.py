@@ -22,7 +22,7 @@ from ..ir.marks import of_gradient
 from ..ir.program import Value
 from ..lower import pull_of, rules_are_traced
 from ..native import supports
-from .calls import unnoticed
+from .calls import is_of_library, unnoticed
 from .extern import VARIES, ExternPull, pull_arrays
 from .tracer import Application, Tracer
 
@@ -91,6 +91,11 @@ def _pull(tracer: Tracer, node: Any, g: Tensor, create_graph: bool) -> Any:
         if tracer.error is None and application is None:
             tracer.fail(_unknown(node))
         return _run_rules(tracer, node, g)
+    return (_pull_librarys if is_of_library(node.op) else _pull_arrays)(tracer, node, application, g)
+
+
+def _pull_arrays(tracer: Tracer, node: Any, application: Any, g: Tensor) -> list[Tensor | None]:
+    """Run the rules on arrays, and write the gradient down."""
     arrays = _unpack(node, False)
     with quiet():
         parts = pull_arrays(node.plan, node, g._data, arrays)
@@ -100,6 +105,9 @@ def _pull(tracer: Tracer, node: Any, g: Tensor, create_graph: bool) -> Any:
     except TraceError as error:
         tracer.fail(error)
     return tensors
+
+
+_pull_librarys = unnoticed(_pull_arrays)
 
 
 def _run_rules(tracer: Tracer, node: Any, g: Tensor) -> Any:
@@ -123,7 +131,6 @@ def _as_tensor(part: Any, edge: Any, g: Tensor) -> Tensor | None:
     return Tensor(np.asarray(part.total() if hasattr(part, "total") else part))
 
 
-@unnoticed
 def _write_down(
     tracer: Tracer, node: Any, application: Any, g: Tensor, arrays: list[Any], tensors: list[Tensor | None]
 ) -> None:

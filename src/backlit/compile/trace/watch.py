@@ -18,6 +18,7 @@ from ...ops.definition import apply
 from ...source import describe, inside, mark
 from ...tensor import Tensor
 from ..errors import TraceError
+from .calls import is_of_library, unnoticed
 
 _READS = {
     "item": "item()",
@@ -66,8 +67,8 @@ def watching(tracer: Any) -> Iterator[None]:
 
 def _watched(tracer: Any) -> Iterator[None]:
     originals = {name: Tensor.__dict__[name] for name in (*_READS, "__init__", "grad")}
-    outer = mode.tracer, mode.observers
-    mode.tracer, mode.observers = tracer, (*mode.observers, tracer)
+    outer = mode.tracer, mode.observers, mode.applying
+    mode.tracer, mode.observers, mode.applying = tracer, (*mode.observers, tracer), _apply_librarys
     try:
         for name, what in _READS.items():
             setattr(Tensor, name, _guarded(originals[name], what))
@@ -77,7 +78,19 @@ def _watched(tracer: Any) -> Iterator[None]:
     finally:
         for name, method in originals.items():
             setattr(Tensor, name, method)
-        mode.tracer, mode.observers = outer
+        mode.tracer, mode.observers, mode.applying = outer
+
+
+def _apply_librarys(op: Any, *given: Any) -> Any:
+    """Apply an operation; nobody needs to know which functions the library's own operations call."""
+    here, mode.applying = mode.applying, None
+    try:
+        return _unnoticed_apply(op, *given) if is_of_library(op) else apply(op, *given)
+    finally:
+        mode.applying = here
+
+
+_unnoticed_apply = unnoticed(apply)
 
 
 def _guarded(method: Any, what: str) -> Any:
