@@ -14,25 +14,27 @@ first step of a small transformer then takes a sixth less. A network that is sma
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
-BLOCK = 16 << 20
-"""Bytes: arrays up to here are made of memory that was freed before, of which twice as much is kept."""
+BLOCK = 31 << 20
+"""Bytes: arrays up to here are made of memory that was freed before, of which twice as much is kept. glibc takes the
+size of what was freed as its measure up to 32 MB only."""
 
-KEPT = (15 << 20, 15 << 20)
+KEPT = (29 << 20, 29 << 20)
 """Blocks that are kept together when they are freed, and so neither is given back."""
-
 
 LARGE_PAGE = 2 << 20
 
 
 def keep_freed_memory(*, in_large_pages: bool) -> None:
     """Let large arrays be made of memory that earlier ones left. With other allocators than glibc's nothing changes."""
-    np.empty(BLOCK, np.uint8)
-    if not in_large_pages:
-        return
-    held = [np.empty(size, np.uint8) for size in KEPT]
-    held.clear()
+    with contextlib.suppress(MemoryError):  # where a process may not even reserve so much, all stays as it is
+        np.empty(BLOCK, np.uint8)
+        if in_large_pages:
+            held = [np.empty(size, np.uint8) for size in KEPT]
+            held.clear()
 
 
 __all__ = ["LARGE_PAGE", "keep_freed_memory"]
