@@ -149,3 +149,30 @@ def test_addmm_does_not_look_at_what_beta_zero_drops():
     a = bl.ones(2, 2)
     assert bl.addmm(bl.full((2, 2), float("nan")), a, a, beta=0).tolist() == [[2.0, 2.0], [2.0, 2.0]]
     assert bl.addmm(bl.ones(2), a, a, beta=2, alpha=0.5).tolist() == [[3.0, 3.0], [3.0, 3.0]]
+
+
+F = bl.nn.functional
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "weight"),
+    [
+        *((F.linear, shape, (5, 4)) for shape in ((4,), (2, 4), (2, 3, 4))),
+        (F.conv1d, (2, 4, 3), (5, 4, 1)),
+        (F.conv2d, (4, 3, 3), (5, 4, 1, 1)),
+        (F.conv_transpose1d, (2, 4, 3), (4, 5, 1)),
+    ],
+)
+def test_a_bias_of_another_dtype_promotes_an_affine_map(function, shape, weight):
+    """Matrices and convolutions took the bias in place and stayed float32, where vectors became float64."""
+    x, w = bl.ones(*shape, requires_grad=True), bl.ones(*weight, requires_grad=True)
+    b = bl.full((5,), 1 / 3, dtype=bl.float64).requires_grad_()
+    y = function(x, w, b)
+    assert y.dtype == bl.float64
+    np.testing.assert_array_equal(y.detach().numpy(), np.full(y.shape, 4 + 1 / 3))
+    y.sum().backward()
+    assert (x.grad.dtype, w.grad.dtype, b.grad.dtype) == (bl.float32, bl.float32, bl.float64)
+    np.testing.assert_array_equal(x.grad.numpy(), np.full(shape, 5.0))
+    compiled = bl.compile(function)
+    for _ in range(3):
+        np.testing.assert_allclose(compiled(x, w, b).detach().numpy(), y.detach().numpy(), rtol=1e-14)

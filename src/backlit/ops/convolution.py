@@ -28,7 +28,7 @@ import numpy as np
 from ..errors import OperationError
 from ..source import describe, mark
 from .definition import Op, Sample, Tensor, apply, operation
-from .elementwise import match, operand
+from .elementwise import operand, together
 from .shape import expand
 from .windows import Setting, Windows, blocks, columns, fold, output_size, require_room, setting
 
@@ -187,10 +187,9 @@ def operands(name: str, dims: int, x: Any, weight: Any, bias: Any) -> tuple[Any,
             f"{dims + 2} dimensions; got {tuple(x.shape)} and {tuple(weight.shape)}. Reshape the input, or add the "
             "missing dimension with unsqueeze."
         )
-    if x.dtype is not weight.dtype and x.dtype != weight.dtype:
-        x, weight = match(x, weight)
+    x, weight, *given = together(x, weight, None if bias is None else operand(bias))
     single = x.ndim == dims + 1
-    return (x.reshape((1, *x.shape)) if single else x), weight, None if bias is None else operand(bias), single
+    return (x.reshape((1, *x.shape)) if single else x), weight, given[0] if given else None, single
 
 
 def group_count(name: str, groups: Any) -> int:

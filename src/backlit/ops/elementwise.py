@@ -319,6 +319,15 @@ def match(x: Any, y: Any, floats: bool = False) -> tuple[Any, Any]:
     return (x if dx == common else x.astype(common)), (y if dy == common else y.astype(common))
 
 
+def together(x: Any, weight: Any, bias: Any = None) -> list[Any]:
+    """The operands of an affine map, brought to one dtype; the bias may be None."""
+    x, weight = match(x, weight)
+    if bias is None:
+        return [x, weight]
+    x, bias = match(x, bias)
+    return [x, *match(weight, bias)]
+
+
 def _sequence(x: Any) -> Any:
     if isinstance(x, (Tensor, np.ndarray, np.generic, int, float)):
         return x

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .definition import Op, Sample, Tensor, apply, operation
-from .elementwise import match, operand, unbroadcast
+from .elementwise import match, operand, together, unbroadcast
 from .misuse import misuse
 
 
@@ -88,13 +88,11 @@ class Linear(Op):
     gate = "swaps: dX = dY W, dW = dYᵀ X; adds the rows of dY into db"
 
     def forward(x, weight, bias=None):
-        if x.ndim == 2:
-            y = x.dot(weight.T)  # half a microsecond less than matmul; the product is BLAS either way
-            if bias is not None:
-                y += bias
+        y = x.dot(weight.T) if x.ndim == 2 else _product(x, weight.T)
+        if bias is None:
             return y
-        y = _product(x, weight.T)
-        return y if bias is None else y + bias
+        y += bias
+        return y
 
     @classmethod
     def gradient_form(cls, name, ctx):
@@ -181,7 +179,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """
     if x.__class__ is Tensor:
         array, matrix = x._data, weight._data if isinstance(weight, Tensor) else weight
-        if array.dtype is matrix.dtype and matrix.ndim == 2 and array.ndim and array.shape[-1] == matrix.shape[1]:
+        same = array.dtype is matrix.dtype and (bias is None or getattr(bias, "dtype", None) is array.dtype)
+        if same and matrix.ndim == 2 and array.ndim and array.shape[-1] == matrix.shape[1]:
             return apply(Linear, (x, weight) if bias is None else (x, weight, bias))
     x = operand(x)
     shape = weight.shape
@@ -191,6 +190,4 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
             f"the input has shape {tuple(x.shape)} and the weight {tuple(shape)}; the input's last size must be the "
             f"weight's second ({shape[-1] if shape else '?'}). Reshape the input or change the layer's in_features.",
         )
-    if x.dtype is not weight.dtype and x.dtype != weight.dtype:
-        x, weight = match(x, weight)
-    return apply(Linear, (x, weight) if bias is None else (x, weight, bias))
+    return apply(Linear, tuple(together(x, weight, bias)))

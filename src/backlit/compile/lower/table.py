@@ -11,6 +11,7 @@ native code.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from ...ops.definition import Op
@@ -63,16 +64,19 @@ def drawing_of(op: type[Op]) -> Lowering | None:
     return _DRAWINGS.get(op)
 
 
+@cache
 def lowering_of(op: type[Op]) -> Lowering | None:
     """The registered lowering of an operation, or None."""
     return _nearest(op, _LOWERINGS)
 
 
+@cache
 def pull_of(op: type[Op]) -> Lowering | None:
     """The registered gradient of an operation, or None."""
     return _nearest(op, _PULLS)
 
 
+@cache
 def rules_are_traced(op: type[Op]) -> bool:
     """Whether the gradient rules of an operation are composed of operations.
 
