@@ -5,15 +5,15 @@ Programs that differ in names, numbers of values, lines and modules only have th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .program import Instruction, Program, Value
+from .program import Program, Value
 
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = frozenset({bool, int, float, str, type(None)})
 
 _UNREAD = frozenset({"meaning", "draw"})
 """Settings that say the same once more, as functions of arrays."""
@@ -29,24 +29,20 @@ def text_of(program: Program) -> str:
     Raises:
         Unwritable: the program calls Python functions.
     """
-    number: dict[Value, int] = {}
+    number: dict[Value, int] = {value: i for i, value in enumerate(program.inputs)}
     forms = _Forms()
-    for value in program.inputs:
-        number[value] = len(number)
-    lines = [" ".join([forms[value.shape, value.dtype] for value in program.inputs])]
-    lines += [_line(instruction, number, forms) for instruction in program.body]
+    lines: list[Any] = [[forms[value.shape, value.dtype] for value in program.inputs]]
+    for instruction in program.body:
+        line: list[Any] = [instruction.opcode]
+        line += [number[v] for v in instruction.operands]
+        for value in instruction.results:
+            number[value] = len(number)
+            line.append(forms[value.shape, value.dtype])
+        if instruction.params:
+            line.append([(name, _written(x)) for name, x in instruction.params.items() if name not in _UNREAD])
+        lines.append(line)
     writes = [(number[target], number[value]) for target, value in program.writes]
-    return "\n".join([*lines, repr(([number[v] for v in program.outputs], writes))])
-
-
-def _line(instruction: Instruction, number: dict[Value, int], forms: _Forms) -> str:
-    operands = [number[v] for v in instruction.operands]
-    made = []
-    for value in instruction.results:
-        number[value] = len(number)
-        made.append(forms[value.shape, value.dtype])
-    settings = _settings(instruction.params.items()) if instruction.params else ""
-    return f"{instruction.opcode} {operands} {' '.join(made)} {settings}"
+    return repr((lines, [number[v] for v in program.outputs], writes))
 
 
 class _Forms(dict[Any, str]):
@@ -58,21 +54,27 @@ class _Forms(dict[Any, str]):
         return text
 
 
-def _settings(items: Iterable[tuple[str, Any]]) -> Any:
-    return [(name, _written(x)) for name, x in items if name not in _UNREAD]
-
-
 def _written(x: Any) -> Any:
     """A setting as plain data."""
-    if type(x) in _PLAIN:
+    kind = type(x)
+    if kind in _PLAIN:
         return x
-    if type(x) in (tuple, list):
-        return [type(x).__name__, *map(_written, x)]
+    if kind is tuple or kind is list:
+        return [kind.__name__, *(x if _PLAIN.issuperset(map(type, x)) else map(_written, x))]
     if isinstance(x, np.dtype):
         return x.str
-    if is_dataclass(x) and not isinstance(x, type):
-        return type(x).__qualname__, _settings((f.name, getattr(x, f.name)) for f in fields(x))
-    raise Unwritable(f"{x!r} has no text")
+    names = _fields_of(kind)
+    if names is None:
+        raise Unwritable(f"{x!r} has no text")
+    return kind.__qualname__, [(name, _written(getattr(x, name))) for name in names]
+
+
+@cache
+def _fields_of(kind: type) -> tuple[str, ...] | None:
+    """The names of a dataclass's fields that count; None for another class."""
+    if not is_dataclass(kind):
+        return None
+    return tuple([field.name for field in fields(kind) if field.name not in _UNREAD])
 
 
 __all__ = ["Unwritable", "text_of"]
