@@ -56,7 +56,7 @@ class _Forms(dict[Any, str]):
 
 def _written(x: Any) -> Any:
     """A setting as plain data."""
-    kind = type(x)
+    kind: Any = type(x)
     if kind in _PLAIN:
         return x
     if kind is tuple or kind is list:

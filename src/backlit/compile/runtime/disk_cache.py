@@ -17,7 +17,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -79,20 +79,28 @@ def compiler_hash() -> str:
     kept for files of these sizes and times of change, by which Python, too, tells whether it has compiled a file.
     """
     library = str(Path(__file__).parents[2]) + os.sep
-    folders = os.walk(os.path.join(library, "compile"))
-    paths = sorted(os.path.join(folder, name) for folder, _, names in folders for name in names if name.endswith(".py"))
-    paths.append(os.path.join(library, "ops", "elementwise.py"))
-    key = _hash_of_states(paths)
+    constants = os.path.join(library, "ops", "elementwise.py")
+    states = [*sorted(_states(os.path.join(library, "compile"))), _state(constants, os.stat(constants))]
+    key = hashlib.sha256(repr(states).encode()).hexdigest()
     found = kept(key, SOURCES)
     if found is None:
-        found = _hash_of_contents(paths, library).encode()
+        found = _hash_of_contents([path for path, *_ in states], library).encode()
         keep(key, SOURCES, found)
     return found.decode()
 
 
-def _hash_of_states(paths: list[str]) -> str:
-    states = [(path, about.st_size, about.st_mtime_ns) for path in paths for about in [os.stat(path)]]
-    return hashlib.sha256(repr(states).encode()).hexdigest()
+def _states(folder: str) -> Iterator[tuple[str, int, int]]:
+    """The paths of the source files in a folder and those below, with their sizes and times of change."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                yield _state(entry.path, entry.stat())
+            elif entry.name != "__pycache__" and entry.is_dir():
+                yield from _states(entry.path)
+
+
+def _state(path: str, about: os.stat_result) -> tuple[str, int, int]:
+    return path, about.st_size, about.st_mtime_ns
 
 
 def _hash_of_contents(paths: list[str], library: str) -> str:

@@ -25,6 +25,7 @@ from ..native import supports
 from .calls import is_of_library, unnoticed
 from .extern import VARIES, ExternPull, pull_arrays
 from .tracer import Application, Tracer
+from .watch import telling
 
 Array = np.ndarray
 
@@ -123,6 +124,7 @@ def _run_rules(tracer: Tracer, node: Any, g: Tensor) -> Any:
         mode.scope = scope
 
 
+@telling
 def _as_tensor(part: Any, edge: Any, g: Tensor) -> Tensor | None:
     if part is None or edge is None:
         return None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ...graph import mode
 from ...ops.definition import apply
@@ -19,6 +19,9 @@ from ...source import describe, inside, mark
 from ...tensor import Tensor
 from ..errors import TraceError
 from .calls import is_of_library, unnoticed
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _READS = {
     "item": "item()",
@@ -36,7 +39,8 @@ _READS = {
 _PURE = frozenset({"zeros", "ones", "full", "arange", "linspace", "eye", "zeros_like", "ones_like", "full_like"})
 """Functions of :mod:`backlit.creation` whose results depend on nothing but shapes and numbers."""
 
-_APPLYING = apply.__code__
+_TELLING = {apply.__code__}
+"""The code of functions that tell the tracer of each tensor that they make."""
 
 _PLAIN_DATA = frozenset({"tensor", "as_tensor"})
 
@@ -116,10 +120,16 @@ def _noting(init: Any) -> Any:
         init(self, data)
         tracer = mode.tracer
         if tracer is not None and tracer.error is None:
-            frame = sys._getframe(1)  # what an operation made the tracer is told of next
-            tracer.made(self, "an operation" if frame.f_code is _APPLYING else _origin(frame))
+            frame = sys._getframe(1)
+            tracer.made(self, "an operation" if frame.f_code in _TELLING else _origin(frame))
 
     return noted
+
+
+def telling(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """For a function that tells the tracer of each tensor that it makes: nobody asks where those come from."""
+    _TELLING.add(function.__code__)
+    return function
 
 
 def _asking(grad: Any) -> Any:
