@@ -176,3 +176,14 @@ def test_a_bias_of_another_dtype_promotes_an_affine_map(function, shape, weight)
     compiled = bl.compile(function)
     for _ in range(3):
         np.testing.assert_allclose(compiled(x, w, b).detach().numpy(), y.detach().numpy(), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "weight"),
+    [(F.linear, (2, 4), (5, 4)), (F.linear, (4,), (5, 4)), (F.conv1d, (2, 4, 3), (5, 4, 1))],
+)
+def test_whole_numbers_take_no_bias_that_is_none(function, shape, weight):
+    x, w = bl.ones(*shape, dtype=bl.int64), bl.ones(*weight, dtype=bl.int64)
+    assert function(x, w, bl.ones(5, dtype=bl.int64)).dtype == bl.int64
+    with pytest.raises(OperationError, match="float64"):
+        function(x, w, bl.ones(5, dtype=bl.float64))

@@ -320,10 +320,15 @@ def match(x: Any, y: Any, floats: bool = False) -> tuple[Any, Any]:
 
 
 def together(x: Any, weight: Any, bias: Any = None) -> list[Any]:
-    """The operands of an affine map, brought to one dtype; the bias may be None."""
+    """The operands of an affine map, brought to one dtype; the bias may be None.
+
+    A product of whole numbers is not promoted: adding a bias that is none then fails, as in PyTorch.
+    """
     x, weight = match(x, weight)
     if bias is None:
         return [x, weight]
+    if x.dtype.kind != "f":
+        return [x, weight, bias]
     x, bias = match(x, bias)
     return [x, *match(weight, bias)]
 
