@@ -46,7 +46,7 @@ QUICK = {
     "training_step_1": ["--no-torch-compile", "--rounds", "5", "--seconds", "0.1", "--workload", "2-16"],
     "training_step_2": ["--no-torch-compile", "--rounds", "5", "--seconds", "0.1", "--workload", "2-16"],
     "compile_time": ["--workload", "784-256"],
-    "memory": ["--workload", "784-256", "--steps", "2"],
+    "memory": ["--workload", "784-256", "--steps", "2", "--processes", "1"],
     "busy_neighbour": ["--workload", "784-256", "--seconds", "0.2"],
     "sweeps": ["--seconds", "0.1", "--sizes", "1"],
 }
