@@ -2,12 +2,12 @@
 
 Run it: python benchmarks/memory.py [--workload PART OF A NAME] [--steps 10] [--processes 5] [--json FILE]
 
-Each engine runs in several fresh processes, of which the median one counts (PyTorch's growth with a small network is
-10 to 14 MB, from one to the next); network, optimizer and batch are made there, and another, tiny network was trained already, so that libraries are
-loaded, those parts of SciPy too that larger networks need. "A step" is the peak
-once three steps have been made and memory that was given back to the allocator has been given back to the system;
-"from the start" is the peak over everything, the first steps and compiling included (with Backlit's code cache filled,
-as in every run but the first). Growth includes the gradients, the optimizer's state and, in Backlit, the arena.
+Each engine runs in several fresh processes, of which the median one counts (PyTorch's growth with a small network is 10
+to 14 MB, from one to the next). Network, optimizer and batch are made there, and another, tiny network was trained
+already, so that libraries are loaded, those parts of SciPy too that larger networks need. "A step" is the peak once
+three steps have been made and memory that was given back to the allocator has been given back to the system; "from the
+start" is the peak over everything, the first steps and compiling included (with Backlit's code cache filled, as in
+every run but the first). Growth includes the gradients, the optimizer's state and, in Backlit, the arena.
 """
 
 from __future__ import annotations
