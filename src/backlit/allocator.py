@@ -28,13 +28,14 @@ KEPT = (29 << 20, 29 << 20)
 LARGE_PAGE = 2 << 20
 
 
-def keep_freed_memory(*, in_large_pages: bool) -> None:
-    """Let large arrays be made of memory that earlier ones left. With other allocators than glibc's nothing changes."""
+def keep_freed_memory(parameters: int) -> None:
+    """Let large arrays be made of memory that earlier ones left, and, where the network's ``parameters`` are of so many
+    bytes, lie in large pages. With other allocators than glibc's nothing changes."""
     with contextlib.suppress(MemoryError):  # where a process may not even reserve so much, all stays as it is
         np.empty(BLOCK, np.uint8)
-        if in_large_pages:
+        if parameters >= LARGE_PAGE:
             held = [np.empty(size, np.uint8) for size in KEPT]
             held.clear()
 
 
-__all__ = ["LARGE_PAGE", "keep_freed_memory"]
+__all__ = ["keep_freed_memory"]

@@ -187,7 +187,7 @@ def operands(name: str, dims: int, x: Any, weight: Any, bias: Any) -> tuple[Any,
             f"{dims + 2} dimensions; got {tuple(x.shape)} and {tuple(weight.shape)}. Reshape the input, or add the "
             "missing dimension with unsqueeze."
         )
-    x, weight, *given = together(x, weight, None if bias is None else operand(bias))
+    x, weight, *given = together(x, weight, bias)
     single = x.ndim == dims + 1
     return (x.reshape((1, *x.shape)) if single else x), weight, given[0] if given else None, single
 

@@ -324,10 +324,12 @@ def together(x: Any, weight: Any, bias: Any = None) -> list[Any]:
 
     A product of whole numbers is not promoted: adding a bias that is none then fails, as in PyTorch.
     """
-    x, weight = match(x, weight)
+    if x.dtype != weight.dtype:
+        x, weight = match(x, weight)
     if bias is None:
         return [x, weight]
-    if x.dtype.kind != "f":
+    bias = operand(bias)
+    if bias.dtype == x.dtype or x.dtype.kind != "f":
         return [x, weight, bias]
     x, bias = match(x, bias)
     return [x, *match(weight, bias)]

@@ -88,7 +88,7 @@ class Linear(Op):
     gate = "swaps: dX = dY W, dW = dYᵀ X; adds the rows of dY into db"
 
     def forward(x, weight, bias=None):
-        y = x.dot(weight.T) if x.ndim == 2 else _product(x, weight.T)
+        y = x.dot(weight.T) if x.ndim == 2 else _product(x, weight.T)  # the usual case saves a call
         if bias is None:
             return y
         y += bias

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..allocator import LARGE_PAGE, keep_freed_memory
+from ..allocator import keep_freed_memory
 from ..errors import OperationError, UnsupportedError
 from ..graph import enable_grad, mode
 from ..journal import cleared
@@ -92,8 +92,7 @@ class Optimizer:
         self._stepped = False
         for group in _groups(type(self).__name__, params):
             self.add_param_group(group)
-        held = sum(param._data.nbytes for group in self.param_groups for param in group["params"])
-        keep_freed_memory(in_large_pages=held >= LARGE_PAGE)
+        keep_freed_memory(sum(param._data.nbytes for group in self.param_groups for param in group["params"]))
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -95,7 +95,7 @@ def _states(folder: str) -> Iterator[tuple[str, int, int]]:
         for entry in entries:
             if entry.name.endswith(".py"):
                 yield _state(entry.path, entry.stat())
-            elif entry.name != "__pycache__" and entry.is_dir():
+            elif entry.name != "__pycache__" and entry.is_dir(follow_symlinks=False):
                 yield from _states(entry.path)
 
 

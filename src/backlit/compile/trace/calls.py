@@ -58,21 +58,28 @@ def unnoticed(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @wraps(function)
     def quietly(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        noticing = sys.getprofile()
-        if noticing is None or noticing is not _AtWork.function:
-            return function(*args, **kwargs)
-        sys.setprofile(None)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            sys.setprofile(noticing)
+        return _unnoticed_call(function, *args, **kwargs)
 
     return quietly
 
 
-def is_of_library(kind: type) -> bool:
-    """Whether a class is one of this library's, whose methods call nothing of the program's."""
-    return kind.__module__.startswith("backlit.")
+def _unnoticed_call(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    noticing = sys.getprofile()
+    if noticing is None or noticing is not _AtWork.function:
+        return function(*args, **kwargs)
+    sys.setprofile(None)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        sys.setprofile(noticing)
+
+
+def unnoticed_if_librarys(kind: type, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Call a function that calls methods of a class; unnoticed where it is this library's, for those call nothing of
+    the program's."""
+    if kind.__module__.startswith("backlit."):
+        return _unnoticed_call(function, *args, **kwargs)
+    return function(*args, **kwargs)
 
 
 def hidden_functions(calls: Calls, known: set[CodeType], libraries: Libraries) -> list[FunctionType]:
@@ -111,4 +118,4 @@ def is_librarys(code: CodeType, module: Any) -> bool:
     return inside[code.co_filename]
 
 
-__all__ = ["Calls", "hidden_functions", "is_librarys", "is_of_library", "noticing_calls", "unnoticed"]
+__all__ = ["Calls", "hidden_functions", "is_librarys", "noticing_calls", "unnoticed", "unnoticed_if_librarys"]

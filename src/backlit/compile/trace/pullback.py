@@ -22,7 +22,7 @@ from ..ir.marks import of_gradient
 from ..ir.program import Value
 from ..lower import pull_of, rules_are_traced
 from ..native import supports
-from .calls import is_of_library, unnoticed
+from .calls import unnoticed_if_librarys
 from .extern import VARIES, ExternPull, pull_arrays
 from .tracer import Application, Tracer
 from .watch import telling
@@ -92,7 +92,7 @@ def _pull(tracer: Tracer, node: Any, g: Tensor, create_graph: bool) -> Any:
         if tracer.error is None and application is None:
             tracer.fail(_unknown(node))
         return _run_rules(tracer, node, g)
-    return (_pull_librarys if is_of_library(node.op) else _pull_arrays)(tracer, node, application, g)
+    return unnoticed_if_librarys(node.op, _pull_arrays, tracer, node, application, g)
 
 
 def _pull_arrays(tracer: Tracer, node: Any, application: Any, g: Tensor) -> list[Tensor | None]:
@@ -106,9 +106,6 @@ def _pull_arrays(tracer: Tracer, node: Any, application: Any, g: Tensor) -> list
     except TraceError as error:
         tracer.fail(error)
     return tensors
-
-
-_pull_librarys = unnoticed(_pull_arrays)
 
 
 def _run_rules(tracer: Tracer, node: Any, g: Tensor) -> Any:

@@ -23,7 +23,7 @@ from ..ir.build import Builder
 from ..ir.program import Instruction, Value
 from ..lower import drawing_of, lowering_of
 from ..native import DTYPES, supports
-from .calls import is_of_library, unnoticed
+from .calls import unnoticed, unnoticed_if_librarys
 from .extern import VARIES, ExternForward
 from .memory import Memory
 from .origins import source_of
@@ -179,8 +179,10 @@ class Tracer:
                         self.value_of(p)
         except TraceError as error:
             self.fail(error)
-        own = any(map(callable, vars(optimizer).values()))  # a method that was exchanged
-        (unnoticed(update) if is_of_library(type(optimizer)) and not own else update)()
+        if any(map(callable, vars(optimizer).values())):  # a method that the program exchanged
+            update()
+        else:
+            unnoticed_if_librarys(type(optimizer), update)
         if self.error is None:
             try:
                 trace_step(self, optimizer, seen)

@@ -18,7 +18,7 @@ from ...ops.definition import apply
 from ...source import describe, inside, mark
 from ...tensor import Tensor
 from ..errors import TraceError
-from .calls import is_of_library, unnoticed
+from .calls import unnoticed_if_librarys
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -89,12 +89,9 @@ def _apply_librarys(op: Any, *given: Any) -> Any:
     """Apply an operation; nobody needs to know which functions the library's own operations call."""
     here, mode.applying = mode.applying, None
     try:
-        return _unnoticed_apply(op, *given) if is_of_library(op) else apply(op, *given)
+        return unnoticed_if_librarys(op, apply, op, *given)
     finally:
         mode.applying = here
-
-
-_unnoticed_apply = unnoticed(apply)
 
 
 def _guarded(method: Any, what: str) -> Any:
